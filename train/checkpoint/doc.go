@@ -1,0 +1,27 @@
+// Package checkpoint reads and writes model weights: safetensors files, sharded
+// model folders, overlays of a network's group files, the tensor names each
+// network uses, expert groups, and the hash by which an update is known.
+//
+// # Safetensors
+//
+// A file is an 8-byte little-endian length N, N bytes of JSON, and the tensors:
+//
+//	{"__metadata__":{"k":"v"},"NAME":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},…}
+//
+// Offsets count from the end of the header; numbers are little-endian, rows outermost.
+// [Open] accepts exactly what the reference implementation (huggingface/safetensors 0.8)
+// accepts, and refuses the rest with an error that names the file and the tensor: a
+// header over 100 MB or past the end of the file, names that occur twice, a length that
+// differs from shape times width, overlaps, holes, and bytes that belong to no tensor.
+// [Write] makes the same bytes as the reference for the same tensors.
+//
+// # Names
+//
+// Tensor names of a routed expert are one of three kinds, see [Naming]. Everything else
+// in a model keeps the name it has in its Hugging Face folder.
+//
+// # Hash
+//
+// The networks identify an update by [Hash]: BLAKE2b with a 24-byte digest over names
+// and raw values in name order, without shapes, types or separators.
+package checkpoint
