@@ -1,0 +1,147 @@
+package dedup
+
+import (
+	"fmt"
+)
+
+// NearIndex holds documents by band key and finds the one that a document resembles
+// most. It takes, per document, 8 bytes per band key, 24 to 48 per new band key, 24 and
+// an eighth to a quarter byte per shingle, besides the shingles themselves.
+type NearIndex struct {
+	verify   float64
+	latest   table // of a band key: its latest posting, counted from 1
+	postings []posting
+	sets     [][]uint64
+	sketches []uint64 // of all sets, one after the other
+	starts   []int    // of each set's sketch; one more at the end
+}
+
+// posting is an entry in the list of documents with one band key.
+type posting struct {
+	ref      int32
+	previous int32 // counted from 1; 0 ends the list
+}
+
+// Match is a document of an index and its similarity to the one asked about.
+type Match struct {
+	Ref     int
+	Jaccard float64
+}
+
+// NewNearIndex returns an empty index in which a document matches another if they share
+// a band key and their Jaccard similarity is at least verify.
+func NewNearIndex(verify float64) (*NearIndex, error) {
+	if !(verify >= 0 && verify <= 1) {
+		return nil, fmt.Errorf("near duplicates: verify is %v, must be between 0 and 1", verify)
+	}
+	return &NearIndex{verify: verify, starts: []int{0}}, nil
+}
+
+// Add indexes a document by its band keys and returns its number, counted from 0. The
+// shingles must be as [Distinct] leaves them; the index keeps the slice.
+func (x *NearIndex) Add(keys, shingles []uint64) int {
+	ref := int32(len(x.sets))
+	x.sets = append(x.sets, shingles)
+	x.sketches = appendSketch(x.sketches, shingles)
+	x.starts = append(x.starts, len(x.sketches))
+	for _, key := range keys {
+		latest := x.latest.at(key)
+		x.postings = append(x.postings, posting{ref, *latest})
+		*latest = int32(len(x.postings))
+	}
+	return int(ref)
+}
+
+// Len returns the number of documents added.
+func (x *NearIndex) Len() int { return len(x.sets) }
+
+// MemoryBytes returns the memory in use, the shingles of the documents included.
+func (x *NearIndex) MemoryBytes() int {
+	n := x.latest.bytes() + 8*cap(x.postings) + 24*cap(x.sets) + 8*cap(x.sketches) + 8*cap(x.starts)
+	for _, set := range x.sets {
+		n += 8 * len(set)
+	}
+	return n
+}
+
+func (x *NearIndex) sketch(ref int32) []uint64 {
+	return x.sketches[x.starts[ref]:x.starts[ref+1]]
+}
+
+// Finder asks a [NearIndex] and counts. Several finders may work at once as long as
+// nothing is added to the index.
+type Finder struct {
+	PairsCompared int // pairs that share a band key
+	PairsBelow    int // of these, pairs whose similarity is below verify
+
+	index  *NearIndex
+	seen   []uint32 // by document: the last question that met it
+	turn   uint32   // number of the question
+	sketch []uint64 // of the document asked about
+}
+
+// Finder returns a new finder.
+func (x *NearIndex) Finder() *Finder { return &Finder{index: x} }
+
+// Find returns the document of the index that shares a band key with the one given and
+// has the highest Jaccard similarity to it, if that reaches verify; the lowest number
+// wins a tie.
+func (f *Finder) Find(keys, shingles []uint64) (best Match, ok bool) {
+	x := f.index
+	f.nextTurn()
+	for _, key := range keys {
+		for p := x.latest.get(key); p != 0; p = x.postings[p-1].previous {
+			ref := x.postings[p-1].ref
+			if f.seen[ref] == f.turn {
+				continue
+			}
+			f.seen[ref] = f.turn
+			f.PairsCompared++
+			jaccard, near := f.compare(ref, shingles)
+			if !near {
+				f.PairsBelow++
+				continue
+			}
+			m := Match{int(ref), jaccard}
+			if !ok || m.Jaccard > best.Jaccard || m.Jaccard == best.Jaccard && m.Ref < best.Ref {
+				best, ok = m, true
+			}
+		}
+	}
+	return best, ok
+}
+
+// nextTurn forgets the documents met by the question before.
+func (f *Finder) nextTurn() {
+	f.turn++
+	if f.turn == 0 {
+		clear(f.seen)
+		f.turn = 1
+	}
+	for len(f.seen) < f.index.Len() {
+		f.seen = append(f.seen, 0)
+	}
+	f.sketch = f.sketch[:0]
+}
+
+// compare returns the similarity of a document to an indexed one and whether it reaches
+// verify; the similarity is computed only if it may. Sizes and sketches settle most
+// unlike pairs for a few nanoseconds, which is what makes a large bucket of documents
+// from one template affordable.
+func (f *Finder) compare(ref int32, shingles []uint64) (float64, bool) {
+	x := f.index
+	set := x.sets[ref]
+	total := len(set) + len(shingles)
+	least := leastShared(x.verify, total)
+	if min(len(set), len(shingles)) < least {
+		return 0, false
+	}
+	if len(f.sketch) == 0 {
+		f.sketch = appendSketch(f.sketch, shingles)
+	}
+	if mostShared(f.sketch, x.sketch(ref), total) < least {
+		return 0, false
+	}
+	shared, ok := countShared(set, shingles, least)
+	return similarity(shared, total), ok
+}

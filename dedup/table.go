@@ -1,0 +1,77 @@
+package dedup
+
+import "math/bits"
+
+// table maps 64-bit keys to positive 32-bit values by open addressing with linear
+// probing. Keys and values lie apart, so that a miss touches only keys; at most half of
+// the slots are used. A table takes 24 to 48 bytes per key.
+type table struct {
+	keys   []uint64 // 0 marks a free slot
+	values []int32
+	used   int
+	zero   int32 // the value of key 0
+	shift  uint  // 64 - log2(len(keys))
+}
+
+const tableSlotsMin = 16
+
+// get returns the value of key, or 0.
+func (t *table) get(key uint64) int32 {
+	if key == 0 {
+		return t.zero
+	}
+	if t.used == 0 {
+		return 0
+	}
+	mask := uint64(len(t.keys) - 1)
+	for slot := t.slot(key); ; slot = (slot + 1) & mask {
+		switch t.keys[slot] {
+		case key:
+			return t.values[slot]
+		case 0:
+			return 0
+		}
+	}
+}
+
+// at returns the place of the value of key, valid until the next call. A key that was
+// not there has the value 0.
+func (t *table) at(key uint64) *int32 {
+	if key == 0 {
+		return &t.zero
+	}
+	if 2*(t.used+1) > len(t.keys) {
+		t.grow()
+	}
+	mask := uint64(len(t.keys) - 1)
+	slot := t.slot(key)
+	for t.keys[slot] != key {
+		if t.keys[slot] == 0 {
+			t.keys[slot] = key
+			t.used++
+			break
+		}
+		slot = (slot + 1) & mask
+	}
+	return &t.values[slot]
+}
+
+func (t *table) grow() {
+	old := *t
+	slots := max(tableSlotsMin, 2*len(old.keys))
+	t.keys, t.values = make([]uint64, slots), make([]int32, slots)
+	t.shift = uint(64 - bits.TrailingZeros(uint(slots)))
+	t.used = 0
+	for i, key := range old.keys {
+		if key != 0 {
+			*t.at(key) = old.values[i]
+		}
+	}
+}
+
+// slot is Fibonacci hashing (Knuth, volume 3, section 6.4): the keys are hashes
+// already, but nothing here depends on it.
+func (t *table) slot(key uint64) uint64 { return key * polynomialBase >> t.shift }
+
+// bytes is the memory of the slots.
+func (t *table) bytes() int { return 12 * len(t.keys) }
