@@ -1,0 +1,68 @@
+package words
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Constants of [Hash]: odd numbers with about as many ones as zeros, from the published
+// secret of wyhash. Stored indexes depend on them.
+const (
+	hashSeed  = 0xa0761d6478bd642f
+	hashChunk = 0xe7037ed1a0b428db
+	hashTotal = 0x8ebc6af09c88c6e3
+	hashLen   = 0x589965cc75374cc3
+)
+
+// Hash returns a 64-bit hash of text's bytes as they stand, without lower-casing.
+//
+// The bytes are read as little-endian 64-bit chunks, the last one padded with zeros:
+// h = fold(h xor chunk, c1) from a fixed seed, then fold(h xor length*c3, c2), where fold is
+// the upper half of the 128-bit product xor its lower half, as in wyhash. It is meant for
+// short keys in tables and shingles; it is no defence against chosen collisions.
+func Hash[T Text](text T) uint64 {
+	b := bytesOf(view(text))
+	h, n := uint64(hashSeed), len(b)
+	for ; len(b) >= 8; b = b[8:] {
+		h = fold(h^binary.LittleEndian.Uint64(b), hashChunk)
+	}
+	if len(b) > 0 {
+		var last uint64
+		for i, c := range b {
+			last |= uint64(c) << (8 * i)
+		}
+		h = fold(h^last, hashChunk)
+	}
+	return finish(h, n)
+}
+
+// fold multiplies to 128 bits and returns the two halves xored.
+func fold(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// finish ends the hash of n bytes whose chunks have been folded into h.
+func finish(h uint64, n int) uint64 { return fold(h^uint64(n)*hashLen, hashTotal) }
+
+// asciiHash returns [Hash] of the lower-cased word text[start:end], all of whose bytes are
+// ASCII letters and digits: for those, setting bit 5 of each byte is lower-casing.
+func asciiHash(text []byte, start, end int) uint64 {
+	const bit5 = 0x2020202020202020
+	n := end - start
+	h := uint64(hashSeed)
+	if end < 8 {
+		var last uint64
+		for i, c := range text[start:end] {
+			last |= uint64(c|0x20) << (8 * i)
+		}
+		return finish(fold(h^last, hashChunk), n)
+	}
+	for end-start > 8 {
+		h = fold(h^(binary.LittleEndian.Uint64(text[start:])|bit5), hashChunk)
+		start += 8
+	}
+	// The last one to eight bytes are the upper ones of the eight that end with the word.
+	last := (binary.LittleEndian.Uint64(text[end-8:]) | bit5) >> ((64 - 8*(end-start)) & 63)
+	return finish(fold(h^last, hashChunk), n)
+}
