@@ -1,0 +1,259 @@
+package model
+
+import "context"
+
+// state is what a model keeps between calls.
+type state struct {
+	angles angleTable
+	shared layerActs   // of layers whose activations are not kept
+	kept   []layerActs // by layer
+	x, dx  []float32
+	head   headActs
+	counts []LayerCounts
+}
+
+// Route is one mixture layer's choice for each position of a batch.
+type Route struct {
+	Layer int
+	// Experts are the chosen experts of each position in turn, most probable first, as many for each
+	// position: num_experts_per_tok, or fewer if fewer are allowed.
+	Experts []int32
+	// Weights are their probabilities: the router's softmax, not normalised and not scaled.
+	Weights []float32
+}
+
+// Loss returns the sum of the cross-entropies of the counted targets, in nats, and their number. If
+// tokenLoss is not nil, it gets one value for each position, 0 where the target is not counted.
+func (m *Model) Loss(ctx context.Context, b Batch, tokenLoss []float32) (sum float64, tokens int, err error) {
+	p, err := m.start(b, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := p.forward(ctx, len(m.layers), nil); err != nil {
+		return 0, 0, err
+	}
+	return p.headLoss(ctx, tokenLoss, 0, false)
+}
+
+// Backward is [Model.Loss] and adds scale times the derivative of the returned sum to the gradient of
+// every trainable weight. After an error the gradients are of no use; see [Model.ZeroGrad].
+func (m *Model) Backward(ctx context.Context, b Batch, scale float32) (sum float64, tokens int, err error) {
+	if scale == 0 {
+		return m.Loss(ctx, b, nil)
+	}
+	p, err := m.start(b, true)
+	if err != nil {
+		return 0, 0, err
+	}
+	first := m.firstTrainable()
+	if err := p.forward(ctx, first, nil); err != nil {
+		return 0, 0, err
+	}
+	needDx := first < len(m.layers)
+	sum, tokens, err = p.headLoss(ctx, nil, scale, needDx || trains(m.norm, m.embed))
+	if err != nil {
+		return 0, 0, err
+	}
+	for l := len(m.layers) - 1; l >= first; l-- {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		m.layers[l].backward(p, &m.state.kept[l], l > first || trains(m.embed))
+	}
+	if trains(m.embed) {
+		p.embedBack()
+	}
+	return sum, tokens, nil
+}
+
+// Routes runs the forward pass and calls visit for each mixture layer, from the input on. The
+// slices are valid during the call. Targets are not used and may be nil.
+func (m *Model) Routes(ctx context.Context, b Batch, visit func(Route)) error {
+	p, err := m.start(b, false)
+	if err != nil {
+		return err
+	}
+	return p.forward(ctx, len(m.layers), visit)
+}
+
+// start checks a batch and embeds it.
+func (m *Model) start(b Batch, targets bool) (*pass, error) {
+	if err := b.check(m.cfg, targets); err != nil {
+		return nil, err
+	}
+	p := &pass{m: m, dev: m.dev, batch: b, rows: b.positions(), hidden: m.cfg.HiddenSize}
+	p.x = grow(&m.state.x, p.rows*p.hidden)
+	for t, id := range b.Tokens {
+		copy(p.x[t*p.hidden:(t+1)*p.hidden], m.embed.Data[int(id)*p.hidden:])
+	}
+	return p, nil
+}
+
+// firstTrainable is the lowest layer that the backward pass must reach: the number of layers if
+// none.
+func (m *Model) firstTrainable() int {
+	if trains(m.embed) {
+		return 0
+	}
+	for l, y := range m.layers {
+		if y.trainable() {
+			return l
+		}
+	}
+	return len(m.layers)
+}
+
+// forward runs the layers, keeping the activations of those from keep on.
+func (p *pass) forward(ctx context.Context, keep int, visit func(Route)) error {
+	s := &p.m.state
+	grow(&s.kept, len(p.m.layers))
+	var counts []LayerCounts
+	for l, y := range p.m.layers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		a := &s.shared
+		if l >= keep {
+			a = &s.kept[l]
+		}
+		y.forward(p, a)
+		if y.moe == nil {
+			continue
+		}
+		counts = append(counts, a.moe.counts(l, p.rows))
+		if visit != nil {
+			visit(a.moe.record(l))
+		}
+	}
+	s.counts = counts
+	return nil
+}
+
+// counts is the load of a layer's experts.
+func (a *moeActs) counts(layer, rows int) LayerCounts {
+	c := LayerCounts{Layer: layer, Tokens: rows, Experts: make([]int, len(a.start)-1)}
+	for e := range c.Experts {
+		c.Experts[e] = a.start[e+1] - a.start[e]
+	}
+	return c
+}
+
+// record is what a layer's router chose.
+func (a *moeActs) record(layer int) Route {
+	r := Route{Layer: layer, Experts: a.ids, Weights: make([]float32, len(a.ids))}
+	experts := len(a.start) - 1
+	for slot, id := range a.ids {
+		r.Weights[slot] = a.probs[slot/a.k*experts+int(id)]
+	}
+	return r
+}
+
+// embedBack adds p.dx to the embedding's gradient, each task a range of columns, in the
+// order of positions.
+func (p *pass) embedBack() {
+	grad := p.m.embed.Grad
+	p.dev.ForBlocks(p.hidden, 64, func(from, to int) {
+		for t, id := range p.batch.Tokens {
+			row := int(id) * p.hidden
+			p.dev.Axpy(grad[row+from:row+to], p.dx[t*p.hidden+from:t*p.hidden+to], 1)
+		}
+	})
+}
+
+// headActs are the counted rows' part of the head.
+type headActs struct {
+	rows            []int32 // position of each counted row
+	x, normed, grad []float32
+	inverse         []float32
+	loss            []float64
+}
+
+// headBlock is how many rows' logits exist at once. It cuts the head's gradient's sum, so it
+// is part of the bits.
+const headBlock = 256
+
+// headLoss computes the loss from p.x, for the counted positions only. If scale is not 0 it adds to the
+// gradients of head and final norm and, if needIn, sets p.dx.
+func (p *pass) headLoss(ctx context.Context, tokenLoss []float32, scale float32, needIn bool) (float64, int, error) {
+	h, d := &p.m.state.head, p.hidden
+	h.rows = h.rows[:0]
+	for t, target := range p.batch.Targets {
+		if target >= 0 {
+			h.rows = append(h.rows, int32(t))
+		}
+	}
+	n := len(h.rows)
+	grow(&h.x, n*d)
+	p.dev.ForBlocks(n, 16, func(from, to int) {
+		for i := from; i < to; i++ {
+			copy(h.x[i*d:(i+1)*d], p.x[int(h.rows[i])*d:])
+		}
+	})
+	p.dev.RMSNorm(grow(&h.normed, n*d), grow(&h.inverse, n), h.x, p.m.norm.Data, p.m.cfg.RMSNormEps)
+	grow(&h.loss, n)
+	back := scale != 0 && (needIn || trains(p.m.head))
+	if back && needIn {
+		grow(&h.grad, n*d)
+	}
+	for from := 0; from < n; from += headBlock {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		p.headBlock(from, min(n, from+headBlock), scale, back, needIn)
+	}
+	if back && needIn {
+		p.headBack()
+	}
+	return h.sum(tokenLoss), n, nil
+}
+
+// headBlock computes the losses of counted rows [from, to) and, if back, their derivatives.
+func (p *pass) headBlock(from, to int, scale float32, back, needIn bool) {
+	h, d, vocab, n := &p.m.state.head, p.hidden, p.m.cfg.VocabSize, to-from
+	if !back {
+		scale = 0
+	}
+	logits := p.dev.Borrow(n * vocab)
+	defer p.dev.Return(logits)
+	normed := h.normed[from*d : to*d]
+	linear(p.dev, n, p.m.head, normed, logits, false)
+	p.dev.For(n, func(i int) {
+		target := p.batch.Targets[h.rows[from+i]]
+		h.loss[from+i] = p.dev.CrossEntropy(logits[i*vocab:(i+1)*vocab], int(target), scale)
+	})
+	if !back {
+		return
+	}
+	var dx []float32
+	if needIn {
+		dx = h.grad[from*d : to*d]
+	}
+	linearBack(p.dev, n, p.m.head, logits, normed, dx, false)
+}
+
+// headBack carries the derivative of the counted rows through the final norm to p.dx.
+func (p *pass) headBack() {
+	h, d := &p.m.state.head, p.hidden
+	p.dx = grow(&p.m.state.dx, p.rows*d)
+	clear(p.dx)
+	rows := p.dev.Borrow(len(h.rows) * d)
+	defer p.dev.Return(rows)
+	clear(rows)
+	p.dev.RMSNormBack(rows, p.m.norm.Grad, h.grad, h.x, p.m.norm.Data, h.inverse)
+	for i, t := range h.rows {
+		copy(p.dx[int(t)*d:(int(t)+1)*d], rows[i*d:])
+	}
+}
+
+// sum adds the losses up in the order of positions, and spreads them over tokenLoss.
+func (h *headActs) sum(tokenLoss []float32) float64 {
+	clear(tokenLoss)
+	sum := 0.0
+	for i, t := range h.rows {
+		sum += h.loss[i]
+		if tokenLoss != nil {
+			tokenLoss[t] = float32(h.loss[i])
+		}
+	}
+	return sum
+}

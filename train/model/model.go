@@ -1,0 +1,152 @@
+package model
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+
+	"bzdata/train/tensor"
+)
+
+// Param is one weight tensor, row-major.
+type Param struct {
+	// Name is the tensor's name in the model's files.
+	Name string
+	// Shape is [out, in] for a projection and [n] for a norm.
+	Shape []int
+	Data  []float32
+	// Grad is the gradient's accumulator, or nil while the tensor is frozen.
+	Grad []float32
+}
+
+// Model is a decoder with its weights. It is not safe for concurrent use.
+type Model struct {
+	cfg    Config
+	dev    *tensor.Device
+	params []*Param
+	byName map[string]*Param
+
+	embed, norm, head *Param
+	layers            []*layer
+	state             state
+}
+
+// New returns a model with random weights: norms 1, the others normal with deviation
+// initializer_range, seeded by seed and the tensor's name.
+func New(cfg Config, dev *tensor.Device, seed uint64) (*Model, error) {
+	m, err := build(cfg, dev)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.params {
+		p.Data = make([]float32, elements(p.Shape))
+	}
+	dev.For(len(m.params), func(i int) { m.fill(m.params[i], seed) })
+	return m, nil
+}
+
+// build makes a model without weights.
+func build(cfg Config, dev *tensor.Device) (*Model, error) {
+	arch, err := architectureOf(cfg.ModelType)
+	if err != nil {
+		return nil, err
+	}
+	if err := arch.validate(&cfg); err != nil {
+		return nil, err
+	}
+	m := &Model{cfg: cfg, dev: dev, byName: map[string]*Param{}}
+	arch.build(m)
+	return m, nil
+}
+
+// addParam registers a weight; the order of calls is the order of [Model.Params].
+func (m *Model) addParam(name string, shape ...int) *Param {
+	p := &Param{Name: name, Shape: shape}
+	m.params = append(m.params, p)
+	m.byName[name] = p
+	return p
+}
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// fill sets random weights: a tensor of one dimension is a norm's.
+func (m *Model) fill(p *Param, seed uint64) {
+	if len(p.Shape) == 1 {
+		for i := range p.Data {
+			p.Data[i] = 1
+		}
+		return
+	}
+	h := fnv.New64a()
+	fmt.Fprint(h, p.Name)
+	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
+	for i := range p.Data {
+		p.Data[i] = float32(rng.NormFloat64() * m.cfg.InitializerRange)
+	}
+}
+
+// Config returns the configuration, with implied values filled in.
+func (m *Model) Config() Config { return m.cfg }
+
+// Device returns the device that the model computes on.
+func (m *Model) Device() *tensor.Device { return m.dev }
+
+// Params returns all weights in a fixed order: embedding, layers from the input on, final
+// norm, and the head unless it is tied to the embedding.
+func (m *Model) Params() []*Param { return m.params }
+
+// Param returns the weight of a name, or nil.
+func (m *Model) Param(name string) *Param { return m.byName[name] }
+
+// SetTrainable gives the weights for which keep is true a gradient of zeros, freezes the
+// others, and returns how many are kept. All weights of a new model are frozen.
+func (m *Model) SetTrainable(keep func(name string) bool) int {
+	kept := 0
+	for _, p := range m.params {
+		if !keep(p.Name) {
+			p.Grad = nil
+			continue
+		}
+		kept++
+		if p.Grad == nil {
+			p.Grad = make([]float32, len(p.Data))
+		}
+		clear(p.Grad)
+	}
+	return kept
+}
+
+// ZeroGrad clears all gradients.
+func (m *Model) ZeroGrad() {
+	m.dev.For(len(m.params), func(i int) { clear(m.params[i].Grad) })
+}
+
+// SetAllowedExperts restricts the router of a mixture layer to some experts; nil admits all.
+// The others take no part in its softmax, as if their logits were -10000 (they then differ from 0 by
+// less than single precision can hold). With fewer allowed experts than num_experts_per_tok, a token
+// goes to all that are allowed. It is an error if there is no such layer or expert.
+func (m *Model) SetAllowedExperts(layer int, ids []int32) error {
+	if layer < 0 || layer >= len(m.layers) || m.layers[layer].moe == nil {
+		return fmt.Errorf("layer %d has no experts", layer)
+	}
+	return m.layers[layer].moe.allow(ids)
+}
+
+// LayerCounts says how the last [Model.Backward] shared its tokens out among a layer's experts.
+type LayerCounts struct {
+	Layer int
+	// Tokens is the number of positions routed.
+	Tokens int
+	// Experts holds, for each expert, the number of positions that it got.
+	Experts []int
+}
+
+// Counts returns the load of the experts in the last [Model.Backward], one entry for each mixture
+// layer; nil before the first.
+func (m *Model) Counts() []LayerCounts { return m.state.counts }
