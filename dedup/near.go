@@ -2,11 +2,17 @@ package dedup
 
 import (
 	"fmt"
+	"math"
 )
 
+// postingsMax is the most band keys of an index, repetitions counted.
+const postingsMax = math.MaxInt32
+
 // NearIndex holds documents by band key and finds the one that a document resembles
-// most. It takes, per document, 8 bytes per band key, 24 to 48 per new band key, 24 and
-// an eighth to a quarter byte per shingle, besides the shingles themselves.
+// most. Besides the shingles themselves it takes, per document, 32 bytes, 8 per band
+// key, 26 to 52 per band key that no other has, and an eighth to a quarter of a byte per
+// shingle; half as much again for a moment while it grows. It holds at most 2^31-1 band
+// keys, those that documents share counted each time.
 type NearIndex struct {
 	verify   float64
 	latest   table // of a band key: its latest posting, counted from 1
@@ -40,6 +46,9 @@ func NewNearIndex(verify float64) (*NearIndex, error) {
 // Add indexes a document by its band keys and returns its number, counted from 0. The
 // shingles must be as [Distinct] leaves them; the index keeps the slice.
 func (x *NearIndex) Add(keys, shingles []uint64) int {
+	if len(keys) > postingsMax-len(x.postings) {
+		panic("dedup: a near index holds at most 2^31-1 band keys")
+	}
 	ref := int32(len(x.sets))
 	x.sets = append(x.sets, shingles)
 	x.sketches = appendSketch(x.sketches, shingles)
@@ -57,7 +66,7 @@ func (x *NearIndex) Len() int { return len(x.sets) }
 
 // MemoryBytes returns the memory in use, the shingles of the documents included.
 func (x *NearIndex) MemoryBytes() int {
-	n := x.latest.bytes() + 8*cap(x.postings) + 24*cap(x.sets) + 8*cap(x.sketches) + 8*cap(x.starts)
+	n := x.latest.bytes() + 8*(cap(x.postings)+3*cap(x.sets)+cap(x.sketches)+cap(x.starts))
 	for _, set := range x.sets {
 		n += 8 * len(set)
 	}

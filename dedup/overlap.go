@@ -16,8 +16,8 @@ import (
 // words overlaps by accident with probability about w*Runs/2^64. A reference or
 // document without words overlaps with nothing.
 //
-// The index takes 24 to 48 bytes per different run. Any number of goroutines may ask at
-// once as long as nothing is added.
+// The index takes 26 to 52 bytes per different run, half as much again for a moment
+// while it grows. Any number of goroutines may ask at once as long as nothing is added.
 type OverlapIndex struct {
 	n     int
 	runs  table // hash of a run: lowest reference that has it, counted from 1

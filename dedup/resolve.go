@@ -43,14 +43,18 @@ type Resolution struct {
 // The function shingles returns the set of a document as [Distinct] leaves it. It is
 // called at most once per document, only for those that share a band key with another,
 // in keep order; what it returns must not change until Resolve is done. Beside these
-// sets Resolve takes the memory that [NearIndex] states for the kept documents, and 24
-// to 48 bytes per different band key.
+// sets Resolve takes the memory that [NearIndex] states for the kept documents, and 26
+// to 52 bytes per different band key.
 //
 // Documents without a common band key have no influence on each other: candidates may
-// be cut into connected groups (see [Components]) and each group resolved by itself.
+// be cut into connected groups (see [Components]) and each group resolved by itself. A
+// group of more than 2^31-1 band keys in all is an error.
 func Resolve(candidates []Candidate, verify float64, shingles func(doc int) []uint64) (Resolution, error) {
 	index, err := NewNearIndex(verify)
 	if err != nil {
+		return Resolution{}, err
+	}
+	if err := checkKeys(candidates); err != nil {
 		return Resolution{}, err
 	}
 	order, err := keepOrder(candidates)
@@ -65,6 +69,17 @@ func Resolve(candidates []Candidate, verify float64, shingles func(doc int) []ui
 		}
 	}
 	return r.resolution(), nil
+}
+
+func checkKeys(candidates []Candidate) error {
+	keys := 0
+	for i := range candidates {
+		keys += len(candidates[i].Keys)
+	}
+	if keys > postingsMax {
+		return fmt.Errorf("near duplicates: %d band keys in one group, at most %d; use fewer bands", keys, postingsMax)
+	}
+	return nil
 }
 
 // keepOrder returns the positions of the candidates in keep order.

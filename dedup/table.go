@@ -3,17 +3,23 @@ package dedup
 import "math/bits"
 
 // table maps 64-bit keys to positive 32-bit values by open addressing with linear
-// probing. Keys and values lie apart, so that a miss touches only keys; at most half of
-// the slots are used. A table takes 24 to 48 bytes per key.
+// probing; at most half of the slots are used. Most questions are for keys that are not
+// there, and a filter of one bit per eighth of a slot answers 94 to 97 of 100 of these
+// from a twelfth of the memory and with a branch that is seldom mispredicted.
+// A table takes 26 to 52 bytes per key.
 type table struct {
+	filter []uint8  // by slot: which eighths of its range of hashes have a key
 	keys   []uint64 // 0 marks a free slot
 	values []int32
 	used   int
 	zero   int32 // the value of key 0
-	shift  uint  // 64 - log2(len(keys))
+	shift  uint  // 64 - log2(8*len(keys))
 }
 
-const tableSlotsMin = 16
+const (
+	tableSlotsMin  = 16
+	tableSlotBytes = 1 + 8 + 4
+)
 
 // get returns the value of key, or 0.
 func (t *table) get(key uint64) int32 {
@@ -23,8 +29,12 @@ func (t *table) get(key uint64) int32 {
 	if t.used == 0 {
 		return 0
 	}
+	place := t.place(key)
+	if t.filter[place/8]>>(place%8)&1 == 0 {
+		return 0
+	}
 	mask := uint64(len(t.keys) - 1)
-	for slot := t.slot(key); ; slot = (slot + 1) & mask {
+	for slot := place / 8; ; slot = (slot + 1) & mask {
 		switch t.keys[slot] {
 		case key:
 			return t.values[slot]
@@ -44,10 +54,12 @@ func (t *table) at(key uint64) *int32 {
 		t.grow()
 	}
 	mask := uint64(len(t.keys) - 1)
-	slot := t.slot(key)
+	place := t.place(key)
+	slot := place / 8
 	for t.keys[slot] != key {
 		if t.keys[slot] == 0 {
 			t.keys[slot] = key
+			t.filter[place/8] |= 1 << (place % 8)
 			t.used++
 			break
 		}
@@ -59,8 +71,8 @@ func (t *table) at(key uint64) *int32 {
 func (t *table) grow() {
 	old := *t
 	slots := max(tableSlotsMin, 2*len(old.keys))
-	t.keys, t.values = make([]uint64, slots), make([]int32, slots)
-	t.shift = uint(64 - bits.TrailingZeros(uint(slots)))
+	t.filter, t.keys, t.values = make([]uint8, slots), make([]uint64, slots), make([]int32, slots)
+	t.shift = uint(64 - bits.TrailingZeros(8*uint(slots)))
 	t.used = 0
 	for i, key := range old.keys {
 		if key != 0 {
@@ -69,9 +81,9 @@ func (t *table) grow() {
 	}
 }
 
-// slot is Fibonacci hashing (Knuth, volume 3, section 6.4): the keys are hashes
-// already, but nothing here depends on it.
-func (t *table) slot(key uint64) uint64 { return key * polynomialBase >> t.shift }
+// place returns an eighth of a slot by Fibonacci hashing (Knuth, volume 3, section
+// 6.4): the keys are hashes already, but nothing here depends on it.
+func (t *table) place(key uint64) uint64 { return key * polynomialBase >> t.shift }
 
 // bytes is the memory of the slots.
-func (t *table) bytes() int { return 12 * len(t.keys) }
+func (t *table) bytes() int { return tableSlotBytes * len(t.keys) }

@@ -1,0 +1,408 @@
+package dedup
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// slowResolve is the rule as it is written, with nothing but loops. It does not count
+// clusters.
+func slowResolve(candidates []Candidate, verify float64, shingles func(int) []uint64) Resolution {
+	var out Resolution
+	before := func(a, b Candidate) bool {
+		if a.Fixed != b.Fixed {
+			return a.Fixed
+		}
+		return a.Rank < b.Rank || a.Rank == b.Rank && a.Doc < b.Doc
+	}
+	common := func(a, b Candidate) bool {
+		return slices.ContainsFunc(a.Keys, func(key uint64) bool { return slices.Contains(b.Keys, key) })
+	}
+	left := slices.Clone(candidates)
+	var kept []Candidate
+	for len(left) > 0 {
+		next := 0
+		for i := range left {
+			if before(left[i], left[next]) {
+				next = i
+			}
+		}
+		c := left[next]
+		left = slices.Delete(left, next, next+1)
+		removal, found := Removal{Removed: c.Doc, Jaccard: -1}, false
+		for _, k := range kept {
+			if c.Fixed || !common(c, k) {
+				continue
+			}
+			out.PairsCompared++
+			switch j := Jaccard(shingles(c.Doc), shingles(k.Doc)); {
+			case j < verify:
+				out.PairsBelow++
+			case j > removal.Jaccard:
+				removal.Match, removal.Jaccard, found = k.Doc, j, true
+			}
+		}
+		if found {
+			out.Removals = append(out.Removals, removal)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	slices.SortFunc(out.Removals, func(a, b Removal) int { return a.Removed - b.Removed })
+	return out
+}
+
+// corpus is candidates with their sets.
+type corpus struct {
+	candidates []Candidate
+	sets       map[int][]uint64
+}
+
+func (c corpus) shingles(doc int) []uint64 { return c.sets[doc] }
+
+// randomCorpus draws documents with small sets from few shingles and few band keys, so
+// that all kinds of matches and ties occur.
+func randomCorpus(draw func(n int) int) corpus {
+	c := corpus{sets: map[int][]uint64{}}
+	letters, keys := 2+draw(7), 1+draw(6)
+	for doc := range draw(14) {
+		var set, own []uint64
+		for range draw(7) {
+			set = append(set, mix(uint64(draw(letters))))
+		}
+		for range draw(4) {
+			own = append(own, uint64(draw(keys)))
+		}
+		x := Candidate{Doc: 3*doc + 1, Rank: draw(5), Fixed: draw(6) == 0, Keys: Distinct(own)}
+		c.candidates = append(c.candidates, x)
+		c.sets[x.Doc] = Distinct(set)
+	}
+	return c
+}
+
+// checkResolve compares Resolve with its twin, in the order given and in another one,
+// whole and cut into groups.
+func checkResolve(t *testing.T, c corpus, verify float64) Resolution {
+	t.Helper()
+	asked := map[int]int{}
+	got, err := Resolve(c.candidates, verify, func(doc int) []uint64 {
+		asked[doc]++
+		return c.sets[doc]
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slowResolve(c.candidates, verify, c.shingles)
+	want.Clusters, want.BucketMax = got.Clusters, got.BucketMax
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("verify %v, candidates %+v, sets %v:\n got %+v\nwant %+v", verify, c.candidates, c.sets, got, want)
+	}
+	for doc, times := range asked {
+		if times > 1 {
+			t.Fatalf("shingles of document %d are asked for %d times", doc, times)
+		}
+	}
+	checkFigures(t, c, got)
+	other := slices.Clone(c.candidates)
+	slices.Reverse(other)
+	if again, _ := Resolve(other, verify, c.shingles); !reflect.DeepEqual(again, got) {
+		t.Fatalf("the order of candidates changes the result:\n got %+v\nthen %+v", got, again)
+	}
+	checkGroups(t, c, verify, got)
+	return got
+}
+
+// checkFigures checks clusters and buckets against their definitions.
+func checkFigures(t *testing.T, c corpus, got Resolution) {
+	t.Helper()
+	size := map[int]int{}
+	for _, x := range c.candidates {
+		size[x.Doc] = 1
+	}
+	for _, r := range got.Removals {
+		delete(size, r.Removed)
+	}
+	for _, r := range got.Removals {
+		if size[r.Match] == 0 {
+			t.Fatalf("document %d is removed for %d, which is not kept", r.Removed, r.Match)
+		}
+		size[r.Match]++
+	}
+	var sizes []int
+	for _, n := range size {
+		sizes = append(sizes, n)
+	}
+	if want := histogram(sizes); !reflect.DeepEqual(got.Clusters, want) {
+		t.Fatalf("clusters %v, want %v", got.Clusters, want)
+	}
+	bucket, most := map[uint64]int{}, 0
+	for _, x := range c.candidates {
+		for _, key := range x.Keys {
+			bucket[key]++
+			most = max(most, bucket[key])
+		}
+	}
+	if got.BucketMax != most {
+		t.Fatalf("biggest bucket %d, want %d", got.BucketMax, most)
+	}
+}
+
+// checkGroups resolves each connected group by itself and compares the sum.
+func checkGroups(t *testing.T, c corpus, verify float64, want Resolution) {
+	t.Helper()
+	first := map[uint64]int{}
+	groups := NewComponents(len(c.candidates))
+	for i, x := range c.candidates {
+		for _, key := range x.Keys {
+			if j, ok := first[key]; ok {
+				groups.Union(i, j)
+			}
+			first[key] = i
+		}
+	}
+	var removals []Removal
+	compared := 0
+	for _, members := range groups.Groups(2) {
+		var part []Candidate
+		for _, i := range members {
+			part = append(part, c.candidates[i])
+		}
+		r, err := Resolve(part, verify, c.shingles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		removals = append(removals, r.Removals...)
+		compared += r.PairsCompared
+	}
+	slices.SortFunc(removals, func(a, b Removal) int { return a.Removed - b.Removed })
+	if !slices.Equal(removals, want.Removals) || compared != want.PairsCompared {
+		t.Fatalf("by groups: %v, %d pairs; as a whole: %v, %d", removals, compared, want.Removals, want.PairsCompared)
+	}
+}
+
+func TestResolveRandom(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	removed := 0
+	for i := range 4000 {
+		c := randomCorpus(r.IntN)
+		verify := []float64{0, .2, .5, 2. / 3, .8, 1}[i%6]
+		removed += len(checkResolve(t, c, verify).Removals)
+	}
+	if removed < 1000 {
+		t.Errorf("only %d removals: the corpora test little", removed)
+	}
+}
+
+func FuzzResolve(f *testing.F) {
+	f.Add([]byte("some bytes to draw a corpus from"), .5)
+	f.Add([]byte{9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9}, 1.)
+	f.Fuzz(func(t *testing.T, data []byte, verify float64) {
+		if !(verify >= 0 && verify <= 1) {
+			verify = .5
+		}
+		draw := func(n int) int {
+			if len(data) == 0 {
+				return 0
+			}
+			b := int(data[0])
+			data = data[1:]
+			return b % n
+		}
+		checkResolve(t, randomCorpus(draw), verify)
+	})
+}
+
+// TestResolveNoChain is the case that transitive closure gets wrong: b resembles a, c
+// resembles b, but c does not resemble a and stays.
+func TestResolveNoChain(t *testing.T) {
+	c := corpus{sets: map[int][]uint64{
+		0: {1, 2, 3, 4}, 1: {2, 3, 4, 5}, 2: {3, 4, 5, 6},
+	}}
+	for doc := range 3 {
+		c.candidates = append(c.candidates, Candidate{Doc: doc, Rank: doc, Keys: []uint64{1}})
+	}
+	got := checkResolve(t, c, .6)
+	if want := []Removal{{1, 0, .6}}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %v, want %v", got.Removals, want)
+	}
+	// With b first, both others go.
+	c.candidates[1].Rank = -1
+	got = checkResolve(t, c, .6)
+	if want := []Removal{{0, 1, .6}, {2, 1, .6}}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %v, want %v", got.Removals, want)
+	}
+}
+
+// TestResolveMatch checks which of several matches is named.
+func TestResolveMatch(t *testing.T) {
+	c := corpus{
+		sets: map[int][]uint64{
+			7: {1, 2, 3, 4, 5, 6, 20}, 8: {1, 2, 3, 4, 5, 6, 10}, 9: {1, 2, 3, 4, 10, 11, 12}, 1: {1, 2, 3, 4, 5, 6},
+		},
+		candidates: []Candidate{
+			{Doc: 9, Rank: 1, Keys: []uint64{1}},
+			{Doc: 8, Rank: 3, Keys: []uint64{1, 2}},
+			{Doc: 7, Rank: 2, Keys: []uint64{2, 3}},
+			{Doc: 1, Rank: 4, Keys: []uint64{1, 3}},
+		},
+	}
+	got := checkResolve(t, c, .8) // 8 resembles 7 by 6/8 only and stays; 1 resembles both by 6/7
+	if want := []Removal{{1, 7, 6. / 7}}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %v, want %v", got.Removals, want)
+	}
+	if got.PairsCompared != 5 || got.PairsBelow != 3 {
+		t.Errorf("%d pairs, %d below, want 5 and 3", got.PairsCompared, got.PairsBelow)
+	}
+	c.candidates[2].Keys = []uint64{2} // 1 no longer shares a band with 7
+	got = checkResolve(t, c, .8)
+	if want := []Removal{{1, 8, 6. / 7}}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %v, want %v", got.Removals, want)
+	}
+}
+
+// TestResolveFixed checks that documents of an earlier run are never removed and win
+// whatever the rank says.
+func TestResolveFixed(t *testing.T) {
+	set := []uint64{1, 2, 3}
+	c := corpus{sets: map[int][]uint64{0: set, 1: set, 2: set}}
+	c.candidates = []Candidate{
+		{Doc: 0, Rank: 0, Keys: []uint64{5}},
+		{Doc: 1, Rank: 9, Keys: []uint64{5}, Fixed: true},
+		{Doc: 2, Rank: 8, Keys: []uint64{5}, Fixed: true},
+	}
+	got := checkResolve(t, c, .8)
+	if want := []Removal{{0, 2, 1}}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %v, want %v", got.Removals, want)
+	}
+}
+
+func TestResolveErrors(t *testing.T) {
+	set := func(int) []uint64 { return []uint64{2, 1} }
+	two := []Candidate{{Doc: 4, Keys: []uint64{1}}, {Doc: 5, Keys: []uint64{1}}}
+	many, keys := make([]Candidate, 1<<16), make([]uint64, 1<<15)
+	for i := range many {
+		many[i] = Candidate{Doc: i, Keys: keys}
+	}
+	for _, c := range []struct {
+		candidates []Candidate
+		verify     float64
+		want       string
+	}{
+		{nil, -.1, "verify is -0.1"}, {nil, 1.1, "verify is 1.1"}, {nil, math.NaN(), "verify is NaN"},
+		{[]Candidate{{Doc: 3}, {Doc: 3, Rank: 1}}, .5, "document 3 is a candidate twice"},
+		{many, .5, "2147483648 band keys in one group"},
+		{two, .5, "shingles of document 4 are not sorted and distinct"},
+	} {
+		if _, err := Resolve(c.candidates, c.verify, set); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want one with %q", err, c.want)
+		}
+	}
+	if r, err := Resolve(nil, .5, set); err != nil || !reflect.DeepEqual(r, Resolution{}) {
+		t.Errorf("no candidates: %+v, %v", r, err)
+	}
+}
+
+// TestFinders asks an index from several goroutines.
+func TestFinders(t *testing.T) {
+	r := rand.New(rand.NewPCG(19, 20))
+	x, err := NewNearIndex(.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		x.Add([]uint64{uint64(r.IntN(20)), 100 + uint64(r.IntN(20))}, Distinct(randomSet(r, 40)))
+	}
+	results := make(chan string)
+	ask := func() {
+		f := x.Finder()
+		text := ""
+		for ref, set := range x.sets {
+			m, ok := f.Find([]uint64{uint64(ref % 20)}, set)
+			text += fmt.Sprint(m, ok, " ")
+		}
+		results <- fmt.Sprint(text, f.PairsCompared, f.PairsBelow)
+	}
+	for range 4 {
+		go ask()
+	}
+	first := <-results
+	for range 3 {
+		if other := <-results; other != first {
+			t.Fatalf("two finders differ:\n%s\n%s", first, other)
+		}
+	}
+}
+
+// TestFinderTurns wraps the number of the question around.
+func TestFinderTurns(t *testing.T) {
+	x, err := NewNearIndex(.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Add([]uint64{1}, []uint64{1, 2})
+	f := x.Finder()
+	f.turn = math.MaxUint32 - 2
+	for i := range 5 {
+		if m, ok := f.Find([]uint64{1}, []uint64{1, 2}); !ok || m != (Match{0, 1}) {
+			t.Fatalf("question %d: %v %v", i, m, ok)
+		}
+	}
+}
+
+// templateCorpus is a bucket of documents from one template: all share a band and 60 %
+// of their shingles with all others, so that none may be removed at .8.
+func templateCorpus(n int) corpus {
+	r := rand.New(rand.NewPCG(21, 22))
+	template := randomSet(r, 200)
+	c := corpus{sets: map[int][]uint64{}}
+	for doc := range n {
+		c.candidates = append(c.candidates, Candidate{Doc: doc, Rank: r.IntN(n), Keys: []uint64{1, 2, uint64(3 + doc%7)}})
+		c.sets[doc] = Distinct(append(slices.Clone(template), randomSet(r, 138)...))
+	}
+	return c
+}
+
+func TestResolveTemplate(t *testing.T) {
+	const n = 2000
+	c := templateCorpus(n)
+	got, err := Resolve(c.candidates, .8, c.shingles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Removals) != 0 || got.PairsCompared != n*(n-1)/2 || got.PairsBelow != got.PairsCompared || got.BucketMax != n {
+		t.Errorf("%d removals, %d pairs, %d below, bucket %d", len(got.Removals), got.PairsCompared, got.PairsBelow, got.BucketMax)
+	}
+}
+
+func BenchmarkResolveTemplate(b *testing.B) {
+	c := templateCorpus(3000)
+	pairs := 0
+	for b.Loop() {
+		r, err := Resolve(c.candidates, .8, c.shingles)
+		if err != nil {
+			b.Fatal(err)
+		}
+		pairs += r.PairsCompared
+	}
+	b.ReportMetric(float64(pairs)/b.Elapsed().Seconds(), "pairs/s")
+}
+
+// BenchmarkResolveCopies is a bucket of copies of one document.
+func BenchmarkResolveCopies(b *testing.B) {
+	set := Distinct(randomSet(rand.New(rand.NewPCG(1, 2)), 338))
+	var candidates []Candidate
+	for doc := range 100000 {
+		candidates = append(candidates, Candidate{Doc: doc, Rank: doc, Keys: []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}})
+	}
+	for b.Loop() {
+		if _, err := Resolve(candidates, .8, func(int) []uint64 { return set }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*float64(len(candidates))/b.Elapsed().Seconds(), "docs/s")
+}
