@@ -1,0 +1,156 @@
+package quality
+
+import (
+	"math/bits"
+	"unicode"
+	"unicode/utf8"
+
+	"bzdata/tokenize/words"
+)
+
+// gramMax is the longest n-gram of table A1, in words.
+const gramMax = 10
+
+// gramStats hold what is known of a text's repeated n-grams. Words are numbered, and an
+// n-gram is numbered from the pair of (n-1)-grams that overlap in it, so that equality is
+// exact and no n-gram is ever spelt out. An n-gram can only occur twice if both of those
+// do: each level looks at the positions that are left, which soon are few.
+type gramStats struct {
+	words int
+	level int // n-grams done so far
+
+	top       [gramMax + 1]int // characters of the most frequent n-gram times its count
+	duplicate [gramMax + 1]int // characters in words covered by repeated n-grams
+
+	before []int32  // before[i] is the number of characters in words before word i
+	at     []int32  // word positions of repeated level-grams, ascending
+	number []uint32 // their numbers
+	slots  []uint64 // pairs of numbers plus one each, 0 where empty
+	values []uint32 // the number of the pair in the same slot
+	counts []uint32 // by number
+}
+
+// gram returns the statistics of n-grams up to n words, 0 for words alone.
+func (s *Scratch) gram(n int) *gramStats {
+	g := &s.grams
+	if s.first(groupGrams) {
+		s.numberWords()
+	}
+	for g.level < n {
+		g.next()
+	}
+	return g
+}
+
+// numberWords starts s.grams with the words of the text: UAX 29 words that begin with a
+// letter or a number, as in DCLM's split_words(ignore_punctuation).
+func (s *Scratch) numberWords() {
+	g := &s.grams
+	s.spans = words.AppendUAX29(s.spans[:0], s.text, words.Word)
+	s.table.reset(len(s.spans))
+	g.before, g.at, g.number, g.counts = append(g.before[:0], 0), g.at[:0], g.number[:0], g.counts[:0]
+	total := int32(0)
+	for _, span := range s.spans {
+		w := span.Of(s.text)
+		if !beginsAlnum(w) {
+			continue
+		}
+		number, _ := s.table.add(s.text, span)
+		total += int32(utf8.RuneCountInString(w))
+		g.number, g.before = append(g.number, number), append(g.before, total)
+	}
+	g.words, g.level = len(g.number), 1
+	for _, e := range s.table.entries {
+		g.counts = append(g.counts, e.count)
+	}
+	kept := g.number[:0]
+	for i, number := range g.number {
+		if g.counts[number] > 1 {
+			g.at, kept = append(g.at, int32(i)), append(kept, number)
+		}
+	}
+	g.number = kept
+}
+
+func beginsAlnum(w string) bool {
+	c := w[0]
+	if c >= utf8.RuneSelf {
+		r, _ := utf8.DecodeRuneInString(w)
+		return unicode.IsLetter(r) || unicode.IsNumber(r)
+	}
+	return c != '_' // the one ASCII word character that is neither
+}
+
+// next goes from n-grams to those one word longer.
+func (g *gramStats) next() {
+	g.level++
+	n := int32(g.level)
+	g.slots = cleared(g.slots, len(g.at))
+	if cap(g.values) < len(g.slots) {
+		g.values = make([]uint32, len(g.slots))
+	}
+	g.counts = g.counts[:0]
+	// Reading runs ahead of writing: entry i is read with entry i+1 before it is replaced.
+	kept := 0
+	for i := 0; i+1 < len(g.at); i++ {
+		if g.at[i+1] == g.at[i]+1 {
+			g.at[kept], g.number[kept] = g.at[i], g.pair(g.number[i], g.number[i+1])
+			kept++
+		}
+	}
+	g.at, g.number = g.at[:kept], g.number[:kept]
+
+	kept = 0
+	var topCount uint32 = 1
+	top, covered, end := int32(0), int32(0), int32(0)
+	for i, p := range g.at {
+		count := g.counts[g.number[i]]
+		if count < 2 {
+			continue
+		}
+		length := g.before[p+n] - g.before[p]
+		if count > topCount || count == topCount && length > top {
+			topCount, top = count, length
+		}
+		covered += g.before[p+n] - g.before[max(p, end)]
+		end = p + n
+		g.at[kept], g.number[kept] = p, g.number[i]
+		kept++
+	}
+	g.at, g.number = g.at[:kept], g.number[:kept]
+	g.top[n], g.duplicate[n] = int(top)*int(topCount), int(covered)
+}
+
+// pair counts the pair (a, b) and returns its number.
+func (g *gramStats) pair(a, b uint32) uint32 {
+	key := uint64(a)<<32 | uint64(b) + 1
+	mask := uint64(len(g.slots) - 1)
+	hi, lo := bits.Mul64(key, 0x9e3779b97f4a7c15)
+	for i := (hi ^ lo) & mask; ; i = (i + 1) & mask {
+		switch g.slots[i] {
+		case 0:
+			number := uint32(len(g.counts))
+			g.slots[i], g.values[i] = key, number
+			g.counts = append(g.counts, 1)
+			return number
+		case key:
+			number := g.values[i]
+			g.counts[number]++
+			return number
+		}
+	}
+}
+
+// topFraction returns the share of the characters in words that the most frequent n-gram
+// takes up, 0 if none occurs twice.
+func (s *Scratch) topFraction(n int) float64 {
+	g := s.gram(n)
+	return ratio(g.top[n], int(g.before[g.words]))
+}
+
+// duplicateFraction returns the share of the characters in words that n-grams occurring
+// more than once cover.
+func (s *Scratch) duplicateFraction(n int) float64 {
+	g := s.gram(n)
+	return ratio(g.duplicate[n], int(g.before[g.words]))
+}
