@@ -20,19 +20,23 @@ type Kernels struct {
 
 	// expSum sets dst = exp(scale*x + offset) and returns its sum.
 	expSum func(dst, x []float32, scale, offset float32) float32
-	// maxOf returns the greatest value; NaN if there is one; -Inf of nothing.
+	// maxOf returns the greatest value other than NaN; -Inf of none.
 	maxOf func(x []float32) float32
 	// dot returns the sum of x*y.
 	dot func(x, y []float32) float32
 	// axpy sets dst += a*x.
 	axpy func(dst, x []float32, a float32)
+	// scale sets x *= a.
+	scale func(x []float32, a float32)
 	// mul sets dst = a*x*y; mulAdd adds it.
 	mul, mulAdd func(dst, x, y []float32, a float32)
+	// softmaxBack sets grad = (grad-mean) * scale*probs.
+	softmaxBack func(grad, probs []float32, mean, scale float32)
 	// rotate sets (a, b) = (a*cos - b*sin, b*cos + a*sin).
 	rotate func(a, b, cos, sin []float32)
 	// swiglu sets dst = gate * sigmoid(gate) * up.
 	swiglu func(dst, gate, up []float32)
-	// swigluBack replaces gate and up by the derivatives with respect to them.
+	// swigluBack replaces gate and up by the derivatives with respect to them; grad stays.
 	swigluBack func(grad, gate, up []float32)
 	// adamw makes one update; see [AdamW] for the meaning of c.
 	adamw func(w, g, m, v []float32, c *adamwFactors)

@@ -10,7 +10,8 @@ func Plain() Kernels {
 	return Kernels{
 		name: "plain", mr: 4, nr: 4, tile: tilePlain,
 		expSum: expSumPlain, maxOf: maxPlain, dot: dotPlain, axpy: axpyPlain,
-		mul: mulPlain, mulAdd: mulAddPlain, rotate: rotatePlain,
+		scale: scalePlain, mul: mulPlain, mulAdd: mulAddPlain, softmaxBack: softmaxBackPlain,
+		rotate: rotatePlain,
 		swiglu: swigluPlain, swigluBack: swigluBackPlain,
 		adamw: adamwPlain, sumSquares: sumSquaresPlain,
 	}
@@ -43,8 +44,8 @@ func tilePlain(k int, a, b, c *float32, ldc, add int) {
 
 // Limits of [exp32]: below expMin the result is 0, above expMax it is +Inf.
 const (
-	expMin = -87.33654
-	expMax = 88.37626
+	expMin = -87.33
+	expMax = 88.376
 )
 
 // exp32 is e^x to 2 units in the last place, by the reduction x = n ln 2 + r and the
@@ -84,7 +85,9 @@ func expSumPlain(dst, x []float32, scale, offset float32) float32 {
 func maxPlain(x []float32) float32 {
 	top := float32(math.Inf(-1))
 	for _, v := range x {
-		top = max(top, v)
+		if v > top {
+			top = v
+		}
 	}
 	return top
 }
@@ -102,6 +105,19 @@ func axpyPlain(dst, x []float32, a float32) {
 	x = x[:len(dst)]
 	for i, v := range x {
 		dst[i] += a * v
+	}
+}
+
+func scalePlain(x []float32, a float32) {
+	for i := range x {
+		x[i] *= a
+	}
+}
+
+func softmaxBackPlain(grad, probs []float32, mean, scale float32) {
+	probs = probs[:len(grad)]
+	for i, g := range grad {
+		grad[i] = (g - mean) * (scale * probs[i])
 	}
 }
 

@@ -82,51 +82,53 @@ func (d *Device) Add(dst, x []float32, a float32) {
 // The operations below work on one row, on the calling goroutine.
 
 // Dot returns the sum of x*y.
-func (d *Device) Dot(x, y []float32) float32 { return d.kernels.dot(x, y) }
+func (d *Device) Dot(x, y []float32) float32 { return d.kernels.dot(x, y[:len(x)]) }
 
 // Axpy sets dst += a*x.
-func (d *Device) Axpy(dst, x []float32, a float32) { d.kernels.axpy(dst, x, a) }
+func (d *Device) Axpy(dst, x []float32, a float32) { d.kernels.axpy(dst, x[:len(dst)], a) }
 
 // Scale sets x *= a.
-func (d *Device) Scale(x []float32, a float32) {
-	for i := range x {
-		x[i] *= a
-	}
-}
+func (d *Device) Scale(x []float32, a float32) { d.kernels.scale(x, a) }
 
 // Rotate turns the pairs (a[i], b[i]) by angles given as cosines and sines.
-func (d *Device) Rotate(a, b, cos, sin []float32) { d.kernels.rotate(a, b, cos, sin) }
+func (d *Device) Rotate(a, b, cos, sin []float32) {
+	n := len(a)
+	d.kernels.rotate(a, b[:n], cos[:n], sin[:n])
+}
 
 // Exp sets dst = exp(scale*x + offset) and returns the sum of dst.
 func (d *Device) Exp(dst, x []float32, scale, offset float32) float32 {
-	return d.kernels.expSum(dst, x, scale, offset)
+	return d.kernels.expSum(dst, x[:len(dst)], scale, offset)
 }
 
 // Softmax replaces x by softmax(scale*x), and returns log Σ exp(scale*x).
 func (d *Device) Softmax(x []float32, scale float32) float32 {
 	top := d.kernels.maxOf(x) * scale
 	sum := d.kernels.expSum(x, x, scale, -top)
-	d.Scale(x, 1/sum)
+	d.kernels.scale(x, 1/sum)
 	return top + float32(math.Log(float64(sum)))
 }
 
 // SoftmaxBack replaces grad by scale * probs * (grad - mean), which is the derivative of
 // [Device.Softmax]'s argument if mean is the sum of probs*grad.
 func (d *Device) SoftmaxBack(grad, probs []float32, mean, scale float32) {
-	probs = probs[:len(grad)]
-	for i, g := range grad {
-		grad[i] = scale * probs[i] * (g - mean)
-	}
+	d.kernels.softmaxBack(grad, probs[:len(grad)], mean, scale)
 }
+
+// lossBlock is how many exponentials [Device.CrossEntropy] adds up in single precision.
+const lossBlock = 2048
 
 // CrossEntropy returns -log softmax(logits)[target] in nats. If grad is not 0 it replaces logits
 // by the derivative, times grad; otherwise their content is lost.
 func (d *Device) CrossEntropy(logits []float32, target int, grad float32) float64 {
-	top, chosen := d.kernels.maxOf(logits), logits[target]
-	sum := d.kernels.expSum(logits, logits, 1, -top)
+	top, chosen, sum := d.kernels.maxOf(logits), logits[target], 0.0
+	for from := 0; from < len(logits); from += lossBlock {
+		part := logits[from:min(len(logits), from+lossBlock)]
+		sum += float64(d.kernels.expSum(part, part, 1, -top))
+	}
 	if grad != 0 {
-		d.Scale(logits, grad/sum)
+		d.kernels.scale(logits, float32(float64(grad)/sum))
 		logits[target] -= grad
 	}
-	return math.Log(float64(sum)) + float64(top) - float64(chosen)
+	return math.Log(sum) + float64(top) - float64(chosen)
 }
