@@ -1,0 +1,107 @@
+package tokenize
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Encode appends the ids of text to dst. It is ordinary text: a special token spelled
+// out in it is encoded like any other characters, so that data cannot inject control
+// tokens. Added tokens that are not special are found. No BOS or EOS is put around it.
+// The time is linear in the text, but for an n log n in its longest piece.
+func (t *Tokenizer) Encode(dst []int32, text string) []int32 {
+	return t.encode(dst, text, false)
+}
+
+// EncodeBytes is [Tokenizer.Encode] of bytes. They must not change meanwhile.
+func (t *Tokenizer) EncodeBytes(dst []int32, text []byte) []int32 {
+	return t.encode(dst, unsafe.String(unsafe.SliceData(text), len(text)), false)
+}
+
+// EncodeSpecial is [Tokenizer.Encode], but special tokens in the text are found too:
+// use it for text rendered from a chat template.
+func (t *Tokenizer) EncodeSpecial(dst []int32, text string) []int32 {
+	return t.encode(dst, text, true)
+}
+
+func (t *Tokenizer) encode(dst []int32, text string, special bool) []int32 {
+	for from := 0; from < len(text); {
+		a, at := t.before.find(text, from, special)
+		if a == nil {
+			return t.encodeSegment(dst, text[from:], special)
+		}
+		dst = t.encodeSegment(dst, text[from:at], special)
+		dst = append(dst, a.ID)
+		from = at + len(a.Content)
+	}
+	return dst
+}
+
+// encodeSegment encodes text between the added tokens that were looked for before
+// normalisation.
+func (t *Tokenizer) encodeSegment(dst []int32, text string, special bool) []int32 {
+	if t.spec.nfc {
+		text = norm.NFC.String(text)
+	}
+	for from := 0; from < len(text); {
+		a, at := t.after.find(text, from, special)
+		if a == nil {
+			return t.encodePieces(dst, text[from:])
+		}
+		dst = t.encodePieces(dst, text[from:at])
+		dst = append(dst, a.ID)
+		from = at + len(a.Content)
+	}
+	return dst
+}
+
+func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
+	for i := 0; i < len(text); {
+		j := t.split.next(text, i)
+		dst = t.encodePiece(dst, text[i:j])
+		i = j
+	}
+	return dst
+}
+
+func (t *Tokenizer) encodePiece(dst []int32, piece string) []int32 {
+	hash := hashString(piece)
+	if id := t.words.get(piece, hash); id >= 0 {
+		return append(dst, id)
+	}
+	if len(piece) > cachedPieceBytes {
+		return t.merge(dst, piece)
+	}
+	slot := t.cache.slot(hash)
+	if e := slot.Load(); e != nil && e.piece == piece {
+		return append(dst, e.ids...)
+	}
+	start := len(dst)
+	dst = t.merge(dst, piece)
+	slot.Store(&cachedPiece{strings.Clone(piece), slices.Clone(dst[start:])})
+	return dst
+}
+
+// pieceCache remembers the ids of pieces that are not one token. It is direct-mapped
+// and shared by all goroutines: entries never change, a newer one takes the slot.
+type pieceCache []atomic.Pointer[cachedPiece]
+
+type cachedPiece struct {
+	piece string
+	ids   []int32
+}
+
+const (
+	cacheSlots       = 1 << 16
+	cachedPieceBytes = 64
+)
+
+func newPieceCache() pieceCache { return make(pieceCache, cacheSlots) }
+
+func (c pieceCache) slot(hash uint64) *atomic.Pointer[cachedPiece] {
+	return &c[hash>>13%cacheSlots]
+}

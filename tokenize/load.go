@@ -1,0 +1,232 @@
+package tokenize
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline/store"
+)
+
+// Load reads a Hugging Face tokenizer: a tokenizer.json file, or a folder that holds
+// one. A tokenizer_config.json beside it names BOS, EOS and padding; without one,
+// special tokens with well-known names ("<|endoftext|>", "</s>", "<pad>", …) have
+// those roles. A construct outside the supported set (see the package comment) is an
+// error that names it and its key path.
+func Load(fsys store.FS, path string) (*Tokenizer, error) {
+	if info, err := fsys.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "tokenizer.json")
+	}
+	data, err := store.ReadAll(fsys, path)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	config := filepath.Join(filepath.Dir(path), "tokenizer_config.json")
+	if !store.Exists(fsys, config) {
+		return t, nil
+	}
+	if data, err = store.ReadAll(fsys, config); err != nil {
+		return nil, err
+	}
+	if t, err = t.withConfig(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", config, err)
+	}
+	return t, nil
+}
+
+// Parse is [Load] of the content of a tokenizer.json alone.
+func Parse(data []byte) (*Tokenizer, error) {
+	s, err := parseSpec(data)
+	if err != nil {
+		return nil, err
+	}
+	return newTokenizer(s)
+}
+
+func parseSpec(data []byte) (spec, error) {
+	var s spec
+	top, err := parseJSON(data)
+	if err != nil {
+		return s, err
+	}
+	o, err := top.object()
+	if err != nil {
+		return s, err
+	}
+	if v := o.take("version"); !v.isNull() && string(v.raw) != `"1.0"` {
+		return s, v.unsupported()
+	}
+	// These say what a Python caller did last; its next call sets them anew.
+	o.take("truncation")
+	o.take("padding")
+	for _, part := range []struct {
+		key   string
+		parse func(*spec, value) error
+	}{
+		{"model", parseModel}, {"added_tokens", parseAdded}, {"normalizer", parseNormalizer},
+		{"pre_tokenizer", parsePreTokenizer}, {"post_processor", parsePostProcessor}, {"decoder", parseDecoder},
+	} {
+		if err := part.parse(&s, o.take(part.key)); err != nil {
+			return s, err
+		}
+	}
+	return s, o.done()
+}
+
+func parseModel(s *spec, v value) error {
+	o, err := v.object()
+	if err != nil {
+		return err
+	}
+	if name := o.take("type"); !name.isNull() && string(name.raw) != `"BPE"` {
+		return name.unsupported()
+	}
+	if d := o.take("dropout"); !d.isNull() && strings.Trim(string(d.raw), "0.") != "" {
+		return d.unsupported()
+	}
+	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
+		if p := o.take(key); !p.isNull() && string(p.raw) != `""` {
+			return p.unsupported()
+		}
+	}
+	// An unknown token is never needed, since every byte has an entry.
+	o.take("unk_token")
+	o.take("fuse_unk")
+	if b := o.take("byte_fallback"); !b.isNull() && b.raw.Kind() != 'f' {
+		return b.unsupported()
+	}
+	if s.ignoreMerges, err = o.take("ignore_merges").flag(); err != nil {
+		return err
+	}
+	ids, err := parseVocab(s, o.take("vocab"))
+	if err != nil {
+		return err
+	}
+	if err := parseMerges(s, o.take("merges"), ids); err != nil {
+		return err
+	}
+	return o.done()
+}
+
+func parseVocab(s *spec, v value) (map[string]int32, error) {
+	if err := v.want('{'); err != nil {
+		return nil, err
+	}
+	ids := map[string]int32{}
+	for d := v.decoder(); d.PeekKind() != '}'; {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, v.errorf("cannot be read: %v", err)
+		}
+		content := name.String()
+		raw, err := d.ReadValue()
+		if err != nil {
+			return nil, v.errorf("cannot be read: %v", err)
+		}
+		id, err := value{raw: raw}.id()
+		if err != nil {
+			_, err = value{v.path + fmt.Sprintf("[%q]", content), raw}.id()
+			return nil, err
+		}
+		ids[content] = id
+		s.vocab = append(s.vocab, vocabEntry{content, id})
+	}
+	slices.SortFunc(s.vocab, func(a, b vocabEntry) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), strings.Compare(a.content, b.content))
+	})
+	return ids, nil
+}
+
+func parseMerges(s *spec, v value, ids map[string]int32) error {
+	return v.each(func(i int, e value) error {
+		left, right, err := e.mergePair()
+		if err != nil {
+			return err
+		}
+		var m mergeEntry
+		for _, part := range []struct {
+			content string
+			id      *int32
+		}{{left, &m.left}, {right, &m.right}, {left + right, &m.id}} {
+			id, ok := ids[part.content]
+			if !ok {
+				return e.errorf("needs %q, which model.vocab does not have", part.content)
+			}
+			*part.id = id
+		}
+		s.merges = append(s.merges, m)
+		return nil
+	})
+}
+
+// mergePair reads ["a", "b"] or "a b".
+func (v value) mergePair() (left, right string, err error) {
+	if v.raw.Kind() == '"' {
+		both, err := v.text()
+		if err != nil {
+			return "", "", err
+		}
+		left, right, ok := strings.Cut(both, " ")
+		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
+			return "", "", v.errorf("is %q, want two tokens with one space between", both)
+		}
+		return left, right, nil
+	}
+	var parts []string
+	if v.raw.Kind() != '[' {
+		return "", "", v.errorf("is %s, want a string or an array of two", kindNames[v.raw.Kind()])
+	}
+	err = v.each(func(_ int, e value) error {
+		part, err := e.text()
+		parts = append(parts, part)
+		return err
+	})
+	if err == nil && (len(parts) != 2 || parts[0] == "" || parts[1] == "") {
+		err = v.errorf("is %s, want an array of two tokens", v.raw)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return parts[0], parts[1], nil
+}
+
+func parseAdded(s *spec, v value) error {
+	if v.isNull() {
+		return nil
+	}
+	return v.each(func(_ int, e value) error {
+		o, err := e.object()
+		if err != nil {
+			return err
+		}
+		var a Added
+		if a.ID, err = o.take("id").id(); err != nil {
+			return err
+		}
+		if a.Content, err = o.take("content").text(); err != nil {
+			return err
+		}
+		if a.Special, err = o.take("special").flag(); err != nil {
+			return err
+		}
+		if a.Normalized, err = o.take("normalized").flag(); err != nil {
+			return err
+		}
+		for _, key := range []string{"single_word", "lstrip", "rstrip"} {
+			f := o.take(key)
+			if on, err := f.flag(); err != nil {
+				return err
+			} else if on {
+				return f.unsupported()
+			}
+		}
+		s.added = append(s.added, a)
+		return o.done()
+	})
+}

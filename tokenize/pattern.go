@@ -1,0 +1,287 @@
+package tokenize
+
+import (
+	"fmt"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Pattern names a rule that cuts text into pieces before byte-pair merging; no
+// merge crosses a piece. Each is the hand-written equal of the regular expression
+// that [Pattern.Regex] returns. Bytes that are not UTF-8 count as symbols.
+type Pattern string
+
+const (
+	// PatternGPT2 is the pattern of GPT-2, which a ByteLevel pre-tokenizer with
+	// use_regex applies.
+	PatternGPT2 Pattern = "gpt2"
+	// PatternCL100K is the pattern of cl100k_base (GPT-4) and Llama 3.
+	PatternCL100K Pattern = "cl100k"
+	// PatternQwen2 is cl100k with single digits: Qwen2, Qwen2.5 and Qwen3.
+	PatternQwen2 Pattern = "qwen2"
+)
+
+const (
+	regexGPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	regexCL100K = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|` +
+		` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	regexQwen2 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|` +
+		` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+)
+
+// Patterns lists the supported patterns.
+func Patterns() []Pattern { return []Pattern{PatternGPT2, PatternCL100K, PatternQwen2} }
+
+// Regex returns the regular expression that the pattern stands for, exactly as
+// tokenizer.json files hold it, or "" for an unknown pattern.
+func (p Pattern) Regex() string {
+	switch p {
+	case PatternGPT2:
+		return regexGPT2
+	case PatternCL100K:
+		return regexCL100K
+	case PatternQwen2:
+		return regexQwen2
+	}
+	return ""
+}
+
+// Split calls yield with the pieces of text in order, until it returns false. The
+// pieces joined are the text.
+func (p Pattern) Split(text string, yield func(piece string) bool) error {
+	s, err := newSplitter(p)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(text); {
+		j := s.next(text, i)
+		if !yield(text[i:j]) {
+			return nil
+		}
+		i = j
+	}
+	return nil
+}
+
+// Rune classes; a line break is a space too.
+const (
+	classLetter  = 1
+	classNumber  = 2
+	classSpace   = 4
+	classNewline = 8
+)
+
+// planeClasses holds the class of every rune of the Basic Multilingual Plane, so that the
+// hot loop does no search in range tables.
+var planeClasses = sync.OnceValue(func() *[1 << 16]uint8 {
+	table := new([1 << 16]uint8)
+	for r := range rune(1 << 16) {
+		table[r] = runeClass(r)
+	}
+	return table
+})
+
+func runeClass(r rune) uint8 {
+	switch {
+	case r == '\r' || r == '\n':
+		return classSpace | classNewline
+	case unicode.IsSpace(r):
+		return classSpace
+	case unicode.IsLetter(r), unicode.Is(laterLetters, r):
+		return classLetter
+	case unicode.Is(unicode.N, r), unicode.Is(laterNumbers, r):
+		return classNumber
+	}
+	return 0
+}
+
+// splitter is a [Pattern] made ready: it is immutable and safe for concurrent use.
+type splitter struct {
+	classes   *[1 << 16]uint8
+	gpt2      bool
+	digitsMax int // longest run of numbers in one piece, cl100k family only
+}
+
+func newSplitter(p Pattern) (*splitter, error) {
+	s := &splitter{classes: planeClasses()}
+	switch p {
+	case PatternGPT2:
+		s.gpt2 = true
+	case PatternCL100K:
+		s.digitsMax = 3
+	case PatternQwen2:
+		s.digitsMax = 1
+	default:
+		return nil, fmt.Errorf("unknown pattern %q: choose one of %q", string(p), Patterns())
+	}
+	return s, nil
+}
+
+// class returns the class and length in bytes of the rune at s[i].
+func (p *splitter) class(s string, i int) (uint8, int) {
+	c := s[i]
+	if c < utf8.RuneSelf {
+		return p.classes[c], 1
+	}
+	return p.wideClass(s[i:])
+}
+
+func (p *splitter) wideClass(s string) (uint8, int) {
+	r, n := utf8.DecodeRuneInString(s)
+	if r < 1<<16 {
+		return p.classes[r], n
+	}
+	return runeClass(r), n
+}
+
+// run returns the end of the run of runes of exactly class c that begins at s[i].
+func (p *splitter) run(s string, i int, c uint8) int {
+	for i < len(s) {
+		k, n := p.class(s, i)
+		if k != c {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// next returns the end of the piece that begins at s[i], i < len(s).
+func (p *splitter) next(s string, i int) int {
+	if p.gpt2 {
+		return p.nextGPT2(s, i)
+	}
+	return p.nextCL100K(s, i)
+}
+
+func (p *splitter) nextGPT2(s string, i int) int {
+	if s[i] == '\'' {
+		if n := contraction(s[i+1:], false); n > 0 {
+			return i + 1 + n
+		}
+	}
+	c, n := p.class(s, i)
+	if s[i] == ' ' && i+1 < len(s) {
+		if c2, n2 := p.class(s, i+1); c2&classSpace == 0 {
+			c, n = c2, n2+1
+		}
+	}
+	if c&classSpace == 0 {
+		return p.run(s, i+n, c)
+	}
+	end, last, _ := p.spaces(s, i)
+	return lookahead(s, i, end, last)
+}
+
+func (p *splitter) nextCL100K(s string, i int) int {
+	if s[i] == '\'' {
+		if n := contraction(s[i+1:], true); n > 0 {
+			return i + 1 + n
+		}
+	}
+	c, n := p.class(s, i)
+	if c == classLetter {
+		return p.run(s, i+n, classLetter)
+	}
+	if c == classNumber {
+		return p.digits(s, i+n)
+	}
+	var c2 uint8
+	var n2 int
+	if i+n < len(s) {
+		c2, n2 = p.class(s, i+n)
+		if c2 == classLetter && c&classNewline == 0 {
+			return p.run(s, i+n+n2, classLetter)
+		}
+	}
+	switch {
+	case c == 0:
+		return lineBreaks(s, p.run(s, i+n, 0))
+	case s[i] == ' ' && n2 > 0 && c2 == 0:
+		return lineBreaks(s, p.run(s, i+n+n2, 0))
+	}
+	end, last, afterBreak := p.spaces(s, i)
+	if afterBreak > 0 {
+		return afterBreak
+	}
+	return lookahead(s, i, end, last)
+}
+
+// digits returns the end of a piece of numbers whose first one ends at s[i].
+func (p *splitter) digits(s string, i int) int {
+	for k := 1; k < p.digitsMax && i < len(s); k++ {
+		c, n := p.class(s, i)
+		if c != classNumber {
+			break
+		}
+		i += n
+	}
+	return i
+}
+
+// spaces returns the end of the run of spaces at s[i], the start of its last rune,
+// and the end of its last line break (0 if it has none).
+func (p *splitter) spaces(s string, i int) (end, last, afterBreak int) {
+	for end = i; end < len(s); {
+		c, n := p.class(s, end)
+		if c&classSpace == 0 {
+			break
+		}
+		last = end
+		end += n
+		if c&classNewline != 0 {
+			afterBreak = end
+		}
+	}
+	return end, last, afterBreak
+}
+
+// lookahead applies \s+(?!\S)|\s+ to the run of spaces s[i:end] whose last rune
+// starts at last: the last space is left to the next piece, unless it is the only
+// one or the text ends.
+func lookahead(s string, i, end, last int) int {
+	if end == len(s) || last == i {
+		return end
+	}
+	return last
+}
+
+func lineBreaks(s string, i int) int {
+	for i < len(s) && (s[i] == '\n' || s[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// contraction returns the length of s|t|re|ve|m|ll|d at the start of s, or 0. With
+// fold, letter case is ignored; then the long s "ſ" counts as an s too.
+func contraction(s string, fold bool) int {
+	if len(s) == 0 {
+		return 0
+	}
+	a, b := s[0], byte(0)
+	if len(s) > 1 {
+		b = s[1]
+	}
+	if fold {
+		if a == 0xC5 && b == 0xBF {
+			return 2
+		}
+		a, b = lower(a), lower(b)
+	}
+	switch {
+	case a == 's', a == 't', a == 'm', a == 'd':
+		return 1
+	case a == 'r' && b == 'e', a == 'v' && b == 'e', a == 'l' && b == 'l':
+		return 2
+	}
+	return 0
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
