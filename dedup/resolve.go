@@ -77,7 +77,8 @@ func checkKeys(candidates []Candidate) error {
 		keys += len(candidates[i].Keys)
 	}
 	if keys > postingsMax {
-		return fmt.Errorf("near duplicates: %d band keys in one group, at most %d; use fewer bands", keys, postingsMax)
+		return fmt.Errorf("near duplicates: %d band keys in one group, at most %d; use fewer bands",
+			keys, postingsMax)
 	}
 	return nil
 }

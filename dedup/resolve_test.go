@@ -338,6 +338,25 @@ func TestFinders(t *testing.T) {
 	}
 }
 
+// TestNearMemory holds the index to the memory that its comment states.
+func TestNearMemory(t *testing.T) {
+	r := rand.New(rand.NewPCG(27, 28))
+	x, err := NewNearIndex(.8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const documents, shingles, keys = 1000, 300, 14
+	for range documents {
+		x.Add(randomSet(r, keys), Distinct(randomSet(r, shingles)))
+	}
+	least := documents * (32 + keys*(8+26) + shingles*8 + shingles/8)
+	most := documents * (32 + keys*(8+52) + shingles*8 + shingles/4)
+	got := x.MemoryBytes()
+	if got < least || got > most*5/4 { // appended slices have up to a quarter to spare
+		t.Errorf("%d bytes, stated are %d to %d", got, least, most)
+	}
+}
+
 // TestFinderTurns wraps the number of the question around.
 func TestFinderTurns(t *testing.T) {
 	x, err := NewNearIndex(.5)

@@ -66,6 +66,15 @@ func TestShinglesAppend(t *testing.T) {
 	}
 }
 
+func TestShinglesOfNothing(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("runs of 0 words do not panic")
+		}
+	}()
+	Shingles(nil, []uint64{1}, 0)
+}
+
 func FuzzShingles(f *testing.F) {
 	f.Add([]byte("a rose is a rose"), 5)
 	f.Add([]byte{}, 1)
