@@ -59,9 +59,7 @@ type jsonFrame struct {
 //
 // The error is a [*SyntaxError]; rec.Fields then holds the members before it.
 func Scan(line []byte, rec *Record) error {
-	rec.line, rec.fail = line, nil
-	rec.Fields, rec.names = rec.Fields[:0], rec.names[:0]
-	rec.frames, rec.arena = rec.frames[:0], rec.arena[:0]
+	rec.reset(line)
 	i := skipSpace(line, 0)
 	switch {
 	case i == len(line):
@@ -79,6 +77,53 @@ func Scan(line []byte, rec *Record) error {
 		return &SyntaxError{int64(i), "text after the end of the record"}
 	}
 	return nil
+}
+
+func (r *Record) reset(line []byte) {
+	r.line, r.fail = line, nil
+	r.Fields, r.names = r.Fields[:0], r.names[:0]
+	r.frames, r.arena = r.frames[:0], r.arena[:0]
+}
+
+// ScanArray splits one JSON array into its elements, as strictly as [Scan] splits an
+// object: they become the values of rec.Fields, whose keys are nil.
+func ScanArray(text []byte, rec *Record) error {
+	rec.reset(text)
+	i := skipSpace(text, 0)
+	if i == len(text) || text[i] != '[' {
+		return &SyntaxError{int64(i), "not an array"}
+	}
+	if i = rec.elements(i + 1); i < 0 {
+		return rec.fail
+	}
+	if i = skipSpace(text, i); i < len(text) {
+		return &SyntaxError{int64(i), "text after the end of the array"}
+	}
+	return nil
+}
+
+func (r *Record) elements(i int) int {
+	line := r.line
+	if i = skipSpace(line, i); i < len(line) && line[i] == ']' {
+		return i + 1
+	}
+	for {
+		from := i
+		if i = r.value(i); i < 0 {
+			return -1
+		}
+		r.Fields = append(r.Fields, RawField{Value: line[from:i]})
+		switch i = skipSpace(line, i); {
+		case i == len(line):
+			return r.truncated()
+		case line[i] == ',':
+			i = skipSpace(line, i+1)
+		case line[i] == ']':
+			return i + 1
+		default:
+			return r.failAt(i, "expected , or ] after an element")
+		}
+	}
 }
 
 // members scans the record's own members, from just after its brace to just after

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+const (
+	// parquetBatchRows is how many rows are decoded at a time.
+	parquetBatchRows = 64
+	// parquetChunkBuffer is the read-ahead for each column.
+	parquetChunkBuffer = 32 << 10
+)
+
+// parquetRows reads records of Parquet.
+type parquetRows struct {
+	name    string
+	file    ReadFile
+	max     int64
+	pq      *parquet.File
+	columns []*parquetNode
+	own     *ownColumns // of a file with an extra column, or nil
+	encoder rowEncoder
+
+	group  int          // the next row group
+	rows   parquet.Rows // of the row group at hand, or nil
+	left   int64        // rows of it still to decode
+	batch  []parquet.Row
+	at, n  int // batch[at:n] is decoded and not yet given out
+	number int64
+	window []byte // for page headers
+
+	raw    []byte
+	spans  []span // values within raw
+	digest [sha256.Size]byte
+	bytes  int64
+}
+
+type span struct{ from, to int }
+
+func openParquetRows(fsys FS, name string, opts RowOptions) (*parquetRows, error) {
+	file, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	p := &parquetRows{
+		name:   name,
+		file:   file,
+		max:    opts.RecordBytesMax,
+		batch:  make([]parquet.Row, parquetBatchRows),
+		window: make([]byte, 1<<10),
+	}
+	if err := guardParquet(name, func() error { return p.open(opts) }); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return p, nil
+}
+
+// open reads the footer.
+func (p *parquetRows) open(opts RowOptions) error {
+	if _, err := readFooter(p.file, p.file.Size()); err != nil {
+		return damagedParquet(p.name, err)
+	}
+	var err error
+	p.pq, err = parquet.OpenFile(p.file, p.file.Size(), parquet.SkipPageIndex(true),
+		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(parquetChunkBuffer))
+	if err == nil {
+		err = checkMetadata(p.pq.Metadata(), p.file.Size())
+	}
+	if err == nil {
+		p.columns, err = buildColumns(p.pq, opts.BinaryAsText)
+	}
+	if err != nil {
+		return damagedParquet(p.name, err)
+	}
+	p.encoder.leaves = make([][]parquet.Value, p.columns[len(p.columns)-1].hi)
+	p.own = findOwnColumns(p.pq, p.columns)
+	return nil
+}
+
+func (p *parquetRows) next(row *Row) error {
+	return guardParquet(p.name, func() error {
+		if p.at == p.n {
+			if err := p.decode(); err != nil {
+				return err
+			}
+		}
+		p.encoder.load(p.batch[p.at])
+		p.at++
+		p.convert(row)
+		row.Number = p.number
+		p.number++
+		return nil
+	})
+}
+
+// decode fills the batch, from the next row group if need be.
+func (p *parquetRows) decode() error {
+	for p.left == 0 {
+		if err := p.closeGroup(); err != nil {
+			return damagedParquet(p.name, err)
+		}
+		groups := p.pq.RowGroups()
+		if p.group == len(groups) {
+			return p.finish()
+		}
+		if err := p.checkGroup(); err != nil {
+			return damagedParquet(p.name, fmt.Errorf("row group %d: %w", p.group, err))
+		}
+		p.left = groups[p.group].NumRows()
+		p.rows = groups[p.group].Rows()
+		p.group++
+	}
+	n, err := p.rows.ReadRows(p.batch[:min(p.left, parquetBatchRows)])
+	if n == 0 {
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return damagedParquet(p.name, fmt.Errorf("row %d: %w", p.number, err))
+	}
+	p.at, p.n = 0, n
+	p.left -= int64(n)
+	return nil
+}
+
+// checkGroup checks the next row group's pages before any is decoded.
+func (p *parquetRows) checkGroup() error {
+	group := &p.pq.Metadata().RowGroups[p.group]
+	for i := range group.Columns {
+		m := &group.Columns[i].MetaData
+		var err error
+		if p.window, err = checkPages(p.file, m, p.window); err != nil {
+			return fmt.Errorf("column %v: %w", m.PathInSchema, err)
+		}
+	}
+	return nil
+}
+
+func (p *parquetRows) closeGroup() error {
+	if p.rows == nil {
+		return nil
+	}
+	rows := p.rows
+	p.rows = nil
+	return rows.Close()
+}
+
+// finish hashes the file and ends it.
+func (p *parquetRows) finish() error {
+	hash := sha256.New()
+	n, err := io.CopyBuffer(hash, io.NewSectionReader(p.file, 0, p.file.Size()), make([]byte, readBufferBytes))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", p.name, err)
+	}
+	p.bytes, p.digest = n, [sha256.Size]byte(hash.Sum(nil))
+	return io.EOF
+}
+
+// convert turns the loaded values into the record.
+func (p *parquetRows) convert(row *Row) {
+	row.Fields, row.Bad = row.Fields[:0], nil
+	p.raw, p.spans = p.raw[:0], p.spans[:0]
+	if p.own != nil {
+		p.convertOwn(row)
+	} else {
+		for _, n := range p.columns {
+			row.Fields = append(row.Fields, Field{Key: n.name, RawKey: n.quoted[:len(n.quoted)-1]})
+			p.appendColumn(n, nil)
+		}
+		p.close(row)
+	}
+	if row.Bad == nil {
+		row.Bad = p.encoder.bad
+	}
+	if row.Bad == nil && int64(len(row.Raw)) > p.max {
+		row.Bad = tooLong(int64(len(row.Raw)), p.max)
+	}
+	if row.Bad != nil {
+		row.Fields = row.Fields[:0]
+		row.Raw = row.Raw[:min(int64(len(row.Raw)), p.max)]
+	}
+}
+
+// appendColumn appends a column's name and its value to raw, or instead of the value
+// the JSON text given.
+func (p *parquetRows) appendColumn(n *parquetNode, value []byte) {
+	p.encoder.name = n.name
+	p.appendMember(n.quoted)
+	from := len(p.raw)
+	if value != nil {
+		p.raw = append(p.raw, value...)
+	} else {
+		p.raw = p.encoder.append(p.raw, n)
+	}
+	p.spans = append(p.spans, span{from, len(p.raw)})
+}
+
+// appendMember starts a member of raw; name ends with the colon.
+func (p *parquetRows) appendMember(name []byte) {
+	if len(p.raw) == 0 {
+		p.raw = append(p.raw, '{')
+	} else {
+		p.raw = append(p.raw, ',')
+	}
+	p.raw = append(p.raw, name...)
+}
+
+// close ends raw and points the fields' values into it, now that it no longer moves.
+func (p *parquetRows) close(row *Row) {
+	if len(p.raw) == 0 {
+		p.raw = append(p.raw, '{')
+	}
+	p.raw = append(p.raw, '}')
+	row.Raw = p.raw
+	for i, s := range p.spans {
+		row.Fields[i].Value = p.raw[s.from:s.to]
+	}
+}
+
+func (p *parquetRows) sum() ([sha256.Size]byte, int64) { return p.digest, p.bytes }
+
+// Close closes the file.
+func (p *parquetRows) Close() error {
+	err := guardParquet(p.name, p.closeGroup)
+	return errors.Join(err, p.file.Close())
+}
