@@ -46,7 +46,11 @@ func (m *Model) Backward(ctx context.Context, b Batch, scale float32) (sum float
 		return 0, 0, err
 	}
 	first := m.firstTrainable()
-	if err := p.forward(ctx, first, nil); err != nil {
+	m.state.counts = nil
+	err = p.forward(ctx, first, func(layer int, a *moeActs) {
+		m.state.counts = append(m.state.counts, a.counts(layer, p.rows))
+	})
+	if err != nil {
 		return 0, 0, err
 	}
 	needDx := first < len(m.layers)
@@ -73,7 +77,7 @@ func (m *Model) Routes(ctx context.Context, b Batch, visit func(Route)) error {
 	if err != nil {
 		return err
 	}
-	return p.forward(ctx, len(m.layers), visit)
+	return p.forward(ctx, len(m.layers), func(layer int, a *moeActs) { visit(a.record(layer)) })
 }
 
 // start checks a batch and embeds it.
@@ -103,11 +107,13 @@ func (m *Model) firstTrainable() int {
 	return len(m.layers)
 }
 
-// forward runs the layers, keeping the activations of those from keep on.
-func (p *pass) forward(ctx context.Context, keep int, visit func(Route)) error {
+// forward runs the layers, keeping the activations of those from keep on, and calls visit, if it is
+// not nil, for each mixture layer.
+func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *moeActs)) error {
 	s := &p.m.state
-	grow(&s.kept, len(p.m.layers))
-	var counts []LayerCounts
+	if len(s.kept) < len(p.m.layers) {
+		s.kept = make([]layerActs, len(p.m.layers))
+	}
 	for l, y := range p.m.layers {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -117,15 +123,10 @@ func (p *pass) forward(ctx context.Context, keep int, visit func(Route)) error {
 			a = &s.kept[l]
 		}
 		y.forward(p, a)
-		if y.moe == nil {
-			continue
-		}
-		counts = append(counts, a.moe.counts(l, p.rows))
-		if visit != nil {
-			visit(a.moe.record(l))
+		if y.moe != nil && visit != nil {
+			visit(l, &a.moe)
 		}
 	}
-	s.counts = counts
 	return nil
 }
 

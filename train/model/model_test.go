@@ -2,9 +2,13 @@ package model
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"bzdata/train/tensor"
@@ -69,65 +73,288 @@ func loss(t testing.TB, m *Model, b Batch) float64 {
 	return sum
 }
 
-// TestGradient compares every weight's gradient with central differences of the loss along its own
-// direction, for the largest entries. All experts are chosen, since a probe that flips a choice
-// measures a step, not a slope.
-func TestGradient(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"normalised": func(*Config) {},
-		"plain":      func(c *Config) { c.NormTopkProb = false },
-		"tied":       func(c *Config) { c.TieWordEmbeddings = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg := tinyConfig()
-			change(&cfg)
-			cfg.NumExpertsPerTok = cfg.NRoutedExperts
-			m := newModel(t, cfg, "auto", 2)
-			b := randomBatch(cfg, 2, 70, 5)
-			m.SetTrainable(all)
-			if _, _, err := m.Backward(context.Background(), b, 1); err != nil {
-				t.Fatal(err)
+// backward returns the loss and all gradients.
+func backward(t testing.TB, m *Model, b Batch, keep func(string) bool) (float64, []float32) {
+	t.Helper()
+	m.SetTrainable(keep)
+	sum, _, err := m.Backward(context.Background(), b, 0.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grads []float32
+	for _, p := range m.Params() {
+		grads = append(grads, p.Grad...)
+	}
+	return sum, grads
+}
+
+// TestWorkers checks that any number of workers gives the same bits.
+func TestWorkers(t *testing.T) {
+	for _, kernels := range tensor.Names() {
+		cfg := tinyConfig()
+		cfg.NRoutedExperts = 12 // enough that few workers share experts out and many do not
+		b := randomBatch(cfg, 3, 150, 2)
+		wantSum, want := backward(t, newModel(t, cfg, kernels, 1), b, all)
+		for _, workers := range []int{2, 3, 8} {
+			sum, grads := backward(t, newModel(t, cfg, kernels, workers), b, all)
+			if sum != wantSum || !slices.Equal(grads, want) {
+				t.Errorf("%s: other bits with %d workers than with one", kernels, workers)
 			}
-			for _, p := range m.Params() {
-				checkGradient(t, m, b, p)
-			}
-		})
+		}
 	}
 }
 
-func checkGradient(t *testing.T, m *Model, b Batch, p *Param) {
-	t.Helper()
-	order := make([]int, len(p.Data))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int {
-		x, y := math.Abs(float64(p.Grad[i])), math.Abs(float64(p.Grad[j]))
-		switch {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
+// TestRowsAlone checks that a position's loss depends neither on the batch nor on what follows it.
+func TestRowsAlone(t *testing.T) {
+	for _, kernels := range tensor.Names() {
+		m := newModel(t, tinyConfig(), kernels, 2)
+		b := randomBatch(m.Config(), 3, 130, 2)
+		want := make([]float32, len(b.Tokens))
+		if _, _, err := m.Loss(context.Background(), b, want); err != nil {
+			t.Fatal(err)
 		}
-		return 0
+		for _, length := range []int{1, 63, 64, 100, 130} {
+			from := 2 * b.Length
+			one := Batch{1, length, b.Tokens[from : from+length], b.Targets[from : from+length]}
+			got := make([]float32, length)
+			if _, _, err := m.Loss(context.Background(), one, got); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want[from:from+length]) {
+				t.Errorf("%s: the last sequence's first %d losses are other bits alone", kernels, length)
+			}
+		}
+	}
+}
+
+// TestFrozen checks that freezing changes which gradients exist, and nothing in those that do.
+func TestFrozen(t *testing.T) {
+	cfg := tinyConfig()
+	m := newModel(t, cfg, "auto", 2)
+	b := randomBatch(cfg, 2, 70, 9)
+	backward(t, m, b, all)
+	want := map[string][]float32{}
+	for _, p := range m.Params() {
+		want[p.Name] = slices.Clone(p.Grad)
+	}
+	some := []string{"self_attn.o_proj", "post_attention_layernorm", "model.norm", "lm_head", "embed_tokens",
+		"layers.1.mlp.gate", "layers.2.self_attn.q_proj", "layers.1.input_layernorm", "experts.3.down",
+		"layers.2.mlp.experts", "layers.2.mlp.shared_experts.up", "layers.0.mlp.gate_proj", "no such weight"}
+	for _, part := range some {
+		keep := func(name string) bool { return strings.Contains(name, part) }
+		backward(t, m, b, keep)
+		for _, p := range m.Params() {
+			switch {
+			case keep(p.Name) && !slices.Equal(p.Grad, want[p.Name]):
+				t.Errorf("with only %s: the gradient of %s differs", part, p.Name)
+			case !keep(p.Name) && p.Grad != nil:
+				t.Errorf("with only %s: %s has a gradient", part, p.Name)
+			}
+		}
+	}
+}
+
+// TestBackwardAdds checks scale and accumulation: two calls add up, and the sums are Loss's.
+func TestBackwardAdds(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	b := randomBatch(m.Config(), 2, 40, 1)
+	_, once := backward(t, m, b, all)
+	sum, _, err := m.Backward(context.Background(), b, 1.5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := loss(t, m, b); sum != want {
+		t.Errorf("Backward's loss is %v, Loss's %v", sum, want)
+	}
+	at := 0
+	for _, p := range m.Params() {
+		for _, g := range p.Grad {
+			want := float64(once[at]) * 4
+			if math.Abs(float64(g)-want) > 1e-5*(1+math.Abs(want)) {
+				t.Fatalf("%s: gradient %v after scales 0.5 and 1.5, want %v", p.Name, g, want)
+			}
+			at++
+		}
+	}
+	m.ZeroGrad()
+	if _, _, err := m.Backward(context.Background(), b, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Params() {
+		if slices.ContainsFunc(p.Grad, func(g float32) bool { return g != 0 }) {
+			t.Fatalf("%s has a gradient at scale 0", p.Name)
+		}
+	}
+}
+
+// TestUncounted checks that a batch without targets has no loss and no gradient.
+func TestUncounted(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	b := randomBatch(m.Config(), 1, 20, 1)
+	for i := range b.Targets {
+		b.Targets[i] = -1
+	}
+	m.SetTrainable(all)
+	sum, tokens, err := m.Backward(context.Background(), b, 1)
+	if sum != 0 || tokens != 0 || err != nil {
+		t.Errorf("loss %v over %d tokens, %v", sum, tokens, err)
+	}
+	for _, p := range m.Params() {
+		if slices.ContainsFunc(p.Grad, func(g float32) bool { return g != 0 }) {
+			t.Errorf("%s has a gradient", p.Name)
+		}
+	}
+}
+
+// TestAllowed checks the mask: no other expert is chosen, and there are errors for what is not there.
+func TestAllowed(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	b := randomBatch(m.Config(), 2, 64, 3)
+	for _, ids := range [][]int32{{0, 4}, {2, 2, 3, 1}, {3}} {
+		if err := m.SetAllowedExperts(1, ids); err != nil {
+			t.Fatal(err)
+		}
+		err := m.Routes(context.Background(), b, func(r Route) {
+			for _, id := range r.Experts {
+				if r.Layer == 1 && !slices.Contains(ids, id) {
+					t.Fatalf("expert %d was chosen, allowed are %v", id, ids)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.SetTrainable(all)
+		if _, _, err := m.Backward(context.Background(), b, 1); err != nil {
+			t.Fatal(err)
+		}
+		for e := range int32(5) {
+			grad := m.Param(fmt.Sprintf("model.layers.1.mlp.experts.%d.up_proj.weight", e)).Grad
+			moves := slices.ContainsFunc(grad, func(g float32) bool { return g != 0 })
+			if moves != slices.Contains(ids, e) {
+				t.Errorf("allowed %v: expert %d has a gradient: %v", ids, e, moves)
+			}
+		}
+	}
+	for _, bad := range []struct {
+		layer int
+		ids   []int32
+	}{{0, []int32{0}}, {3, nil}, {-1, nil}, {1, []int32{5}}, {1, []int32{-1}}, {1, []int32{}}} {
+		if err := m.SetAllowedExperts(bad.layer, bad.ids); err == nil {
+			t.Errorf("layer %d with experts %v was accepted", bad.layer, bad.ids)
+		}
+	}
+}
+
+// TestTies checks that equal experts are taken by number.
+func TestTies(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 1)
+	clear(m.Param("model.layers.1.mlp.gate.weight").Data)
+	err := m.Routes(context.Background(), randomBatch(m.Config(), 1, 9, 3), func(r Route) {
+		for i, id := range r.Experts {
+			if r.Layer == 1 && (int(id) != i%2 || r.Weights[i] != 0.2) {
+				t.Fatalf("slot %d is expert %d with %v, want %d with 0.2", i, id, r.Weights[i], i%2)
+			}
+		}
 	})
-	order = order[:min(64, len(order))]
-	norm := 0.0
-	for _, i := range order {
-		norm += float64(p.Grad[i]) * float64(p.Grad[i])
+	if err != nil {
+		t.Fatal(err)
 	}
-	norm = math.Sqrt(norm)
-	const step = 4e-3
-	kept := slices.Clone(p.Data)
-	probe := func(step float64) float64 {
-		for _, i := range order {
-			p.Data[i] = float32(float64(kept[i]) + step*float64(p.Grad[i])/norm)
+}
+
+// TestCounts checks the loads of the experts against the routes.
+func TestCounts(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	if m.Counts() != nil {
+		t.Error("there are counts before the first Backward")
+	}
+	b := randomBatch(m.Config(), 2, 33, 8)
+	want := map[int][]int{}
+	err := m.Routes(context.Background(), b, func(r Route) {
+		want[r.Layer] = make([]int, 5)
+		for _, id := range r.Experts {
+			want[r.Layer][id]++
 		}
-		return loss(t, m, b)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	got := (8*(probe(step)-probe(-step)) - (probe(2*step) - probe(-2*step))) / (12 * step)
-	copy(p.Data, kept)
-	if bad := math.Abs(got-norm) / norm; !(bad < 5e-3) {
-		t.Errorf("%s: differences give %g, the gradient %g (relative error %.2g)", p.Name, got, norm, bad)
+	backward(t, m, b, all)
+	loss(t, m, randomBatch(m.Config(), 1, 5, 8))
+	if len(m.Counts()) != 2 {
+		t.Fatalf("counts of %d layers, want 2", len(m.Counts()))
+	}
+	for _, c := range m.Counts() {
+		if c.Tokens != 66 || !slices.Equal(c.Experts, want[c.Layer]) {
+			t.Errorf("layer %d: %v of %d tokens, want %v of 66", c.Layer, c.Experts, c.Tokens, want[c.Layer])
+		}
+	}
+}
+
+// TestNonFinite checks that a NaN in the weights shows in the loss.
+func TestNonFinite(t *testing.T) {
+	for _, name := range []string{"model.embed_tokens.weight", "model.layers.1.mlp.gate.weight",
+		"model.layers.0.self_attn.k_proj.weight", "lm_head.weight"} {
+		m := newModel(t, tinyConfig(), "auto", 2)
+		w := m.Param(name).Data
+		for i := range w {
+			w[i] = float32(math.NaN())
+		}
+		b := randomBatch(m.Config(), 1, 9, 3)
+		if sum := loss(t, m, b); !math.IsNaN(sum) {
+			t.Errorf("%s is NaN, the loss %v", name, sum)
+		}
+		backward(t, m, b, all)
+	}
+}
+
+// TestCanceled checks that a canceled context ends the work.
+func TestCanceled(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	b := randomBatch(m.Config(), 1, 9, 3)
+	if _, _, err := m.Loss(ctx, b, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Loss: %v", err)
+	}
+	if _, _, err := m.Backward(ctx, b, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("Backward: %v", err)
+	}
+}
+
+// TestBatchRefused checks the errors for batches that do not fit.
+func TestBatchRefused(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 1)
+	for want, b := range map[string]Batch{
+		"at least 1":              {},
+		"has 3 tokens":            {1, 2, []int32{1, 2, 3}, []int32{1, 2}},
+		"has 1 targets":           {1, 2, []int32{1, 2}, []int32{1}},
+		"token 37 at position 1":  {1, 2, []int32{1, 37}, []int32{1, 1}},
+		"token -1 at position 0":  {1, 2, []int32{-1, 3}, []int32{1, 1}},
+		"target -2 at position 1": {1, 2, []int32{1, 3}, []int32{1, -2}},
+		"longer than":             {1, 513, make([]int32, 513), make([]int32, 513)},
+	} {
+		_, _, err := m.Loss(context.Background(), b, nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that says %q", err, want)
+		}
+	}
+}
+
+// TestMemory checks that steps after the first take their buffers from it.
+func TestMemory(t *testing.T) {
+	m := newModel(t, tinyConfig(), "auto", 2)
+	b := randomBatch(m.Config(), 2, 64, 1)
+	backward(t, m, b, all)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 10 {
+		if _, _, err := m.Backward(context.Background(), b, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if step := (after.TotalAlloc - before.TotalAlloc) / 10; step > 300_000 {
+		t.Errorf("a step allocates %d bytes", step)
 	}
 }
