@@ -1,0 +1,200 @@
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"bzdata/train/checkpoint"
+)
+
+// Rule says how many experts of a layer are chosen, best first. Exactly one of P, TopN and
+// MinShare is set.
+type Rule struct {
+	// P takes experts until the scores taken sum to P; the one that reaches it is taken.
+	// ESFT: 0.2 with token scores gives the published configurations; the paper has 0.1
+	// with gate scores.
+	P float64
+	// TopN takes so many. Connito 0c936fa: 8.
+	TopN int
+	// MinShare takes the experts that have at least this share of their layer's sum, and
+	// never fewer than Floor. Connito after 0c936fa: 0.02.
+	MinShare float64
+	Floor    int
+}
+
+func (r Rule) check() error {
+	set := 0
+	for _, on := range []bool{r.P != 0, r.TopN != 0, r.MinShare != 0} {
+		if on {
+			set++
+		}
+	}
+	switch {
+	case set != 1:
+		return fmt.Errorf("expert choice: set exactly one of p, top_n and min_share")
+	case !(r.P >= 0 && r.P <= 1) || !(r.MinShare >= 0 && r.MinShare <= 1):
+		return fmt.Errorf("expert choice: p %g and min_share %g must lie between 0 and 1", r.P, r.MinShare)
+	case r.TopN < 0 || r.Floor < 0:
+		return fmt.Errorf("expert choice: top_n %d and floor %d must not be negative", r.TopN, r.Floor)
+	case r.Floor > 0 && r.MinShare == 0:
+		return fmt.Errorf("expert choice: floor goes with min_share")
+	}
+	return nil
+}
+
+// Rank lists the experts of one layer by falling score, ties by rising id.
+func Rank(scores []float64) []int {
+	order := make([]int, len(scores))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return order
+}
+
+// Choose picks each layer's experts. Scores should be rounded, see the package comment.
+func (r Rule) Choose(scores Table) (*Config, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	c := &Config{Experts: map[int][]int{}}
+	for _, layer := range scores.Layers() {
+		for e, s := range scores[layer] {
+			if math.IsNaN(s) || s < 0 {
+				return nil, fmt.Errorf("layer %d: score %g of expert %d", layer, s, e)
+			}
+		}
+		order := Rank(scores[layer])
+		c.Experts[layer] = order[:r.count(order, scores[layer])]
+	}
+	return c, nil
+}
+
+// count is how many of the ranked experts are chosen.
+func (r Rule) count(order []int, scores []float64) int {
+	switch {
+	case r.TopN > 0:
+		return min(r.TopN, len(order))
+	case r.P > 0:
+		sum := 0.0
+		for n, e := range order {
+			if sum >= r.P {
+				return n
+			}
+			sum += scores[e]
+		}
+		return len(order)
+	}
+	sum := 0.0
+	for _, s := range scores {
+		sum += s
+	}
+	n := 0
+	for n < len(order) && scores[order[n]] >= r.MinShare*sum && scores[order[n]] > 0 {
+		n++
+	}
+	return min(max(n, r.Floor), len(order))
+}
+
+// Config is an expert configuration: the experts to train, by layer, best first.
+type Config struct {
+	Experts          map[int][]int
+	SharedExperts    bool // whether the shared experts are trained too
+	NonExpertModules bool // whether everything else is trained too
+}
+
+// Layers lists the layers, ascending.
+func (c *Config) Layers() []int { return slices.Sorted(maps.Keys(c.Experts)) }
+
+// Count is the number of experts over all layers.
+func (c *Config) Count() int {
+	n := 0
+	for _, experts := range c.Experts {
+		n += len(experts)
+	}
+	return n
+}
+
+// Assignment makes an expert group of the configuration. The running ids count each
+// layer's experts from first on, in the configuration's order; a negative first makes
+// them equal to the base model's ids.
+func (c *Config) Assignment(first int) checkpoint.Assignment {
+	a := checkpoint.Assignment{}
+	for layer, experts := range c.Experts {
+		for i, e := range experts {
+			my := first + i
+			if first < 0 {
+				my = e
+			}
+			a[layer] = append(a[layer], checkpoint.Pair{My: my, Org: e})
+		}
+	}
+	return a
+}
+
+// GroupShare says how much of the activation falls on a group's experts.
+type GroupShare struct {
+	Name    string
+	ID      int
+	Experts int     // over all layers
+	Share   float64 // of the layers' scores, mean over the layers, 0 to 1
+	// Lift is Share over what it would be if all experts of a layer scored alike: above 1
+	// the text prefers the group's experts. Share favours large groups, Lift does not.
+	Lift float64
+}
+
+// RankGroups compares expert groups by the share of activation that falls on their
+// experts, largest first, ties by id. A layer that a group does not list counts as share
+// 0. A group that names a layer or an expert without a score is an error, since it
+// belongs to another model.
+func RankGroups(scores Table, groups []*checkpoint.Group) ([]GroupShare, error) {
+	if len(scores) == 0 {
+		return nil, fmt.Errorf("no layer has scores to rank groups by")
+	}
+	var out []GroupShare
+	for _, g := range groups {
+		share := GroupShare{Name: g.Name, ID: g.Config.GroupID, Experts: g.Assignment.Experts()}
+		even := 0.0
+		for _, layer := range g.Assignment.Layers() {
+			row, ok := scores[layer]
+			if !ok {
+				return nil, fmt.Errorf("group %s: layer %d has no scores", g.Name, layer)
+			}
+			part, err := layerShare(row, g.Assignment[layer])
+			if err != nil {
+				return nil, fmt.Errorf("group %s: layer %d: %w", g.Name, layer, err)
+			}
+			share.Share += part
+			even += float64(len(g.Assignment[layer])) / float64(len(row))
+		}
+		share.Share /= float64(len(scores))
+		if even > 0 {
+			share.Lift = share.Share * float64(len(scores)) / even
+		}
+		out = append(out, share)
+	}
+	slices.SortFunc(out, func(a, b GroupShare) int {
+		return cmp.Or(cmp.Compare(b.Share, a.Share), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+func layerShare(scores []float64, pairs []checkpoint.Pair) (float64, error) {
+	total, ours := 0.0, 0.0
+	for _, s := range scores {
+		total += s
+	}
+	for _, p := range pairs {
+		if p.Org < 0 || p.Org >= len(scores) {
+			return 0, fmt.Errorf("expert %d of %d", p.Org, len(scores))
+		}
+		ours += scores[p.Org]
+	}
+	if total == 0 {
+		return 0, nil
+	}
+	return ours / total, nil
+}
