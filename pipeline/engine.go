@@ -1,0 +1,311 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"bzdata/pipeline/store"
+)
+
+// Options say how a plan is run. None of them changes what ends up under out/, but
+// Limit and Kernels.
+type Options struct {
+	Workdir string
+	// FS holds the work directory, Inputs the files that the plan names.
+	FS, Inputs store.FS
+	// Workers is the number of tasks at a time; MemoryBytes the budget of the run.
+	Workers     int
+	MemoryBytes int64
+	// Limit reads at most so many records of each input entry; 0 is no limit.
+	Limit int64
+	// Until ends the run after the stage of this label.
+	Until string
+	// Fresh forgets earlier results first.
+	Fresh bool
+	// Build names the program's build, Kernels the kernel set in use.
+	Build, Kernels string
+	HeldOutRules   HeldOutRules
+	// OnEvent is told what happens; it is called from one goroutine at a time.
+	OnEvent func(Event)
+}
+
+// Event is one thing that happened in a run.
+type Event struct {
+	Kind  string  `json:"kind"` // plan, start, progress, done, reused, stage
+	Stage string  `json:"stage"`
+	Task  string  `json:"task,omitempty"`
+	Done  float64 `json:"done,omitempty"`
+	Total float64 `json:"total,omitempty"`
+	Unit  string  `json:"unit,omitempty"`
+	Note  string  `json:"note,omitempty"`
+}
+
+// run is one run of a plan.
+type run struct {
+	plan   *Plan
+	opt    Options
+	inputs []*inputFile
+	waves  []wave
+
+	events sync.Mutex
+}
+
+func (r *run) stages() string { return filepath.Join(r.opt.Workdir, "stages") }
+
+// Run carries a plan out, reusing what an earlier run has committed, and returns what
+// there is to report. The error says why a run did not get to its end; the result is
+// valid, as far as the run got, unless it is nil.
+func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
+	r, err := newRun(plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.prepare(); err != nil {
+		return nil, err
+	}
+	if err := r.build(); err != nil {
+		return nil, err
+	}
+	r.announce()
+	runErr := r.execute(ctx)
+	if runErr == nil {
+		runErr = r.finish()
+	}
+	res, err := r.result()
+	runErr = cmp.Or(runErr, err)
+	return res, cmp.Or(runErr, r.writeRecord(runErr))
+}
+
+func newRun(plan *Plan, opt Options) (*run, error) {
+	r := &run{plan: plan, opt: opt}
+	var err error
+	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
+		return nil, err
+	}
+	if len(r.inputs) == 0 {
+		return nil, &UsageError{Msg: "no input file is there; check the paths under `input`"}
+	}
+	return r, nil
+}
+
+// prepare makes the work directory and refuses one that holds another kernel set's results.
+func (r *run) prepare() error {
+	if r.opt.Fresh {
+		if err := Forget(r.opt.FS, r.opt.Workdir); err != nil {
+			return err
+		}
+	}
+	if err := r.opt.FS.MkdirAll(r.stages()); err != nil {
+		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
+	}
+	old, err := ReadRecord(r.opt.FS, r.opt.Workdir)
+	if err != nil {
+		return err
+	}
+	if old != nil && old.Kernels != "" && old.Kernels != r.opt.Kernels {
+		return &UsageError{Msg: fmt.Sprintf("%s was begun with the kernel set %s, now it would be %s, whose last bits differ; "+
+			"add --kernels %s, or begin anew with --fresh", r.opt.Workdir, old.Kernels, r.opt.Kernels, old.Kernels)}
+	}
+	return r.writeStart()
+}
+
+// announce says how much of the plan is there already.
+func (r *run) announce() {
+	done, all := 0, 0
+	for _, s := range r.stageStates() {
+		all++
+		if s.reusable {
+			done++
+		}
+	}
+	r.event(Event{Kind: "plan", Note: fmt.Sprintf("reused %d of %d stages", done, all),
+		Done: float64(done), Total: float64(all)})
+}
+
+// stageState is how far a stage is done before the run.
+type stageState struct {
+	label    string
+	reusable bool
+}
+
+// stageStates lists the stages in plan order. A stage is reusable if every task of
+// every wave that carries its label is committed.
+func (r *run) stageStates() []stageState {
+	var out []stageState
+	at := map[string]int{}
+	mark := func(label string, ok bool) {
+		i, known := at[label]
+		if !known {
+			i = len(out)
+			at[label], out = i, append(out, stageState{label, true})
+		}
+		out[i].reusable = out[i].reusable && ok
+	}
+	for _, w := range r.waves {
+		for _, n := range w.nodes {
+			ok := store.Exists(r.opt.FS, filepath.Join(n.dir(), reportName))
+			for _, label := range w.stages {
+				mark(label, ok)
+			}
+			if len(w.stages) == 0 && n.stage != inputStage {
+				mark(n.stage, ok)
+			}
+		}
+	}
+	return out
+}
+
+// execute runs the waves in order.
+func (r *run) execute(ctx context.Context) error {
+	for i := range r.waves {
+		if err := r.wave(ctx, &r.waves[i]); err != nil {
+			return err
+		}
+		if err := r.checkWave(&r.waves[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wave runs one wave's nodes, at most Workers at a time. The error of the first node
+// in order is returned, whatever order they ended in.
+func (r *run) wave(ctx context.Context, w *wave) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(w.nodes))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(max(1, r.opt.Workers), len(w.nodes)) {
+		workers.Go(func() {
+			for i := range next {
+				if errs[i] = r.node(ctx, w.nodes[i]); errs[i] != nil {
+					cancel()
+				}
+			}
+		})
+	}
+	for i := range w.nodes {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return firstCause(errs)
+}
+
+// firstCause prefers the error that stopped the others to their cancellation.
+func firstCause(errs []error) error {
+	var first error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// node runs or reuses one node.
+func (r *run) node(ctx context.Context, n *node) error {
+	defer close(n.done)
+	for _, d := range n.deps { // only a limit's chain is still open here
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	report, err := n.load()
+	if err != nil {
+		return err
+	}
+	if report != nil {
+		n.report, n.reused = report, true
+		r.event(Event{Kind: "reused", Stage: n.stage, Task: n.name})
+		return r.link(n)
+	}
+	r.event(Event{Kind: "start", Stage: n.stage, Task: n.name})
+	if n.report, err = n.execute(ctx); err != nil {
+		return err
+	}
+	r.event(Event{Kind: "done", Stage: n.stage, Task: n.name})
+	return r.link(n)
+}
+
+// link makes a node's outputs appear under out/.
+func (r *run) link(n *node) error {
+	for _, l := range n.links {
+		name := filepath.Join(r.opt.Workdir, filepath.FromSlash(l.Name))
+		if err := r.opt.FS.MkdirAll(filepath.Dir(name)); err != nil {
+			return err
+		}
+		target, err := filepath.Rel(filepath.Dir(name), filepath.Join(n.dir(), filepath.FromSlash(l.From)))
+		if err != nil {
+			return err
+		}
+		if err := store.SwapLink(r.opt.FS, target, name); err != nil {
+			return fmt.Errorf("link %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// checkWave stops the run where its data or its gate say so.
+func (r *run) checkWave(w *wave) error {
+	var records, rejected, left int64
+	var first string
+	segment := false
+	for _, n := range w.nodes {
+		if n.report.Refused != "" {
+			return &GateError{n.report.Refused}
+		}
+		if in := n.report.Input; in != nil {
+			records, rejected = records+in.Records, rejected+in.Rejected
+			if first == "" && in.Rejected > 0 {
+				first = n.report.Notes[0]
+			}
+		}
+		if n.shard >= 0 && len(n.report.Ledgers) > 0 {
+			segment = true
+			left += n.report.Ledgers[len(n.report.Ledgers)-1].Kept
+		}
+	}
+	if limit := r.plan.MaxRejectFraction; records > 0 && float64(rejected) > limit*float64(records) {
+		return &DataError{fmt.Sprintf("%d of %d records are malformed, more than max_reject_fraction %g allows; first: %s; "+
+			"see rejects/ in the work directory", rejected, records, limit, first)}
+	}
+	if segment && left == 0 {
+		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory",
+			w.nodes[0].stage)}
+	}
+	return nil
+}
+
+func (r *run) event(e Event) {
+	if r.opt.OnEvent == nil {
+		return
+	}
+	r.events.Lock()
+	defer r.events.Unlock()
+	r.opt.OnEvent(e)
+}
+
+func (r *run) progress(n *node, done, total float64, unit string) {
+	r.event(Event{Kind: "progress", Stage: n.stage, Task: n.name, Done: done, Total: total, Unit: unit})
+}
+
+func (r *run) docName(ref Ref) string {
+	if int(ref.Shard) >= len(r.inputs) {
+		return fmt.Sprintf("shard %d:%d", ref.Shard, ref.Record)
+	}
+	f := r.inputs[ref.Shard]
+	return fmt.Sprintf("%s:%s:%d", f.source, f.identity.Path, ref.Record)
+}

@@ -1,0 +1,414 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline/store"
+)
+
+// node is one task of the run: its key, what it reads, and its work.
+type node struct {
+	run         *run
+	key         Key
+	stage, name string
+	step        *Step
+	work        func(ctx context.Context, t *Task) error
+	deps        []*node
+	shard       int
+	kernels     bool
+	links       []Link
+
+	barrier []*node
+	files   map[string][]string
+	uses    map[Data]*node
+	heldOut *node
+	shards  []docSource
+
+	segmentSteps []string // labels of the stages fused in a segment's task
+
+	report *TaskReport
+	done   chan struct{}
+	reused bool
+}
+
+// wave is a set of nodes that may run at the same time, once the waves before are done.
+type wave struct {
+	stages []string // labels of the stages whose work ends with this wave
+	nodes  []*node
+}
+
+// shardState is where the documents of one shard are, as far as the plan is built.
+type shardState struct {
+	source storedOrFile
+	key    Key
+}
+
+type storedOrFile struct {
+	file   *fileSource
+	stored *storedSource
+}
+
+func (s storedOrFile) docs() docSource {
+	if s.file != nil {
+		return *s.file
+	}
+	return *s.stored
+}
+
+// builder lays out the waves of a plan.
+type builder struct {
+	*run
+	files   []*inputFile // of the shards
+	shards  []shardState
+	pending []stagePass
+	latest  map[Data]*node
+	heldSet *node
+	holders []*node // the latest segment's tasks
+}
+
+// build lays out every task of the plan. Nothing runs.
+func (r *run) build() error {
+	b := &builder{run: r, latest: map[Data]*node{}}
+	b.begin(r.inputs)
+	if err := b.heldOutFirst(); err != nil {
+		return err
+	}
+	for i := range r.plan.Stages {
+		step := &r.plan.Stages[i]
+		if err := b.step(step); err != nil {
+			return err
+		}
+		if r.opt.Until == step.Label() {
+			return b.close(nil)
+		}
+	}
+	if r.opt.Until != "" {
+		return &UsageError{Msg: fmt.Sprintf("--until %s: the plan has no such stage", r.opt.Until)}
+	}
+	return b.close(nil)
+}
+
+// begin makes the given files the shards.
+func (b *builder) begin(files []*inputFile) {
+	b.files, b.shards = files, nil
+	for _, f := range files {
+		b.shards = append(b.shards, shardState{source: storedOrFile{file: &fileSource{file: f}}, key: f.key()})
+	}
+}
+
+func (b *builder) step(step *Step) error {
+	p, err := step.Program()
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", step.Label(), err)
+	}
+	reads, err := b.reads(p)
+	if err != nil {
+		return err
+	}
+	if p.Run != nil {
+		return b.artifact(step, p, reads)
+	}
+	return b.passes(step, p.Passes, reads)
+}
+
+// readSet is what a stage's Reads resolve to.
+type readSet struct {
+	files   map[string][]string
+	keys    []string
+	heldOut *node
+}
+
+func (b *builder) reads(p Program) (readSet, error) {
+	set := readSet{files: map[string][]string{}}
+	if p.Reads == nil {
+		return set, nil
+	}
+	for _, read := range p.Reads(b.plan) {
+		files, key, err := b.readFiles(read)
+		if err != nil {
+			return set, err
+		}
+		set.files[read.Name], set.keys = files, append(set.keys, string(key))
+		if read.HeldOut && b.heldSet != nil {
+			set.heldOut, set.keys = b.heldSet, append(set.keys, string(b.heldSet.key))
+		}
+	}
+	return set, nil
+}
+
+// passes adds a document stage.
+func (b *builder) passes(step *Step, passes []Pass, reads readSet) error {
+	var before []*node
+	for i := range passes {
+		p := &passes[i]
+		b.pending = append(b.pending, stagePass{step: step, pass: p, barrier: before, reads: reads})
+		if p.Barrier == nil {
+			continue
+		}
+		nodes, err := b.barrier(step, p, reads, before)
+		if err != nil {
+			return err
+		}
+		before = nodes
+	}
+	return nil
+}
+
+// barrier closes the segment before it and adds the reduce tasks and Global.
+func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([]*node, error) {
+	parts := 1
+	if p.Barrier.Parts != nil {
+		parts = max(1, p.Barrier.Parts(b.inputBytes()))
+	}
+	if err := b.close(&parts); err != nil {
+		return nil, err
+	}
+	senders := b.holders
+	chain := stageChain(step, p.Name, reads)
+	var out []*node
+	if p.Barrier.Reduce != nil {
+		w := wave{}
+		for i := range parts {
+			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
+				keyOf("reduce", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
+			n.files, n.heldOut, n.barrier = reads.files, reads.heldOut, before
+			n.work = reduceWork(p.Barrier, senders, i, parts)
+			w.nodes = append(w.nodes, n)
+		}
+		b.waves = append(b.waves, w)
+		out = w.nodes
+	}
+	if p.Barrier.Global != nil {
+		n := b.node(step, "global", keyOf("global", chain, nodeKeys(senders), nodeKeys(out)), append(slices.Clone(senders), out...))
+		n.files, n.heldOut, n.barrier = reads.files, reads.heldOut, out
+		n.work = p.Barrier.Global
+		b.waves = append(b.waves, wave{nodes: []*node{n}})
+		out = append(slices.Clone(out), n)
+	}
+	return out, nil
+}
+
+func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context.Context, *Task) error {
+	return func(ctx context.Context, t *Task) error {
+		recs, err := gather(t, senders, part)
+		if err != nil {
+			return err
+		}
+		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, Records: recs})
+	}
+}
+
+// gather reads one partition of what every sender sent, sorted.
+func gather(t *Task, senders []*node, part int) ([]Record, error) {
+	budget := t.MemoryBytes
+	var recs []Record
+	var err error
+	for shard, n := range senders {
+		recs, err = readExchange(t.FS, filepath.Join(n.dir(), exchangeName), part, uint32(shard), recs, &budget)
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(recs, compareRecords)
+	return recs, nil
+}
+
+// inputBytes is the size of all input files, from which partition counts follow.
+func (b *builder) inputBytes() int64 {
+	sum := int64(0)
+	for _, f := range b.inputs {
+		sum += f.identity.Bytes
+	}
+	return sum
+}
+
+func (b *builder) node(step *Step, name string, key Key, deps []*node) *node {
+	return &node{run: b.run, key: key, stage: step.Label(), name: name, step: step, deps: deps,
+		shard: -1, done: make(chan struct{}), uses: map[Data]*node{}}
+}
+
+func nodeKeys(ns []*node) string {
+	keys := make([]string, len(ns))
+	for i, n := range ns {
+		keys[i] = string(n.key)
+	}
+	return strings.Join(keys, ",")
+}
+
+// stageChain is what one pass of a stage adds to a key.
+func stageChain(step *Step, pass string, reads readSet) string {
+	return string(keyOf(step.Kind.Name, step.Label(), fmt.Sprint(step.Kind.Version), pass,
+		string(Canonical(step.Config)), fmt.Sprint(step.plan.Seed), strings.Join(reads.keys, ",")))
+}
+
+// close ends the segment that is being gathered: with parts, its last pass sends to a
+// barrier. A prefix of it that is already committed for every shard, as --until leaves
+// it, is reused as a boundary.
+func (b *builder) close(parts *int) error {
+	if len(b.pending) == 0 && b.materialised() {
+		return nil
+	}
+	full := b.segment(b.pending, parts)
+	if !b.committed(full) {
+		for cut := len(b.pending) - 1; cut >= 0; cut-- {
+			if cut == 0 && b.materialised() {
+				break
+			}
+			prefix := b.segment(b.pending[:cut], nil)
+			if len(prefix) > 0 && b.committed(prefix) {
+				b.adopt(prefix, b.pending[:cut])
+				b.pending = b.pending[cut:]
+				return b.close(parts)
+			}
+		}
+	}
+	b.adopt(full, b.pending)
+	b.pending = nil
+	return nil
+}
+
+func (b *builder) materialised() bool {
+	return len(b.shards) > 0 && b.shards[0].source.stored != nil
+}
+
+func (b *builder) committed(nodes []*node) bool {
+	for _, n := range nodes {
+		if !store.Exists(b.opt.FS, filepath.Join(n.dir(), reportName)) {
+			return false
+		}
+	}
+	return true
+}
+
+// segment makes the nodes of a fused reading, one for each shard.
+func (b *builder) segment(passes []stagePass, parts *int) []*node {
+	ingest := !b.materialised()
+	stores := ingest
+	chain := []string{"segment"}
+	var deps []*node
+	for _, p := range passes {
+		stores = stores || p.pass.Edits
+		chain = append(chain, stageChain(p.step, p.pass.Name, p.reads), nodeKeys(p.barrier))
+		deps = append(deps, p.barrier...)
+		if p.reads.heldOut != nil {
+			deps = append(deps, p.reads.heldOut)
+		}
+	}
+	n := 0
+	if parts != nil {
+		n = *parts
+	}
+	chain = append(chain, fmt.Sprint(n, b.plan.KeepDropped))
+	nodes := make([]*node, len(b.shards))
+	var previous []*node
+	for i := range b.shards {
+		nodes[i] = b.segmentNode(i, passes, segmentShape{n, stores, chain, deps}, previous)
+		if ingest && b.files[i].limit >= 0 {
+			previous = append(previous, nodes[i])
+		}
+	}
+	return nodes
+}
+
+type segmentShape struct {
+	parts  int
+	stores bool
+	chain  []string
+	deps   []*node
+}
+
+func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape, previous []*node) *node {
+	st := b.shards[shard]
+	source, key, deps := st.source.docs(), st.key, shape.deps
+	if st.source.file != nil {
+		f := *st.source.file
+		for _, p := range previous {
+			if b.files[p.shard].entry == f.file.entry {
+				f.before = append(f.before, p)
+				key = keyOf(string(key), string(p.key))
+			}
+		}
+		deps = append(slices.Clone(deps), f.before...)
+		source = f
+	}
+	seg := &segment{shard: shard, passes: passes, parts: shape.parts, stores: shape.stores, source: source}
+	file := b.files[shard]
+	n := b.node(lastStep(passes), fmt.Sprintf("%s:%s", file.source, file.identity.Path),
+		keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
+	n.shard, n.work = shard, seg.work
+	for _, p := range passes {
+		n.segmentSteps = append(n.segmentSteps, p.step.Label())
+	}
+	return n
+}
+
+// lastStep is the step that a segment's tasks are shown under.
+func lastStep(passes []stagePass) *Step {
+	if len(passes) == 0 {
+		return &Step{Kind: Kind{Name: inputStage}, ID: inputStage}
+	}
+	return passes[len(passes)-1].step
+}
+
+// adopt makes a segment's nodes the next wave and the new home of the documents.
+func (b *builder) adopt(nodes []*node, passes []stagePass) {
+	w := wave{nodes: nodes}
+	for _, p := range passes {
+		w.stages = append(w.stages, p.step.Label())
+	}
+	b.waves, b.holders = append(b.waves, w), nodes
+	for i, n := range nodes {
+		st := &b.shards[i]
+		stored := storedSource{base: n}
+		if !b.storesAnew(passes, st) {
+			stored = storedSource{base: st.source.stored.base, keep: n}
+		}
+		st.source, st.key = storedOrFile{stored: &stored}, n.key
+	}
+}
+
+func (b *builder) storesAnew(passes []stagePass, st *shardState) bool {
+	return st.source.file != nil || slices.ContainsFunc(passes, func(p stagePass) bool { return p.pass.Edits })
+}
+
+// artifact adds an artifact stage.
+func (b *builder) artifact(step *Step, p Program, reads readSet) error {
+	parts := []string{"artifact", stageChain(step, "", reads)}
+	var deps []*node
+	if !p.SkipsDocuments {
+		if err := b.close(nil); err != nil {
+			return err
+		}
+		for _, s := range b.shards {
+			parts = append(parts, string(s.key))
+		}
+		deps = append(deps, b.holders...)
+	}
+	uses := map[Data]*node{}
+	for _, kind := range p.Uses {
+		if n := b.latest[kind]; n != nil {
+			uses[kind], deps = n, append(deps, n)
+			parts = append(parts, string(kind)+"="+string(n.key))
+		}
+	}
+	n := b.node(step, "run", keyOf(parts...), deps)
+	n.uses, n.files, n.heldOut, n.kernels, n.links = uses, reads.files, reads.heldOut, p.Kernels, p.Links
+	if n.heldOut != nil {
+		n.deps = append(n.deps, n.heldOut)
+	}
+	n.work = p.Run
+	if !p.SkipsDocuments {
+		for _, s := range b.shards {
+			n.shards = append(n.shards, s.source.docs())
+		}
+	}
+	for _, kind := range step.Kind.Makes {
+		b.latest[kind] = n
+	}
+	b.waves = append(b.waves, wave{stages: []string{step.Label()}, nodes: []*node{n}})
+	return nil
+}

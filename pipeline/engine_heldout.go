@@ -1,0 +1,197 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+)
+
+// heldOutStage is the name under which held-out documents are accounted for.
+const heldOutStage = "held_out"
+
+// heldOutSetStage is the name of the task that gathers the held-out set.
+const heldOutSetStage = "held_out_set"
+
+// selectShare is the share of the held-out set, one in selectShare by content hash,
+// that may guide choices; the rest gives the verdict. The verdict's interval narrows
+// with the square root of its documents, so it gets the larger part.
+const selectShare = 4
+
+// HeldOutRules are a network profile's own row rules: they, and no training stage,
+// filter the held-out set.
+type HeldOutRules struct {
+	// Name identifies the rules in keys.
+	Name string
+	// New returns a fresh judge, which sees the rows in order and returns the reason
+	// for leaving a row out, or "".
+	New func() func(text string) string
+}
+
+// ContentHash is the 64-bit hash by which exact copies are known when the held-out set
+// is split off: xxh3 of the text with white space collapsed.
+func ContentHash(text string) uint64 {
+	return xxh3.HashString(strings.Join(strings.Fields(text), " "))
+}
+
+// heldOutFirst adds what makes the held-out set, before any stage.
+func (b *builder) heldOutFirst() error {
+	h := b.plan.HeldOut
+	switch {
+	case h == nil:
+		return nil
+	case len(h.Inputs) > 0:
+		return b.heldOutInputs(h.Inputs)
+	}
+	step := &Step{Kind: Kind{Name: heldOutStage, Version: 1}, ID: heldOutStage, Config: *h, plan: b.plan}
+	reads := readSet{files: map[string][]string{}}
+	passes := []Pass{
+		{Name: "choose", Open: openHeldOutChoice(h), Barrier: &Barrier{Reduce: chooseHeldOut(h)}},
+		Apply("divert"),
+	}
+	if err := b.passes(step, passes, reads); err != nil {
+		return err
+	}
+	if err := b.close(nil); err != nil {
+		return err
+	}
+	b.addHeldOutSet(b.holders, heldOutName)
+	return nil
+}
+
+// heldOutInputs reads held-out documents from files of their own.
+func (b *builder) heldOutInputs(entries []Input) error {
+	opt := b.opt
+	opt.Limit = 0 // the exam stays the same in a trial run
+	files, err := inputFiles(b.plan, entries, opt)
+	if err != nil {
+		return err
+	}
+	main := b.files
+	b.begin(files)
+	nodes := b.segment(nil, nil)
+	for _, n := range nodes {
+		n.stage = heldOutStage
+	}
+	b.waves = append(b.waves, wave{nodes: nodes})
+	b.addHeldOutSet(nodes, docsName)
+	b.begin(main)
+	return nil
+}
+
+func openHeldOutChoice(h *HeldOut) func(context.Context, *Task) (Mapper, error) {
+	below := uint64(math.MaxUint64)
+	if h.Fraction < 1 {
+		below = uint64(h.Fraction * math.MaxUint64)
+	}
+	return func(context.Context, *Task) (Mapper, error) {
+		return MapFunc(func(d *Doc, out *Out) error {
+			eligible := len(h.Sources) == 0 || slices.Contains(h.Sources, d.Source)
+			if hash := ContentHash(d.Text); hash < below {
+				payload := byte(0)
+				if !eligible {
+					payload = 1
+				}
+				out.Send(hash, []byte{payload})
+			}
+			return nil
+		}), nil
+	}
+}
+
+// chooseHeldOut takes the smallest content hashes, up to documents_max. A hash is
+// chosen if an eligible document has it; then every copy of it leaves training, also
+// from other sources, so that exact copies fall on one side.
+func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
+	return func(_ context.Context, t *Task, part *Partition) error {
+		chosen := 0
+		return part.Groups(func(g []Record) error {
+			if g[0].Payload[0] != 0 || (h.DocumentsMax > 0 && chosen >= int(h.DocumentsMax)) {
+				return nil
+			}
+			chosen++
+			t.Decide(g[0].Ref, Verdict{HeldOut: true})
+			for _, copy := range g[1:] {
+				t.Decide(copy.Ref, Verdict{Reason: "copy_of_held_out", Matched: &g[0].Ref})
+			}
+			return nil
+		})
+	}
+}
+
+// addHeldOutSet adds the task that makes the held-out set of what the given tasks hold.
+func (b *builder) addHeldOutSet(holders []*node, file string) {
+	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 1}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
+	rules := b.opt.HeldOutRules
+	n := b.node(step, "gather", keyOf(heldOutSetStage, "1", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders)), holders)
+	n.work = func(ctx context.Context, t *Task) error { return gatherHeldOut(ctx, t, holders, file, rules) }
+	b.heldSet = n
+	b.waves = append(b.waves, wave{stages: []string{heldOutSetStage}, nodes: []*node{n}})
+}
+
+// gatherHeldOut writes the held-out set: deduplicated within itself by content, kept
+// to the profile's row rules, and marked select or judge.
+func gatherHeldOut(ctx context.Context, t *Task, holders []*node, file string, rules HeldOutRules) error {
+	l := newLedger(heldOutSetStage)
+	t.Report.Ledgers = append(t.Report.Ledgers, l)
+	g := &heldOutGatherer{ledger: l, seen: map[uint64]bool{}, marks: map[Mark]int64{}}
+	if rules.New != nil {
+		g.judge = rules.New()
+	}
+	err := t.WriteFile(heldOutName, func(w io.Writer) (err error) {
+		if g.docs, err = newDocWriter(w); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, g.docs.Close()) }()
+		for _, n := range holders {
+			if err := eachStored(ctx, t.FS, filepath.Join(n.dir(), file), nil, g.add); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	t.Figure("held-out", "%d documents: %d to select by, %d to judge by", l.Kept, g.marks[Select], g.marks[Judge])
+	return err
+}
+
+type heldOutGatherer struct {
+	ledger *Ledger
+	seen   map[uint64]bool
+	judge  func(text string) string
+	docs   *docWriter
+	marks  map[Mark]int64
+}
+
+func (g *heldOutGatherer) add(d *Doc) error {
+	l, src, bytes := g.ledger, g.ledger.source(d.Source), int64(len(d.Text))
+	l.In, l.BytesIn, src.In = l.In+1, l.BytesIn+bytes, src.In+1
+	hash := ContentHash(d.Text)
+	reason := ""
+	if g.seen[hash] {
+		reason = "copy"
+	} else if g.judge != nil {
+		reason = g.judge(d.Text)
+	}
+	g.seen[hash] = true
+	if reason != "" {
+		l.Dropped[reason]++
+		return nil
+	}
+	d.Mark = Judge
+	if mix(hash)%selectShare == 0 {
+		d.Mark = Select
+	}
+	g.marks[d.Mark]++
+	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+bytes, src.Kept+1
+	return g.docs.Write(d)
+}
+
+// KeyBytes encodes a hash for a record's payload.
+func KeyBytes(hash uint64) []byte { return binary.BigEndian.AppendUint64(nil, hash) }

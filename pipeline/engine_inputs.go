@@ -1,0 +1,217 @@
+package pipeline
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline/store"
+)
+
+// inputFile is one file of the plan's input, pinned.
+type inputFile struct {
+	source         string
+	full           string
+	identity       store.Identity
+	text           textRule
+	rule           string // the text rule, as it stands in keys
+	limit          int64  // documents over all files of its entry; -1 for no limit
+	entry          int
+	recordBytesMax int64
+}
+
+// key is the identity of what the file gives: nothing of it depends on the machine.
+func (f *inputFile) key() Key {
+	return keyOf("file", f.source, f.identity.Path, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS),
+		f.rule, fmt.Sprint(f.limit, f.recordBytesMax))
+}
+
+// inputFiles expands the entries and returns their files in the order of ids.
+func inputFiles(plan *Plan, entries []Input, opt Options) ([]*inputFile, error) {
+	var files []*inputFile
+	for i, in := range entries {
+		mine, err := entryFiles(plan, i, in, opt)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, mine...)
+	}
+	slices.SortStableFunc(files, func(a, b *inputFile) int {
+		return cmp.Or(strings.Compare(a.source, b.source), strings.Compare(a.identity.Path, b.identity.Path))
+	})
+	for i := 1; i < len(files); i++ {
+		a, b := files[i-1], files[i]
+		if a.source == b.source && a.identity.Path == b.identity.Path {
+			return nil, &UsageError{Msg: fmt.Sprintf("source %s has %s twice (%s and %s); give one entry another `source:`",
+				a.source, a.identity.Path, a.full, b.full)}
+		}
+	}
+	return files, nil
+}
+
+func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, error) {
+	rule, name, err := newTextRule(in)
+	if err != nil {
+		return nil, err
+	}
+	var files []*inputFile
+	for _, pattern := range in.Paths {
+		found, err := expandInput(opt.Inputs, plan.Path(pattern), in.Optional)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
+			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
+			f.source = in.Source
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// entryLimit combines an entry's own limit with the run's; 0 is no limit.
+func entryLimit(entry, run int64) int64 {
+	switch {
+	case entry <= 0 && run <= 0:
+		return -1
+	case entry <= 0:
+		return run
+	case run <= 0:
+		return entry
+	}
+	return min(entry, run)
+}
+
+func expandInput(fsys store.FS, pattern string, optional bool) ([]*inputFile, error) {
+	prefix, names, err := store.Expand(fsys, pattern)
+	var none *store.NoMatchError
+	if errors.As(err, &none) {
+		if optional {
+			return nil, nil
+		}
+		return nil, &UsageError{Msg: fmt.Sprintf("input %s matches no file; check the path, or set `optional: true`", pattern)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var files []*inputFile
+	for _, name := range names {
+		if _, err := store.FormatOf(name); err != nil {
+			return nil, &UsageError{Msg: err.Error()}
+		}
+		id, err := store.IdentityOf(fsys, prefix, name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, &inputFile{full: name, identity: id})
+	}
+	return files, nil
+}
+
+// newTextRule returns an entry's rule and its name for keys.
+func newTextRule(in Input) (textRule, string, error) {
+	switch {
+	case in.Template != "":
+		parts, err := parseTemplate(in.Template)
+		return textRule{template: parts}, "template:" + in.Template, err
+	case in.Messages != "":
+		return textRule{messages: in.Messages}, "messages:" + in.Messages, nil
+	}
+	field := cmp.Or(in.Text, "text")
+	return textRule{field: field}, "text:" + field, nil
+}
+
+// readFiles resolves one Read: its files, sorted, and a key of their identities.
+// Files below contentKeyedBytes are known by content, larger ones by size and time,
+// so that a copied tokenizer is the same tokenizer and weights are not read twice.
+func (r *run) readFiles(read Read) ([]string, Key, error) {
+	parts := []string{read.Name, read.Value}
+	var all []string
+	for _, pattern := range read.Paths {
+		prefix, names, err := expandRead(r.opt.Inputs, r.plan.Path(pattern))
+		if err != nil && read.Optional && errors.Is(err, fs.ErrNotExist) {
+			parts = append(parts, "absent:"+pattern)
+			continue
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		for _, name := range names {
+			id, err := readIdentity(r.opt.Inputs, prefix, name)
+			if err != nil {
+				return nil, "", err
+			}
+			all, parts = append(all, name), append(parts, id)
+		}
+	}
+	return all, keyOf(parts...), nil
+}
+
+// contentKeyedBytes is the size up to which a file's identity is its content.
+const contentKeyedBytes = 64 << 20
+
+func readIdentity(fsys store.FS, prefix, name string) (string, error) {
+	id, err := store.IdentityOf(fsys, prefix, name)
+	if err != nil {
+		return "", err
+	}
+	if id.Bytes > contentKeyedBytes {
+		return fmt.Sprint(id.Path, " ", id.Bytes, " ", id.ModTimeNS), nil
+	}
+	data, err := store.ReadAll(fsys, name)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return id.Path + " " + hex.EncodeToString(sum[:]), nil
+}
+
+// expandRead lists a file, all files of a folder, or a glob's files.
+func expandRead(fsys store.FS, pattern string) (prefix string, names []string, err error) {
+	info, err := fsys.Stat(pattern)
+	switch {
+	case err == nil && !info.IsDir():
+		return filepath.Dir(pattern), []string{pattern}, nil
+	case err == nil:
+		names, err := folderFiles(fsys, pattern)
+		return pattern, names, err
+	case !strings.ContainsAny(pattern, "*?["):
+		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not there; check the path", pattern), Err: err}
+	}
+	prefix, names, err = store.Expand(fsys, pattern)
+	var none *store.NoMatchError
+	if errors.As(err, &none) {
+		err = &UsageError{Msg: fmt.Sprintf("%s matches no file; check the path", pattern), Err: fs.ErrNotExist}
+	}
+	return prefix, names, err
+}
+
+func folderFiles(fsys store.FS, dir string) ([]string, error) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		switch {
+		case strings.HasPrefix(e.Name(), "."):
+		case e.IsDir():
+			more, err := folderFiles(fsys, name)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, more...)
+		default:
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,36 @@
+package pipeline
+
+import "fmt"
+
+// UsageError says that the plan or the command line is wrong: trying again will not
+// help. Commands end with exit code 2.
+type UsageError struct {
+	Msg string
+	Err error // what it rests on, or nil
+}
+
+func (e *UsageError) Error() string { return e.Msg }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// DataError says that the data failed a check. Commands end with exit code 3.
+type DataError struct{ Msg string }
+
+func (e *DataError) Error() string { return e.Msg }
+
+// GateError says that the gate refused the update. Commands end with exit code 4.
+type GateError struct{ Msg string }
+
+func (e *GateError) Error() string { return e.Msg }
+
+// LockedError says that another run uses the work directory. Commands end with exit
+// code 5.
+type LockedError struct {
+	Workdir string
+	Holder  Holder
+	Age     string
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is in use by process %d on %s, last seen %s ago; wait for it (--wait 10m) or end it",
+		e.Workdir, e.Holder.PID, e.Holder.Host, e.Age)
+}

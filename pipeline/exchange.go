@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+
+	"bzdata/pipeline/store"
+)
+
+// Record is one message from a pass to its barrier.
+type Record struct {
+	Key     uint64
+	Ref     Ref
+	Payload []byte
+}
+
+func compareRecords(a, b Record) int {
+	return cmp.Or(cmp.Compare(a.Key, b.Key), bytes.Compare(a.Payload, b.Payload), a.Ref.Compare(b.Ref))
+}
+
+// partOf cuts the key space into equal ranges.
+func partOf(key uint64, parts int) int {
+	hi, _ := bits.Mul64(key, uint64(parts))
+	return int(hi)
+}
+
+// recordBytes is what a record costs in memory beside its payload.
+const recordBytes = 48
+
+// An exchange file holds what one task sent to one barrier: exchangeMagic, uint64
+// parts, for each part its uint64 bytes, then the parts. A part is a run of
+//
+//	uint64 key · uvarint record · bytes payload
+//
+// in the order (key, payload, record). Numbers are little-endian.
+const exchangeMagic = "BZEXC01\n"
+
+// writeExchange writes recs, which it sorts, cut into parts.
+func writeExchange(w io.Writer, recs []Record, parts int) error {
+	slices.SortFunc(recs, compareRecords)
+	bodies := make([][]byte, parts)
+	for _, r := range recs {
+		p := partOf(r.Key, parts)
+		b := binary.LittleEndian.AppendUint64(bodies[p], r.Key)
+		b = binary.AppendUvarint(b, r.Ref.Record)
+		bodies[p] = appendBytes(b, r.Payload)
+	}
+	head := binary.LittleEndian.AppendUint64([]byte(exchangeMagic), uint64(parts))
+	for _, b := range bodies {
+		head = binary.LittleEndian.AppendUint64(head, uint64(len(b)))
+	}
+	if _, err := w.Write(head); err != nil {
+		return err
+	}
+	for _, b := range bodies {
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readExchange appends part's records of one exchange file; shard becomes part of
+// their refs. budget is reduced by their cost and must not fall below zero.
+func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Record, budget *int64) ([]Record, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	at, size, err := exchangePart(f, part)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if *budget -= size; *budget < 0 {
+		return nil, &BudgetError{What: "exchange records"}
+	}
+	body := make([]byte, size)
+	if _, err := f.ReadAt(body, at); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	for len(body) > 0 {
+		r, rest, err := cutRecord(body, shard)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if *budget -= recordBytes; *budget < 0 {
+			return nil, &BudgetError{What: "exchange records"}
+		}
+		dst, body = append(dst, r), rest
+	}
+	return dst, nil
+}
+
+func exchangePart(f store.ReadFile, part int) (at, size int64, err error) {
+	head := make([]byte, len(exchangeMagic)+8)
+	if _, err := f.ReadAt(head, 0); err != nil || string(head[:len(exchangeMagic)]) != exchangeMagic {
+		return 0, 0, errors.New("not an exchange file of this version")
+	}
+	parts := int(binary.LittleEndian.Uint64(head[len(exchangeMagic):]))
+	if part >= parts || int64(parts) > f.Size()/8 {
+		return 0, 0, fmt.Errorf("has %d parts, want part %d", parts, part)
+	}
+	table := make([]byte, 8*parts)
+	if _, err := f.ReadAt(table, int64(len(head))); err != nil {
+		return 0, 0, err
+	}
+	at = int64(len(head) + len(table))
+	for i := range part {
+		at += int64(binary.LittleEndian.Uint64(table[8*i:]))
+	}
+	size = int64(binary.LittleEndian.Uint64(table[8*part:]))
+	if size < 0 || at < 0 || at+size > f.Size() {
+		return 0, 0, errors.New("part lies outside the file")
+	}
+	return at, size, nil
+}
+
+func cutRecord(b []byte, shard uint32) (Record, []byte, error) {
+	if len(b) < 8 {
+		return Record{}, nil, io.ErrUnexpectedEOF
+	}
+	key := binary.LittleEndian.Uint64(b)
+	record, n := binary.Uvarint(b[8:])
+	size, m := binary.Uvarint(b[8+max(n, 0):])
+	at := 8 + n + m
+	if n <= 0 || m <= 0 || size > uint64(len(b)-at) {
+		return Record{}, nil, io.ErrUnexpectedEOF
+	}
+	end := at + int(size)
+	return Record{key, Ref{shard, record}, b[at:end:end]}, b[end:], nil
+}
+
+// BudgetError says that a task needs more memory than --memory allows.
+type BudgetError struct {
+	What  string
+	Stage string
+	Bytes int64 // the budget
+}
+
+func (e *BudgetError) Error() string {
+	return fmt.Sprintf("stage %s: %s need more than the memory budget of %d bytes; raise --memory",
+		e.Stage, e.What, e.Bytes)
+}
+
+// Partition is what a Reduce sees of an exchange: the records of one key range.
+type Partition struct {
+	Index, Parts int
+	// Records are sorted by (key, payload, document).
+	Records []Record
+}
+
+// Groups calls visit with each run of records of equal key, in order.
+func (p *Partition) Groups(visit func(group []Record) error) error {
+	for from := 0; from < len(p.Records); {
+		to := from + 1
+		for to < len(p.Records) && p.Records[to].Key == p.Records[from].Key {
+			to++
+		}
+		if err := visit(p.Records[from:to]); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}

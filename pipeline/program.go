@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"context"
+)
+
+// Data is a kind of thing that stages take and make.
+type Data string
+
+// The kinds of data that flow through a plan.
+const (
+	Documents Data = "documents"
+	Tokens    Data = "tokens"
+	Routing   Data = "routing"
+	Update    Data = "update"
+	Score     Data = "score"
+	Bundle    Data = "bundle"
+)
+
+// Program is what a configured stage compiles to: passes over the documents with
+// barriers between them, or one artifact task.
+//
+// A document stage sets Passes: each pass sees every document that is left, once,
+// and the documents of a shard in order. The passes of neighbouring stages are fused
+// into one reading of a shard, up to the next barrier. An artifact stage sets Run.
+type Program struct {
+	// Reads lists what the result depends on beside documents, seed and config.
+	Reads func(p *Plan) []Read
+	// Passes are the passes of a document stage.
+	Passes []Pass
+	// Run is the task of an artifact stage. It writes its outputs with
+	// [Task.WriteFile] and may keep checkpoints under Task.Scratch.
+	Run func(ctx context.Context, t *Task) error
+	// Links are the outputs of Run that appear under WORKDIR/out.
+	Links []Link
+	// SkipsDocuments says that Run does not read documents, so that its key does
+	// not depend on them.
+	SkipsDocuments bool
+	// Uses lists the kinds of earlier output that Run reads, beside documents.
+	Uses []Data
+	// Kernels says that Run's floating-point results depend on the kernel set.
+	Kernels bool
+}
+
+// Link says that WORKDIR/Name is a link to the task's output From.
+type Link struct{ Name, From string }
+
+// Read is one thing beside documents that a stage depends on.
+type Read struct {
+	// Name is what [Task.Files] finds it by.
+	Name string
+	// Paths are files, folders or globs, relative to the plan's folder.
+	Paths []string
+	// HeldOut reads the held-out documents; [Task.HeldOut] gives them.
+	HeldOut bool
+	// Value is a plain value that belongs into the stage key.
+	Value string
+	// Exists, if set, is only checked to be there; its content is not in the key.
+	Optional bool
+}
+
+// Pass is one reading of all documents by one stage.
+type Pass struct {
+	// Name tells the passes of a stage apart; a stage's only pass has none.
+	Name string
+	// Edits says that the pass may change text, so that its documents are stored anew.
+	Edits bool
+	// Open makes the mapper of one shard's task.
+	Open func(ctx context.Context, t *Task) (Mapper, error)
+	// Barrier, if not nil, runs between this pass and the next.
+	Barrier *Barrier
+}
+
+// Mapper handles the documents of one shard, in order. It is used by one goroutine.
+// The document and its slices are valid until Map returns.
+type Mapper interface {
+	// Map decides about one document: it keeps it, unless it calls out.Drop.
+	Map(d *Doc, out *Out) error
+}
+
+// A Closer is a [Mapper] that has something to send or count after the last document.
+type Closer interface {
+	Close(out *Out) error
+}
+
+// MapFunc is a [Mapper] of one function.
+type MapFunc func(d *Doc, out *Out) error
+
+// Map calls f.
+func (f MapFunc) Map(d *Doc, out *Out) error { return f(d, out) }
+
+// Barrier gathers the records that a pass sent. Records are cut into partitions by
+// key; each partition is reduced on its own, and then Global, if set, sees them all.
+type Barrier struct {
+	// Parts is the number of partitions for the given bytes of input text; nil is one.
+	Parts func(inputBytes int64) int
+	// Reduce handles one partition's records, sorted by (key, payload, document).
+	Reduce func(ctx context.Context, t *Task, part *Partition) error
+	// Global runs once, after every Reduce.
+	Global func(ctx context.Context, t *Task) error
+}

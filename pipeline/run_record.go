@@ -1,0 +1,293 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline/store"
+)
+
+// The files of a work directory beside stages/ and out/.
+const (
+	recordName  = "run.json"
+	planName    = "plan.yaml"
+	DropsName   = "drops/drops.parquet"   // the drop log of the whole run
+	RejectsName = "rejects/rejects.jsonl" // malformed records, with their bytes
+	reportJSON  = "report.json"
+	reportHTML  = "report.html"
+	eventsName  = "events.jsonl"
+)
+
+// RunRecord is run.json: what a work directory holds and how it came about.
+type RunRecord struct {
+	Plan    string `json:"plan"`
+	Build   string `json:"build"`
+	Kernels string `json:"kernels"`
+	Seed    uint64 `json:"seed"`
+	Limit   int64  `json:"limit,omitempty"`
+	Until   string `json:"until,omitempty"`
+	// Status is running, done, or failed; Error says why.
+	Status string        `json:"status"`
+	Error  string        `json:"error,omitempty"`
+	Inputs []InputRecord `json:"inputs"`
+	Tasks  []TaskRecord  `json:"tasks"`
+}
+
+// TaskRecord is one task of a run, in order of execution.
+type TaskRecord struct {
+	Key   Key    `json:"key"`
+	Stage string `json:"stage"`
+	Name  string `json:"name"`
+	// Shard is the rank of the task's input file, or -1.
+	Shard int `json:"shard"`
+	// Base is the task that stores the documents that this one lists, if it stores none.
+	Base Key  `json:"base,omitempty"`
+	Done bool `json:"done"`
+}
+
+// ReadRecord returns the run.json of a work directory, or nil if there is none.
+func ReadRecord(fsys store.FS, workdir string) (*RunRecord, error) {
+	data, err := store.ReadAll(fsys, filepath.Join(workdir, recordName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec := &RunRecord{}
+	if err := json.Unmarshal(data, rec); err != nil {
+		return nil, &UsageError{Msg: fmt.Sprintf("%s is damaged: %v; begin anew with --fresh", filepath.Join(workdir, recordName), err)}
+	}
+	return rec, nil
+}
+
+// TaskReportOf returns the report of a finished task.
+func TaskReportOf(fsys store.FS, workdir string, key Key) (*TaskReport, error) {
+	data, err := store.ReadAll(fsys, filepath.Join(workdir, "stages", string(key), reportName))
+	if err != nil {
+		return nil, err
+	}
+	r := &TaskReport{}
+	return r, json.Unmarshal(data, r)
+}
+
+func (r *run) record(status string, runErr error) *RunRecord {
+	rec := &RunRecord{Plan: r.plan.Name, Build: r.opt.Build, Kernels: r.opt.Kernels, Seed: r.plan.Seed,
+		Limit: r.opt.Limit, Until: r.opt.Until, Status: status}
+	if runErr != nil {
+		rec.Error = runErr.Error()
+	}
+	for _, f := range r.inputs {
+		rec.Inputs = append(rec.Inputs, InputRecord{Source: f.source, Path: f.identity.Path,
+			Bytes: f.identity.Bytes, ModTimeNS: f.identity.ModTimeNS})
+	}
+	for _, w := range r.waves {
+		for _, n := range w.nodes {
+			t := TaskRecord{Key: n.key, Stage: n.stage, Name: n.name, Shard: n.shard, Done: n.report != nil}
+			rec.Tasks = append(rec.Tasks, t)
+			if n.report != nil && n.report.Input != nil && n.shard >= 0 && n.shard < len(rec.Inputs) &&
+				n.report.Input.Path == rec.Inputs[n.shard].Path {
+				rec.Inputs[n.shard] = *n.report.Input
+			}
+		}
+	}
+	return rec
+}
+
+func (r *run) writeStart() error {
+	src := []byte(r.plan.Source)
+	if err := store.WriteBytes(r.opt.FS, filepath.Join(r.opt.Workdir, planName), src); err != nil {
+		return err
+	}
+	return r.writeJSON(recordName, r.record("running", nil))
+}
+
+// writeRecord writes run.json at the end of a run. The report itself is written by
+// the caller of Run, which knows how to draw it.
+func (r *run) writeRecord(runErr error) error {
+	status := "done"
+	if runErr != nil {
+		status = "failed"
+	}
+	return r.writeJSON(recordName, r.record(status, runErr))
+}
+
+func (r *run) writeJSON(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err
+	}
+	return store.WriteBytes(r.opt.FS, filepath.Join(r.opt.Workdir, name), append(data, '\n'))
+}
+
+// finish writes what is gathered from all tasks: the drop log and the rejects.
+func (r *run) finish() error {
+	err := r.gatherFile(DropsName, func(w io.Writer) error { return r.writeDrops(w) })
+	if err != nil {
+		return err
+	}
+	return r.gatherFile(RejectsName, func(w io.Writer) error {
+		return r.eachOutput(rejectsName, func(name string) error { return copyFile(r.opt.FS, name, w) })
+	})
+}
+
+func (r *run) gatherFile(name string, write func(io.Writer) error) error {
+	full := filepath.Join(r.opt.Workdir, filepath.FromSlash(name))
+	if err := r.opt.FS.MkdirAll(filepath.Dir(full)); err != nil {
+		return err
+	}
+	return store.WriteFile(r.opt.FS, full, write)
+}
+
+// eachOutput calls visit with every finished task's file of the given name, in order.
+func (r *run) eachOutput(output string, visit func(name string) error) error {
+	for _, w := range r.waves {
+		for _, n := range w.nodes {
+			if n.report == nil || !slices.ContainsFunc(n.report.Outputs, func(o Output) bool { return o.Name == output }) {
+				continue
+			}
+			if err := visit(filepath.Join(n.dir(), output)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropColumns is the schema of the drop log.
+func dropColumns() []store.Column {
+	return []store.Column{
+		{Name: "source", Type: store.TypeString}, {Name: "file", Type: store.TypeString}, {Name: "row", Type: store.TypeInt64},
+		{Name: "stage", Type: store.TypeString}, {Name: "reason", Type: store.TypeString}, {Name: "value", Type: store.TypeDouble},
+		{Name: "matched", Type: store.TypeString}, {Name: "detail", Type: store.TypeString}, {Name: "text", Type: store.TypeString},
+	}
+}
+
+func (r *run) writeDrops(w io.Writer) error {
+	pw, err := store.NewParquetWriter(w, dropColumns())
+	if err != nil {
+		return err
+	}
+	err = r.eachOutput(dropsName, func(name string) error {
+		return eachRow(r.opt.FS, name, func(fields []store.Field) error { return pw.Write(fields) })
+	})
+	return errors.Join(err, pw.Close())
+}
+
+func eachRow(fsys store.FS, name string, visit func(fields []store.Field) error) error {
+	rows, err := store.OpenRows(fsys, name, store.RowOptions{})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var row store.Row
+	for {
+		err := rows.Next(&row)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if row.Bad != nil {
+			return fmt.Errorf("%s: row %d: %w", name, row.Number, row.Bad)
+		}
+		if err := visit(row.Fields); err != nil {
+			return err
+		}
+	}
+}
+
+func copyFile(fsys store.FS, name string, w io.Writer) error {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// Forget deletes what runs have left in a work directory, and nothing else: the tasks
+// that name themselves in their report or in run.json, the gathered files, and links
+// under out/ that lead to them.
+func Forget(fsys store.FS, workdir string) error {
+	rec, err := ReadRecord(fsys, workdir)
+	if err != nil {
+		rec = nil // a damaged record names nothing
+	}
+	if rec != nil {
+		for _, t := range rec.Tasks {
+			dir := filepath.Join(workdir, "stages", string(t.Key))
+			if err := removeAll(fsys, dir, store.TempName(dir), filepath.Join(workdir, "scratch", string(t.Key))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := forgetStages(fsys, workdir); err != nil {
+		return err
+	}
+	if err := forgetLinks(fsys, filepath.Join(workdir, "out")); err != nil {
+		return err
+	}
+	for _, name := range []string{DropsName, RejectsName, reportJSON, reportHTML, eventsName, planName, recordName} {
+		if err := removeAll(fsys, filepath.Join(workdir, filepath.FromSlash(name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func removeAll(fsys store.FS, names ...string) error {
+	for _, name := range names {
+		if err := store.RemoveAll(fsys, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetStages deletes the task folders of earlier plans, which run.json no longer names.
+func forgetStages(fsys store.FS, workdir string) error {
+	entries, err := fsys.ReadDir(filepath.Join(workdir, "stages"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		report, err := TaskReportOf(fsys, workdir, Key(e.Name()))
+		if err == nil && string(report.Key) == e.Name() {
+			if err := removeAll(fsys, filepath.Join(workdir, "stages", e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func forgetLinks(fsys store.FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if target, err := fsys.Readlink(name); err == nil && strings.Contains(filepath.ToSlash(target), "../stages/") {
+			if err := fsys.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,357 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline/store"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Key names a task's result by everything that it depends on: stage name and version,
+// canonical config, seed, the keys of what it reads and the identities of its files.
+type Key string
+
+// keyOf hashes parts, each with its length, so that no two lists of parts agree.
+func keyOf(parts ...string) Key {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
+	return Key(hex.EncodeToString(h.Sum(nil)[:16]))
+}
+
+// TaskReport is what a finished task says about itself. It is committed with the
+// task's outputs, holds no time, host or worker count, and a task is done when it is
+// there under the task's key and the outputs still have their size and hash.
+type TaskReport struct {
+	Key     Key    `json:"key"`
+	Stage   string `json:"stage"`
+	Name    string `json:"name"`
+	Build   string `json:"build"`
+	Kernels string `json:"kernels,omitempty"`
+	// Ledgers has one entry for each stage of a segment, in order.
+	Ledgers []*Ledger `json:"ledgers,omitempty"`
+	Panels  []Panel   `json:"panels,omitempty"`
+	// Notes are warnings and remarks for the reader of the report.
+	Notes []string `json:"notes,omitempty"`
+	// Summary are the figures that the run's summary shows, in order.
+	Summary []Figure `json:"summary,omitempty"`
+	// Refused is the gate's reason for stopping the run, or empty.
+	Refused string `json:"refused,omitempty"`
+	// Input is the file that the task read, if it read one.
+	Input   *InputRecord `json:"input,omitempty"`
+	Outputs []Output     `json:"outputs"`
+}
+
+// Figure is one line of a run's summary.
+type Figure struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Output is one file of a task, by its path below the task's folder.
+type Output struct {
+	Name  string `json:"name"`
+	Bytes int64  `json:"bytes"`
+	Hash  string `json:"xxh3_128"`
+}
+
+// InputRecord pins an input file.
+type InputRecord struct {
+	Source    string `json:"source"`
+	Path      string `json:"path"`
+	Bytes     int64  `json:"bytes"`
+	ModTimeNS int64  `json:"mtime_ns"`
+	SHA256    string `json:"sha256,omitempty"`
+	Records   int64  `json:"records"`
+	Rejected  int64  `json:"rejected"`
+}
+
+const reportName = "report.json"
+
+// Task is one unit of work: what a stage's code gets to see of the engine.
+type Task struct {
+	Plan *Plan
+	// Step is the stage's entry in the plan.
+	Step *Step
+	// FS holds the outputs; Inputs holds what the plan's paths name.
+	FS, Inputs store.FS
+	// Scratch is a folder for checkpoints, made by [Task.MakeScratch]. It outlives an
+	// interrupted run and is deleted once the task is committed.
+	Scratch string
+	Workers int
+	// MemoryBytes is the budget of the whole run.
+	MemoryBytes int64
+	// Kernels names the kernel set that floating-point work must use.
+	Kernels string
+	// Report collects panels, notes and figures.
+	Report *TaskReport
+	// Progress tells how far the task is; it may be called from any goroutine.
+	Progress func(done, total float64, unit string)
+
+	dir       string // outputs, not committed yet
+	run       *run
+	node      *node
+	shard     int // of a pass; -1 otherwise
+	decisions []decision
+}
+
+// WriteFile writes one output of the task: name is a path below the task's folder.
+// The file is synced, and appears when the task is committed.
+func (t *Task) WriteFile(name string, write func(io.Writer) error) (err error) {
+	full := filepath.Join(t.dir, filepath.FromSlash(name))
+	if err := t.FS.MkdirAll(filepath.Dir(full)); err != nil {
+		return err
+	}
+	f, err := t.FS.Create(full)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	h := &hashingWriter{w: f, h: xxh3.New()}
+	if err := write(h); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	t.Report.Outputs = append(t.Report.Outputs, Output{filepath.ToSlash(name), h.n, h.sum()})
+	return nil
+}
+
+// hashingWriter counts and hashes what goes through it.
+type hashingWriter struct {
+	w io.Writer
+	h *xxh3.Hasher
+	n int64
+}
+
+func (w *hashingWriter) Write(p []byte) (int, error) {
+	n, err := w.w.Write(p)
+	w.n += int64(n)
+	w.h.Write(p[:n])
+	return n, err
+}
+
+func (w *hashingWriter) sum() string {
+	b := w.h.Sum128().Bytes()
+	return hex.EncodeToString(b[:])
+}
+
+// Note adds a warning or remark to the report.
+func (t *Task) Note(format string, args ...any) {
+	t.Report.Notes = append(t.Report.Notes, fmt.Sprintf(format, args...))
+}
+
+// Figure adds a line to the run's summary.
+func (t *Task) Figure(name, format string, args ...any) {
+	t.Report.Summary = append(t.Report.Summary, Figure{name, fmt.Sprintf(format, args...)})
+}
+
+// Panel adds a figure to the report.
+func (t *Task) Panel(p Panel) { t.Report.Panels = append(t.Report.Panels, p) }
+
+// Seed is the plan's seed, for choices of the given purpose within this stage.
+func (t *Task) Seed(purpose string) uint64 {
+	return HashID(t.Plan.Seed, t.Step.Label()+"/"+purpose, "", "", 0)
+}
+
+// Choice is a random number about one document, fixed by seed, stage and document id.
+func (t *Task) Choice(purpose string, d *Doc) uint64 {
+	return HashID(t.Plan.Seed, t.Step.Label()+"/"+purpose, d.Source, d.Path, d.Ref.Record)
+}
+
+// Files returns the files that the named Read found, sorted.
+func (t *Task) Files(read string) []string { return t.node.files[read] }
+
+// Input returns the folder of the latest earlier output of a kind, or "" if there is none.
+func (t *Task) Input(kind Data) string {
+	n := t.node.uses[kind]
+	if n == nil {
+		return ""
+	}
+	return n.dir()
+}
+
+// BarrierDirs returns the folders of a barrier's tasks: the reduce tasks in order, then
+// Global if there is one. A pass sees the barrier before it, Global its own reduce tasks,
+// and a Reduce the barrier of the stage's pass before its own.
+func (t *Task) BarrierDirs() []string {
+	var dirs []string
+	for _, n := range t.node.barrier {
+		dirs = append(dirs, n.dir())
+	}
+	return dirs
+}
+
+// InputBytes is the size of all input files.
+func (t *Task) InputBytes() int64 {
+	sum := int64(0)
+	for _, f := range t.run.inputs {
+		sum += f.identity.Bytes
+	}
+	return sum
+}
+
+// Shard is the rank of a pass's input file.
+func (t *Task) Shard() int { return t.shard }
+
+// ShardCount is the number of document shards.
+func (t *Task) ShardCount() int { return len(t.run.inputs) }
+
+// DocName names a document for people: source:path:row.
+func (t *Task) DocName(r Ref) string { return t.run.docName(r) }
+
+// HeldOut calls visit with every held-out document, in order of id.
+func (t *Task) HeldOut(ctx context.Context, visit func(d *Doc) error) error {
+	if t.node.heldOut == nil {
+		return nil
+	}
+	return eachStored(ctx, t.FS, filepath.Join(t.node.heldOut.dir(), heldOutName), nil, visit)
+}
+
+// EachDoc calls visit with every document of one shard that is left, in order.
+func (t *Task) EachDoc(ctx context.Context, shard int, visit func(d *Doc) error) error {
+	s := t.node.shards[shard]
+	return s.each(ctx, t, shard, visit)
+}
+
+// MakeScratch makes the scratch folder and returns it.
+func (t *Task) MakeScratch() (string, error) { return t.Scratch, t.FS.MkdirAll(t.Scratch) }
+
+// dir is where the committed outputs of a node are.
+func (n *node) dir() string { return filepath.Join(n.run.stages(), string(n.key)) }
+
+// load returns the report of a finished node, or nil if the node must run.
+func (n *node) load() (*TaskReport, error) {
+	data, err := store.ReadAll(n.run.opt.FS, filepath.Join(n.dir(), reportName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &TaskReport{}
+	if err := json.Unmarshal(data, r); err != nil || r.Key != n.key {
+		return nil, nil // damaged: do it again
+	}
+	for _, o := range r.Outputs {
+		if !outputIntact(n.run.opt.FS, n.dir(), o) {
+			return nil, nil
+		}
+	}
+	return r, nil
+}
+
+// outputIntact reports whether a file still has its recorded size and hash.
+func outputIntact(fsys store.FS, dir string, o Output) bool {
+	f, err := fsys.Open(filepath.Join(dir, filepath.FromSlash(o.Name)))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if f.Size() != o.Bytes {
+		return false
+	}
+	h := &hashingWriter{w: io.Discard, h: xxh3.New()}
+	_, err = io.Copy(h, f)
+	return err == nil && h.sum() == o.Hash
+}
+
+// execute runs the node's work in a temporary folder and commits it.
+func (n *node) execute(ctx context.Context) (*TaskReport, error) {
+	fsys := n.run.opt.FS
+	tmp := store.TempName(n.dir())
+	if err := store.RemoveAll(fsys, tmp); err != nil {
+		return nil, err
+	}
+	if err := fsys.MkdirAll(tmp); err != nil {
+		return nil, err
+	}
+	t := n.task(tmp)
+	if err := n.work(ctx, t); err != nil {
+		return nil, errors.Join(n.wrap(err), store.RemoveAll(fsys, tmp))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(err, store.RemoveAll(fsys, tmp))
+	}
+	if err := n.commit(t, tmp); err != nil {
+		return nil, errors.Join(n.wrap(err), store.RemoveAll(fsys, tmp))
+	}
+	return t.Report, store.RemoveAll(fsys, t.Scratch)
+}
+
+func (n *node) task(dir string) *Task {
+	o := n.run.opt
+	return &Task{
+		Plan: n.run.plan, Step: n.step, FS: o.FS, Inputs: o.Inputs,
+		Scratch: filepath.Join(o.Workdir, "scratch", string(n.key)),
+		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels,
+		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
+		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
+		dir:      dir, run: n.run, node: n, shard: n.shard,
+	}
+}
+
+func (n *node) commit(t *Task, tmp string) error {
+	if len(t.decisions) > 0 {
+		if err := t.WriteFile(decisionsName, func(w io.Writer) error {
+			return writeDecisions(w, t.decisions)
+		}); err != nil {
+			return err
+		}
+	}
+	for _, l := range t.Report.Ledgers {
+		if err := l.Check(); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(t.Report.Outputs, func(a, b Output) int { return strings.Compare(a.Name, b.Name) })
+	if n.kernels {
+		t.Report.Kernels = n.run.opt.Kernels
+	}
+	data, err := json.MarshalIndent(t.Report, "", " ")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := writeSyncedBytes(n.run.opt.FS, filepath.Join(tmp, reportName), data); err != nil {
+		return err
+	}
+	return store.CommitDir(n.run.opt.FS, tmp, n.dir())
+}
+
+func writeSyncedBytes(fsys store.FS, name string, data []byte) (err error) {
+	f, err := fsys.Create(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// wrap names the stage in an error, once.
+func (n *node) wrap(err error) error {
+	var budget *BudgetError
+	if errors.As(err, &budget) {
+		budget.Stage, budget.Bytes = n.stage, n.run.opt.MemoryBytes
+		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("stage %s: %w", n.stage, err)
+}
