@@ -50,13 +50,13 @@ func (s *OrderStats) add(count uint32) {
 type level struct {
 	words  []uint32 // the last word's number
 	counts []uint32 // adjusted
-	begins []uint32 // of each n-gram of the order below: where its successors begin; and their end
+	begins []uint32 // by n-gram of the order below: where its successors begin; then their end
 	suffix []uint32 // the n-gram of the order below that is this one without its first word
 	prob   []float64
 	place  []uint32 // in the model's table
 }
 
-var errDamaged = errors.New("ngram model: the counts contradict themselves; copy the file again or train again")
+var errDamaged = errors.New("ngram model: the counts contradict themselves; train the model again")
 
 // compile computes the model that a file's counts stand for.
 func compile(head header, body []byte) (*Model, error) {
@@ -72,7 +72,8 @@ func compile(head header, body []byte) (*Model, error) {
 	numbers := below.place // by word number, for the keys of every order
 	for n := 2; n <= head.order; n++ {
 		var l *level
-		if l, in, err = readLevel(in, len(below.words), int(head.grams[n-2]), len(numbers)); err != nil {
+		l, in, err = readLevel(in, len(below.words), int(head.grams[n-2]), len(numbers))
+		if err != nil {
 			return nil, err
 		}
 		if n == 2 {
@@ -290,7 +291,7 @@ func insertLast(table []lastEntry, e lastEntry) {
 func (h header) limits() error {
 	for n, grams := range append([]uint64{h.words}, h.grams[:]...) {
 		if grams > math.MaxUint32/2 {
-			return fmt.Errorf("ngram: %d distinct %d-grams, more than %d; train on less text, or a lower order",
+			return fmt.Errorf("ngram: %d distinct %d-grams, more than %d; take less text or a lower order",
 				grams, n+1, math.MaxUint32/2)
 		}
 	}

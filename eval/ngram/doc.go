@@ -43,11 +43,13 @@
 //
 // # Size and speed
 //
-// A trainer keeps 4 bytes a word and 16 to 20 a distinct word. Training adds, for its
-// time, about 20 to 30 bytes for each distinct n-gram of each order above 1, and then
-// holds the model beside them. A model takes 36 bytes for each distinct n-gram below
-// the full order, 24 for each of the full order, and a copy of its file. Scoring looks
-// up one table entry for each word and order, and allocates nothing.
+// A trainer keeps 4 bytes a token and 16 to 26 a distinct word. Training adds, for each
+// distinct n-gram above the unigrams, 20 to 32 bytes while it counts and 12 more while
+// it sorts an order; the counts are given back before the model is computed, which takes
+// 24 bytes more for each n-gram of two neighbouring orders. A model takes 36 bytes for
+// each distinct n-gram below the full order, 24 for each of the full order, and a copy
+// of its file, about 4 bytes for each. Scoring looks up one table entry for each word
+// and order and allocates nothing.
 //
 // # File
 //

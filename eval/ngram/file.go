@@ -14,6 +14,8 @@ const (
 	magic       = "BZNGRAM\n"
 	version     = 1
 	headerBytes = 88
+	// bodyBytesMax is beyond any machine's memory and keeps sums of sizes in range.
+	bodyBytesMax = 1 << 50
 )
 
 // header is the start of a file; the package comment describes each field.
@@ -46,14 +48,14 @@ func parseHeader(data []byte) (header, error) {
 		return header{}, errors.New("ngram model: not such a file (it does not begin with BZNGRAM)")
 	}
 	if v := binary.LittleEndian.Uint32(data[8:]); v != version {
-		return header{}, fmt.Errorf("ngram model: version %d of the file, but this program reads version %d; "+
-			"train the model again or use the program that wrote it", v, version)
+		return header{}, fmt.Errorf("ngram model: version %d of the file, but this program reads "+
+			"version %d; train the model again or use the program that wrote it", v, version)
 	}
 	h := header{order: int(binary.LittleEndian.Uint32(data[12:]))}
 	for i, v := range []*uint64{&h.bytes, &h.minCount, &h.documents, &h.tokens, &h.words} {
 		*v = binary.LittleEndian.Uint64(data[16+8*i:])
 	}
-	fits := h.order >= 1 && h.order <= OrderMax && h.words <= h.bytes/8
+	fits := h.order >= 1 && h.order <= OrderMax && h.bytes <= bodyBytesMax && h.words <= h.bytes/8
 	for i := range h.grams {
 		h.grams[i] = binary.LittleEndian.Uint64(data[56+8*i:])
 		fits = fits && h.grams[i] <= h.bytes/2 && (h.grams[i] == 0 || i+2 <= h.order)
@@ -106,7 +108,7 @@ func Read(r io.Reader) (*Model, error) {
 	sum.Write(start)
 	sum.Write(body.Bytes())
 	if sum.Sum64() != binary.LittleEndian.Uint64(tail[:]) {
-		return nil, errors.New("ngram model: the checksum differs, the file is damaged; copy it again or train again")
+		return nil, errors.New("ngram model: the checksum differs; copy the file again or train again")
 	}
 	return compile(head, body.Bytes())
 }

@@ -422,3 +422,29 @@ func TestScoreDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestSumsToOne enumerates the vocabulary in contexts of a larger model, seen and not.
+func TestSumsToOne(t *testing.T) {
+	for order := 1; order <= OrderMax; order++ {
+		m := trainOn(t, Config{Order: order, MinCount: 1 + order%2}, zipf(1, 300))
+		places := []uint32{m.special(numberUnk), m.special(numberEnd)}
+		for _, h := range m.Vocabulary() {
+			places = append(places, m.word(h))
+		}
+		for i, doc := range slices.Concat(zipf(1, 4), zipf(2, 4)) {
+			c := m.begin()
+			for _, h := range doc[:10*i] {
+				m.step(&c, m.word(h))
+			}
+			sum := 0.0
+			for _, place := range places {
+				next := c
+				logProb, _ := m.step(&next, place)
+				sum += math.Exp(logProb)
+			}
+			if math.Abs(sum-1) > 1e-9 {
+				t.Errorf("order %d, document %d: %d words sum to 1%+g", order, i, len(places), sum-1)
+			}
+		}
+	}
+}

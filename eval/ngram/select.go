@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 )
 
@@ -122,7 +121,7 @@ func (c *CrossFold) TrainFolds(workers int) ([]*Model, error) {
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil })...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return models, nil
