@@ -22,4 +22,53 @@
 // is its slow twin. NFC follows the Unicode version of golang.org/x/text.
 //
 // [Train] learns a vocabulary and [Tokenizer.WriteJSON] writes one.
+//
+// # Packing
+//
+// [PackOptions.Prepare] tokenizes documents, in parallel if wanted, and a [Packer] lays
+// them out in order as sequences of one length with a target flag for each token.
+// Token i of a sequence is predicted from the tokens 0 to i−1 of that sequence; padding,
+// masked tokens and the first token are no targets. Each sequence says which tokens
+// belong to which document, so that losses can be summed by document and by source.
+//
+// # Token shards
+//
+// A shard is one file, made to be mapped into memory or read at any offset. Numbers are
+// little-endian, unsigned but for the three ids. Sections follow each other in the order
+// below, each at the next multiple of 64 bytes; the gaps are zero. The file ends with the
+// last section.
+//
+//	offset size  header, 192 bytes
+//	     0    8  "BZTOKENS"
+//	     8    4  version, 1
+//	    12    4  W, bytes of a token: 2 or 4
+//	    16    4  flags: bit 0, the targets section is there
+//	    20    4  vocabulary size; at most 65536 if W is 2
+//	    24    4  L, tokens of a sequence
+//	    28    4  number of sources
+//	    32   12  ids of BOS, EOS and padding, 4 bytes each, signed, −1 for none
+//	    44    4  0
+//	    48    8  N, sequences
+//	    56    8  S, segments
+//	    64    8  D, documents
+//	    72    8  tokens that lie in segments: all but the padding
+//	    80    8  targets
+//	    88    8  bytes of the names section
+//	    96    8  bytes of the document ids section
+//	   104   32  SHA-256 that names the tokenizer, see [Tokenizer.Hash]
+//	   136   16  XXH3-128 of the file from byte 192 to its end, big-endian
+//	   152   32  0
+//	   184    8  XXH3-64 of bytes 0 to 183
+//
+//	section    content
+//	names      packing, data key, then the sources: for each, 4 bytes of length and UTF-8
+//	tokens     N × L tokens of W bytes
+//	targets    if flagged, N × ⌈L/8⌉ bytes: bit i%8 of byte i/8 tells whether token i is a
+//	           target. Without it every token but the first of each sequence is one.
+//	index      N+1 numbers of 8 bytes: the first segment of each sequence, then S
+//	segments   S × 16 bytes: document (its place in the table), start and end in the
+//	           sequence, position in the document of the first token; 4 bytes each
+//	documents  D × 32 bytes: ordinal in the data set (8), bytes of text (8), tokens (4),
+//	           source (4), start (4) and length (4) of its id in the last section
+//	ids        the documents' ids, joined
 package tokenize
