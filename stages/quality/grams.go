@@ -2,10 +2,6 @@ package quality
 
 import (
 	"math/bits"
-	"unicode"
-	"unicode/utf8"
-
-	"bzdata/tokenize/words"
 )
 
 // gramMax is the longest n-gram of table A1, in words.
@@ -16,8 +12,8 @@ const gramMax = 10
 // exact and no n-gram is ever spelt out. An n-gram can only occur twice if both of those
 // do: each level looks at the positions that are left, which soon are few.
 type gramStats struct {
-	words int
 	level int // n-grams done so far
+	total int // characters in words
 
 	top       [gramMax + 1]int // characters of the most frequent n-gram times its count
 	duplicate [gramMax + 1]int // characters in words covered by repeated n-grams
@@ -30,7 +26,7 @@ type gramStats struct {
 	counts []uint32 // by number
 }
 
-// gram returns the statistics of n-grams up to n words, 0 for words alone.
+// gram returns the statistics of n-grams of up to n words.
 func (s *Scratch) gram(n int) *gramStats {
 	g := &s.grams
 	if s.first(groupGrams) {
@@ -42,24 +38,18 @@ func (s *Scratch) gram(n int) *gramStats {
 	return g
 }
 
-// numberWords starts s.grams with the words of the text: UAX 29 words that begin with a
-// letter or a number, as in DCLM's split_words(ignore_punctuation).
+// numberWords starts s.grams with the text's words.
 func (s *Scratch) numberWords() {
-	g := &s.grams
-	s.spans = words.AppendUAX29(s.spans[:0], s.text, words.Word)
-	s.table.reset(len(s.spans))
+	g, spans := &s.grams, s.wordSpans()
+	s.table.reset(len(spans))
 	g.before, g.at, g.number, g.counts = append(g.before[:0], 0), g.at[:0], g.number[:0], g.counts[:0]
 	total := int32(0)
-	for _, span := range s.spans {
-		w := span.Of(s.text)
-		if !beginsAlnum(w) {
-			continue
-		}
+	for _, span := range spans {
 		number, _ := s.table.add(s.text, span)
-		total += int32(utf8.RuneCountInString(w))
+		total += int32(s.length(span.Of(s.text)))
 		g.number, g.before = append(g.number, number), append(g.before, total)
 	}
-	g.words, g.level = len(g.number), 1
+	g.total, g.level = int(total), 1
 	for _, e := range s.table.entries {
 		g.counts = append(g.counts, e.count)
 	}
@@ -70,15 +60,6 @@ func (s *Scratch) numberWords() {
 		}
 	}
 	g.number = kept
-}
-
-func beginsAlnum(w string) bool {
-	c := w[0]
-	if c >= utf8.RuneSelf {
-		r, _ := utf8.DecodeRuneInString(w)
-		return unicode.IsLetter(r) || unicode.IsNumber(r)
-	}
-	return c != '_' // the one ASCII word character that is neither
 }
 
 // next goes from n-grams to those one word longer.
@@ -145,12 +126,12 @@ func (g *gramStats) pair(a, b uint32) uint32 {
 // takes up, 0 if none occurs twice.
 func (s *Scratch) topFraction(n int) float64 {
 	g := s.gram(n)
-	return ratio(g.top[n], int(g.before[g.words]))
+	return ratio(g.top[n], g.total)
 }
 
 // duplicateFraction returns the share of the characters in words that n-grams occurring
 // more than once cover.
 func (s *Scratch) duplicateFraction(n int) float64 {
 	g := s.gram(n)
-	return ratio(g.duplicate[n], int(g.before[g.words]))
+	return ratio(g.duplicate[n], g.total)
 }

@@ -1,6 +1,7 @@
 package quality
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,6 +44,7 @@ type Scratch struct {
 	lines      lineStats
 	paragraphs segmentStats
 	tokens     int
+	words      []words.Span
 	grams      gramStats
 
 	spans []words.Span
@@ -61,6 +63,7 @@ const (
 	groupLines
 	groupParagraphs
 	groupTokens
+	groupWords
 	groupGrams
 )
 
@@ -87,6 +90,40 @@ func (s *Scratch) characterCount() int {
 	return s.characters
 }
 
+// length returns the length of a piece of the text in code points.
+func (s *Scratch) length(piece string) int {
+	if s.characterCount() == len(s.text) {
+		return len(piece)
+	}
+	return utf8.RuneCountInString(piece)
+}
+
+// wordSpans returns the words that word_count counts and n-grams are made of: UAX 29 words
+// that begin with a letter or a number, as in DCLM's split_words(ignore_punctuation).
+func (s *Scratch) wordSpans() []words.Span {
+	if !s.first(groupWords) {
+		return s.words
+	}
+	s.words = words.AppendUAX29(s.words[:0], s.text, words.Word)
+	kept := s.words[:0]
+	for _, span := range s.words {
+		if beginsAlnum(span.Of(s.text)) {
+			kept = append(kept, span)
+		}
+	}
+	s.words = kept
+	return kept
+}
+
+func beginsAlnum(w string) bool {
+	c := w[0]
+	if c >= utf8.RuneSelf {
+		r, _ := utf8.DecodeRuneInString(w)
+		return unicode.IsLetter(r) || unicode.IsNumber(r)
+	}
+	return c != '_' // the one ASCII word character that is neither
+}
+
 // spaceStats are sums over the words between white space.
 type spaceStats struct {
 	words      int
@@ -106,15 +143,13 @@ func (s *Scratch) space() *spaceStats {
 	var stop uint8
 	for _, span := range s.spans {
 		w := span.Of(s.text)
-		st.characters += utf8.RuneCountInString(w)
+		st.characters += s.length(w)
 		if hasLetter(w) {
 			st.alpha++
 		}
 		stop |= stopBit(w)
 	}
-	for ; stop != 0; stop &= stop - 1 {
-		st.stop++
-	}
+	st.stop = bits.OnesCount8(stop)
 	for _, mark := range ellipses {
 		st.ellipses += strings.Count(s.text, mark)
 	}
@@ -141,14 +176,34 @@ func hasLetter(w string) bool {
 // stopWords are the eight of Rae et al. 2021, A1.1.
 var stopWords = [8]string{"the", "be", "to", "of", "and", "that", "have", "with"}
 
-// stopBit returns the bit of the stop word that w is in lower case, 0 if it is none.
+// stopBit returns the bit of the stop word that w is in lower case, 0 if it is none. Setting
+// bit 5 of a byte makes a lower-case letter of the two cases of that letter only.
 func stopBit(w string) uint8 {
-	if len(w) < 2 || len(w) > 4 {
-		return 0
-	}
-	for i, stop := range stopWords {
-		if len(stop) == len(w) && w[0]|0x20 == stop[0] && strings.EqualFold(w, stop) {
-			return 1 << i
+	switch len(w) {
+	case 2:
+		switch uint32(w[0]|0x20)<<8 | uint32(w[1]|0x20) {
+		case 'b'<<8 | 'e':
+			return 1 << 1
+		case 't'<<8 | 'o':
+			return 1 << 2
+		case 'o'<<8 | 'f':
+			return 1 << 3
+		}
+	case 3:
+		switch uint32(w[0]|0x20)<<16 | uint32(w[1]|0x20)<<8 | uint32(w[2]|0x20) {
+		case 't'<<16 | 'h'<<8 | 'e':
+			return 1 << 0
+		case 'a'<<16 | 'n'<<8 | 'd':
+			return 1 << 4
+		}
+	case 4:
+		switch uint32(w[0]|0x20)<<24 | uint32(w[1]|0x20)<<16 | uint32(w[2]|0x20)<<8 | uint32(w[3]|0x20) {
+		case 't'<<24 | 'h'<<16 | 'a'<<8 | 't':
+			return 1 << 5
+		case 'h'<<24 | 'a'<<16 | 'v'<<8 | 'e':
+			return 1 << 6
+		case 'w'<<24 | 'i'<<16 | 't'<<8 | 'h':
+			return 1 << 7
 		}
 	}
 	return 0

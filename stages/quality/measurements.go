@@ -7,7 +7,7 @@ var measurements = append([]Measurement{
 	{"characters", "length of the text in code points",
 		func(s *Scratch) float64 { return float64(s.characterCount()) }},
 	{"word_count", "UAX 29 words that begin with a letter or a number",
-		func(s *Scratch) float64 { return float64(s.gram(0).words) }},
+		func(s *Scratch) float64 { return float64(len(s.wordSpans())) }},
 	{"mean_word_length", "characters per word, words being split at white space",
 		func(s *Scratch) float64 { return ratio(s.space().characters, s.space().words) }},
 	{"hash_word_ratio", "hash signs per word split at white space",

@@ -291,18 +291,27 @@ func (e *editor) compose() {
 	for len(src) > 0 {
 		n := norm.NFC.QuickSpan(src)
 		out, src = append(out, src[:n]...), src[n:]
-		if len(src) == 0 {
-			break
-		}
-		if n = norm.NFC.NextBoundary(src, true); n <= 0 {
-			n = len(src)
-		}
-		before := len(out)
-		out = norm.NFC.Append(out, src[:n]...)
-		if before > len(out) || !bytes.Equal(out[before:], src[:n]) {
-			e.edits.Composed++
-		}
+		out, n = e.composeSome(out, src)
 		src = src[n:]
 	}
 	e.out = out
+}
+
+// composeSome appends the NFC of the beginning of src, up to where a number of stretches in a
+// row were in NFC already, so that skipping by QuickSpan pays again. It returns the length of
+// that beginning, at least 1 unless src is empty.
+func (e *editor) composeSome(out, src []byte) ([]byte, int) {
+	const unchangedMax = 16
+	var it norm.Iter
+	it.Init(norm.NFC, src)
+	for unchanged := 0; !it.Done() && unchanged < unchangedMax; unchanged++ {
+		from := it.Pos()
+		stretch := it.Next()
+		if !bytes.Equal(stretch, src[from:it.Pos()]) {
+			e.edits.Composed++
+			unchanged = 0
+		}
+		out = append(out, stretch...)
+	}
+	return out, it.Pos()
 }

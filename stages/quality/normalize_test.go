@@ -213,7 +213,9 @@ func TestNormalizeStable(t *testing.T) {
 		if parts := lastBase(norm.NFD.String(string(r))); !mark && joinable(parts) && !joinable(r) {
 			t.Errorf("%U takes no joiner, but its part %U does", r, parts)
 		}
-		checkNormalize(t, string(r), NormalizeAll())
+		if r < 0x3400 || r > 0xf8ff && r < 0x20000 {
+			checkNormalize(t, string(r), NormalizeAll())
+		}
 	}
 }
 

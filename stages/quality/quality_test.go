@@ -97,6 +97,16 @@ func TestTerminalPunctuation(t *testing.T) {
 	}
 }
 
+func TestStopBit(t *testing.T) {
+	for i, w := range stopWords {
+		for _, form := range []string{w, strings.ToUpper(w), strings.ToUpper(w[:1]) + w[1:]} {
+			if stopBit(form) != 1<<i || stopBit(form+"x") != 0 || stopBit(form[1:]) != 0 {
+				t.Errorf("stop word %s: %b", form, stopBit(form))
+			}
+		}
+	}
+}
+
 // checkTwins compares every measurement of text with its plain twin, on a used scratch.
 func checkTwins(t *testing.T, s *Scratch, text string) {
 	t.Helper()

@@ -46,11 +46,11 @@ func (s *Scratch) line() *lineStats {
 		if endsTerminal(line) {
 			st.punct++
 		}
-		if len(line) <= utf8.UTFMax*shortLineMax && utf8.RuneCountInString(line) <= shortLineMax {
+		if len(line) <= utf8.UTFMax*shortLineMax && s.length(line) <= shortLineMax {
 			st.short++
 		}
 		if _, seen := s.table.add(s.text, span); seen {
-			st.repeatLength += utf8.RuneCountInString(line)
+			st.repeatLength += s.length(line)
 		}
 		s.spans[i] = words.Trim(s.text, span)
 		trimmed := s.spans[i].Of(s.text)
@@ -83,7 +83,7 @@ func (s *Scratch) segments() segmentStats {
 		s.table.add(s.text, span)
 	}
 	for _, e := range s.table.entries {
-		n, count := utf8.RuneCountInString(e.span.Of(s.text)), int(e.count)
+		n, count := s.length(e.span.Of(s.text)), int(e.count)
 		st.characters += n * count
 		if count > 1 {
 			st.duplicates += count

@@ -27,13 +27,21 @@ func Hash[T Text](text T) uint64 {
 		h = fold(h^binary.LittleEndian.Uint64(b), hashChunk)
 	}
 	if len(b) > 0 {
-		var last uint64
-		for i, c := range b {
-			last |= uint64(c) << (8 * i)
-		}
-		h = fold(h^last, hashChunk)
+		h = fold(h^shortChunk(b), hashChunk)
 	}
 	return finish(h, n)
+}
+
+// shortChunk returns the one to seven bytes of b as a little-endian number. The loads overlap
+// in bytes that both hold.
+func shortChunk(b []byte) uint64 {
+	switch n := len(b); {
+	case n >= 4:
+		return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*(n-4)&63)
+	case n >= 2:
+		return uint64(binary.LittleEndian.Uint16(b)) | uint64(b[n-1])<<(8*(n-1)&63)
+	}
+	return uint64(b[0])
 }
 
 // fold multiplies to 128 bits and returns the two halves xored.

@@ -87,34 +87,39 @@ func trim(text string, s Span) Span {
 	return s
 }
 
+// spaceByte is 1 for the bytes of ASCII white space and 2 for those that all other white
+// space starts with.
+var spaceByte = func() (t [256]uint8) {
+	for c, space := range asciiSpace {
+		if space {
+			t[c] = 1
+		}
+	}
+	t[0xc2], t[0xe1], t[0xe2], t[0xe3] = 2, 2, 2, 2
+	return t
+}()
+
 // AppendSpace appends the words that Python's str.split() finds in text: maximal runs of
 // characters that are not white space ([IsSpace]).
 func AppendSpace[T Text](dst []Span, text T) []Span {
-	s, start := view(text), -1
-	for i := 0; i < len(s); {
-		n, space := 1, false
-		if c := s[i]; c < utf8.RuneSelf {
-			space = asciiSpace[c]
-		} else {
-			// Of white space beyond ASCII, every character starts with one of these bytes.
-			if c == 0xc2 || c == 0xe1 || c == 0xe2 || c == 0xe3 {
-				if n = spaceAt(s, i); n > 0 {
-					space = true
-				}
+	s := view(text)
+	for i := 0; ; {
+		for i < len(s) {
+			n := spaceAt(s, i)
+			if n == 0 {
+				break
 			}
-			n = max(n, 1)
+			i += n
 		}
-		if space == (start >= 0) {
-			if space {
-				dst, start = append(dst, Span{int32(start), int32(i)}), -1
-			} else {
-				start = i
+		if i == len(s) {
+			return dst
+		}
+		start := i
+		for i++; i < len(s); i++ {
+			if t := spaceByte[s[i]]; t != 0 && (t == 1 || spaceAt(s, i) != 0) {
+				break
 			}
 		}
-		i += n
+		dst = append(dst, Span{int32(start), int32(i)})
 	}
-	if start >= 0 {
-		dst = append(dst, Span{int32(start), int32(len(s))})
-	}
-	return dst
 }
