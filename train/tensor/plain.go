@@ -8,7 +8,7 @@ import (
 // Plain returns the portable kernel set, written in Go.
 func Plain() Kernels {
 	return Kernels{
-		name: "plain", mr: 4, nr: 4, tile: tilePlain,
+		name: "plain", mr: 2, nr: 4, tile: tilePlain,
 		expSum: expSumPlain, maxOf: maxPlain, dot: dotPlain, axpy: axpyPlain,
 		scale: scalePlain, mul: mulPlain, mulAdd: mulAddPlain, softmaxBack: softmaxBackPlain,
 		rotate: rotatePlain,
@@ -17,29 +17,30 @@ func Plain() Kernels {
 	}
 }
 
+// tilePlain holds a tile of 2 by 4 in registers.
 func tilePlain(k int, a, b, c *float32, ldc, add int) {
-	as, bs := unsafe.Slice(a, 4*k), unsafe.Slice(b, 4*k)
-	var sum [4][4]float32
-	for len(as) >= 4 && len(bs) >= 4 {
-		x, y := (*[4]float32)(as), (*[4]float32)(bs)
-		for r := range 4 {
-			sum[r][0] += x[r] * y[0]
-			sum[r][1] += x[r] * y[1]
-			sum[r][2] += x[r] * y[2]
-			sum[r][3] += x[r] * y[3]
-		}
-		as, bs = as[4:], bs[4:]
+	as, bs := unsafe.Slice(a, 2*k), unsafe.Slice(b, 4*k)
+	var s00, s01, s02, s03, s10, s11, s12, s13 float32
+	for len(as) >= 2 && len(bs) >= 4 {
+		x0, x1 := as[0], as[1]
+		y0, y1, y2, y3 := bs[0], bs[1], bs[2], bs[3]
+		s00 += x0 * y0
+		s01 += x0 * y1
+		s02 += x0 * y2
+		s03 += x0 * y3
+		s10 += x1 * y0
+		s11 += x1 * y1
+		s12 += x1 * y2
+		s13 += x1 * y3
+		as, bs = as[2:], bs[4:]
 	}
-	cs := unsafe.Slice(c, 3*ldc+4)
-	for r := range 4 {
-		row := (*[4]float32)(cs[r*ldc:])
-		for s, v := range sum[r] {
-			if add != 0 {
-				v += row[s]
-			}
-			row[s] = v
-		}
+	top, bottom := unsafe.Slice(c, 4), unsafe.Slice(c, ldc+4)[ldc:]
+	if add == 0 {
+		clear(top)
+		clear(bottom)
 	}
+	top[0], top[1], top[2], top[3] = top[0]+s00, top[1]+s01, top[2]+s02, top[3]+s03
+	bottom[0], bottom[1], bottom[2], bottom[3] = bottom[0]+s10, bottom[1]+s11, bottom[2]+s12, bottom[3]+s13
 }
 
 // Limits of [exp32]: below expMin the result is 0, above expMax it is +Inf.
