@@ -15,11 +15,11 @@ import (
 )
 
 // Limits on YAML text. Each bounds work that grows faster than the text: the scanner
-// looks ahead within a line, and the parser moves its tokens when it inserts one.
+// looks ahead within a line, and the parser copies a map's pairs once for each key.
 const (
 	YAMLBytesMax     = 1 << 20
 	YAMLLineBytesMax = 8 << 10
-	YAMLTokensMax    = 1 << 16
+	YAMLTokensMax    = 1 << 15
 	YAMLDepthMax     = 64
 )
 
@@ -54,6 +54,7 @@ type YAMLProblem struct {
 	Msg       string // what, and what to do
 }
 
+// Error is the place and the message on one line.
 func (p YAMLProblem) Error() string { return fmt.Sprintf("[%d:%d] %s", p.Line, p.Col, p.Msg) }
 
 // ParseYAML reads one document of plain YAML: maps with scalar keys, lists and scalars.
@@ -159,6 +160,9 @@ func checkYAMLText(src []byte) (YAMLProblem, bool) {
 // firstDocument cuts the tokens where a second document starts.
 func firstDocument(tokens token.Tokens) (token.Tokens, []YAMLProblem) {
 	content := false
+	if len(tokens) > 0 && tokens[0].Type == token.DirectiveType {
+		return tokens, nil // refused as a whole
+	}
 	for i, tk := range tokens {
 		header, end := tk.Type == token.DocumentHeaderType, tk.Type == token.DocumentEndType
 		if content && (header || end && i+1 < len(tokens)) {
@@ -318,10 +322,14 @@ func convertYAML(n ast.Node) (*YAMLNode, bool) {
 		placeMap(out, false)
 	case *ast.SequenceNode:
 		out.Kind = YAMLList
-		for _, value := range n.Values {
+		for i, value := range n.Values {
 			item, ok := convertYAML(value)
 			if !ok {
 				return item, false
+			}
+			if _, null := value.(*ast.NullNode); null && i < len(n.Entries) && n.Entries[i].Start != nil {
+				start := n.Entries[i].Start.Position
+				item.Line, item.Col = start.Line, start.Column
 			}
 			out.Items = append(out.Items, item)
 		}

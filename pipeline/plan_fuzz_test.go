@@ -1,0 +1,124 @@
+package pipeline_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"bzdata/pipeline"
+)
+
+// checkAnswer holds for every text: there is a plan or there are mistakes, each mistake
+// has a place in the text, and reading again gives the same answer.
+func checkAnswer(t *testing.T, src []byte, opt pipeline.ParseOptions) {
+	t.Helper()
+	plan, err := pipeline.ParsePlan("p.yaml", src, toyRegistry(), opt)
+	again, err2 := pipeline.ParsePlan("p.yaml", src, toyRegistry(), opt)
+	if err == nil {
+		if err2 != nil || plan == nil || dump(plan) != dump(again) {
+			t.Fatalf("two readings differ: %v", err2)
+		}
+		return
+	}
+	if err2 == nil || err.Error() != err2.Error() {
+		t.Fatalf("two readings differ:\n%v\n%v", err, err2)
+	}
+	diags, ok := err.(pipeline.Diags)
+	if !ok || len(diags) == 0 || plan != nil {
+		t.Fatalf("plan %v with error %T of length %d", plan, err, len(diags))
+	}
+	lines := strings.Count(string(src), "\n") + 1
+	for i, d := range diags {
+		if d.Msg == "" || d.Flag == "" && (d.Line < 1 || d.Line > lines || d.Col < 1) {
+			t.Fatalf("mistake without a place or text: %+v", d)
+		}
+		if i > 0 && d.Flag == "" && diags[i-1].Flag == "" && d.Line < diags[i-1].Line {
+			t.Fatalf("mistakes out of order: line %d after %d", d.Line, diags[i-1].Line)
+		}
+	}
+}
+
+func FuzzParsePlan(f *testing.F) {
+	for _, suffix := range []string{".bad.yaml", ".good.yaml"} {
+		for _, src := range seedPlans(f, suffix) {
+			f.Add(src, "minhash.bands", "20")
+		}
+	}
+	f.Add([]byte("input: [{path: a}]\nstages: [{minhash: {}}]\n"), "stages[0].minhash.index", "{dir: a, generation: \"${x}\"}")
+	f.Add([]byte("stages:\n- minhash:\n  id: ${a}\n- null\n-\n"), "a[0]", "")
+	f.Fuzz(func(t *testing.T, src []byte, key, value string) {
+		opt := flagsOf(src)
+		checkAnswer(t, src, opt)
+		opt.Set = []pipeline.Override{{Key: key, Value: value}}
+		checkAnswer(t, src, opt)
+	})
+}
+
+func seedPlans(f *testing.F, suffix string) [][]byte {
+	var out [][]byte
+	for _, src := range plans(f, suffix) {
+		out = append(out, src)
+	}
+	return out
+}
+
+// TestHostilePlans reads texts that are built to take long or go deep.
+func TestHostilePlans(t *testing.T) {
+	block := func(depth int) string {
+		var b strings.Builder
+		for i := range depth {
+			b.WriteString(strings.Repeat(" ", i) + "a:\n")
+		}
+		return b.String()
+	}
+	line := func(s string, lines int) string { return strings.Repeat(strings.Repeat(s, 8000/len(s))+"\n", lines) }
+	for name, src := range map[string]string{
+		"deep blocks":       block(1400),
+		"open maps":         line("{", 100),
+		"open lists":        line("[", 100),
+		"dashes":            line("- ", 100),
+		"questions":         line("? ", 100),
+		"tabs in quotes":    "a: \"" + line("\t", 100) + "\"\n",
+		"merge keys":        line("<< ", 100),
+		"null values":       "stages:\n" + strings.Repeat("-\n", 500_000),
+		"null keys":         strings.Repeat("a:\n", 300_000),
+		"unknown keys":      numbered("key", ": 1\n", 10_000),
+		"unknown stages":    "input: [{path: a}]\nstages:\n" + numbered("  - k", ": {}\n", 8_000),
+		"many inputs":       "input:\n" + strings.Repeat("  - path: a\n", 8_000) + "stages: [{normalize: {}}]\n",
+		"long scalar":       "name: |\n" + strings.Repeat(" "+strings.Repeat("x", 8000)+"\n", 120),
+		"folded scalar":     "name: " + strings.Repeat("x\n  ", 200_000) + "\n",
+		"variables":         "vars: {a: " + strings.Repeat("x", 8000) + "}\nname: >\n" + strings.Repeat(" "+strings.Repeat("${a}", 2000)+"\n", 120),
+		"quotes":            line("'a' ", 100),
+		"comments":          line("# ", 120),
+		"anchors":           line("&a ", 100),
+		"tags":              line("!a ", 100),
+		"many documents":    strings.Repeat("---\na: 1\n", 100_000),
+		"more than allowed": strings.Repeat("# 8 bytes\n", 200_000),
+	} {
+		start := time.Now()
+		_, err := pipeline.ParsePlan("p.yaml", []byte(src), toyRegistry(), toyOptions())
+		took := time.Since(start)
+		t.Logf("%-18s %8d bytes %8.3f s", name, len(src), took.Seconds())
+		if err == nil && name != "many inputs" {
+			t.Errorf("%s: is a plan", name)
+		}
+		if diags, ok := err.(pipeline.Diags); ok && len(diags) > 100 {
+			t.Errorf("%s: %d mistakes are listed", name, len(diags))
+		}
+		if took > 20*time.Second { // far above what any takes, below what an unbounded one does
+			t.Errorf("%s: took %v", name, took)
+		}
+	}
+}
+
+func numbered(before, after string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(before)
+		for ; i > 0; i /= 26 {
+			b.WriteByte(byte('a' + i%26))
+		}
+		b.WriteString(after)
+	}
+	return b.String()
+}
