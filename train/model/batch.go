@@ -18,7 +18,8 @@ func (b Batch) positions() int { return b.Sequences * b.Length }
 // check reports what makes the batch unfit for a model.
 func (b Batch) check(cfg Config, targets bool) error {
 	if b.Sequences < 1 || b.Length < 1 {
-		return fmt.Errorf("batch of %d sequences of %d tokens; both must be at least 1", b.Sequences, b.Length)
+		return fmt.Errorf("batch of %d sequences of %d tokens; both must be at least 1",
+			b.Sequences, b.Length)
 	}
 	if cfg.MaxPositionEmbeddings > 0 && b.Length > cfg.MaxPositionEmbeddings {
 		return fmt.Errorf("sequences of %d tokens are longer than max_position_embeddings %d",
@@ -36,7 +37,7 @@ func checkIDs(what string, ids []int32, want int, least int32, vocab int) error 
 	}
 	for i, id := range ids {
 		if id < least || int(id) >= vocab {
-			return fmt.Errorf("%s %d at position %d is outside [%d, %d); does the tokenizer belong to the model?",
+			return fmt.Errorf("%s %d at position %d is outside [%d, %d); is this the model's tokenizer?",
 				what, id, i, least, vocab)
 		}
 	}

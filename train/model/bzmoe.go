@@ -2,7 +2,6 @@ package model
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -43,8 +42,10 @@ func validateBzMoE(cfg *Config) error {
 		size{"hidden_size", cfg.HiddenSize, 1}, size{"num_hidden_layers", cfg.NumHiddenLayers, 1},
 		size{"num_attention_heads", cfg.NumAttentionHeads, 1}, size{"vocab_size", cfg.VocabSize, 1},
 		size{"num_key_value_heads", cfg.NumKeyValueHeads, 0}, size{"head_dim", cfg.HeadDim, 0},
-		size{"first_k_dense_replace", cfg.FirstKDenseReplace, 0}, size{"n_shared_experts", cfg.NSharedExperts, 0},
+		size{"first_k_dense_replace", cfg.FirstKDenseReplace, 0},
+		size{"n_shared_experts", cfg.NSharedExperts, 0},
 		size{"max_position_embeddings", cfg.MaxPositionEmbeddings, 0},
+		size{"intermediate_size", cfg.IntermediateSize, 0},
 	); err != nil {
 		return err
 	}
@@ -57,7 +58,8 @@ func validateBzMoE(cfg *Config) error {
 	}
 	if cfg.HeadDim == 0 {
 		if cfg.HiddenSize%cfg.NumAttentionHeads != 0 {
-			return fmt.Errorf("head_dim is missing, and hidden_size %d is no multiple of num_attention_heads %d",
+			return fmt.Errorf(
+				"head_dim is missing, and hidden_size %d is no multiple of num_attention_heads %d",
 				cfg.HiddenSize, cfg.NumAttentionHeads)
 		}
 		cfg.HeadDim = cfg.HiddenSize / cfg.NumAttentionHeads
@@ -65,8 +67,14 @@ func validateBzMoE(cfg *Config) error {
 	if cfg.HeadDim%2 != 0 {
 		return fmt.Errorf("head_dim %d is odd; rotary embedding needs pairs", cfg.HeadDim)
 	}
-	return errors.Join(validateFeedForward(cfg), validateScalars(cfg))
+	if err := validateFeedForward(cfg); err != nil {
+		return err
+	}
+	return validateScalars(cfg)
 }
+
+// expertsMax bounds the number of routed experts of all layers.
+const expertsMax = 1 << 20
 
 func validateFeedForward(cfg *Config) error {
 	if cfg.FirstKDenseReplace > 0 && cfg.IntermediateSize < 1 {
@@ -82,6 +90,10 @@ func validateFeedForward(cfg *Config) error {
 		size{"num_experts_per_tok", cfg.NumExpertsPerTok, 1},
 	); err != nil {
 		return err
+	}
+	if all := cfg.NumHiddenLayers * cfg.NRoutedExperts; all > expertsMax {
+		return fmt.Errorf("num_hidden_layers times n_routed_experts is %d; it must be at most %d",
+			all, expertsMax)
 	}
 	if cfg.NumExpertsPerTok > cfg.NRoutedExperts {
 		return fmt.Errorf("num_experts_per_tok %d is more than n_routed_experts %d",
@@ -110,7 +122,7 @@ func validateScalars(cfg *Config) error {
 		cfg.TorchDtype = "float32"
 	case "float32", "float16", "bfloat16":
 	default:
-		return fmt.Errorf("torch_dtype %q is not known; known are float32, float16 and bfloat16", cfg.TorchDtype)
+		return fmt.Errorf("torch_dtype %q is not known; write float32, float16 or bfloat16", cfg.TorchDtype)
 	}
 	return nil
 }

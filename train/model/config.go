@@ -105,10 +105,14 @@ type size struct {
 	least int
 }
 
+// sizeMax is far beyond any model, and keeps products of two sizes from overflowing.
+const sizeMax = 1 << 24
+
 func checkSizes(sizes ...size) error {
 	for _, s := range sizes {
-		if s.value < s.least {
-			return fmt.Errorf("%s is %d; it must be at least %d", s.name, s.value, s.least)
+		if s.value < s.least || s.value > sizeMax {
+			return fmt.Errorf("%s is %d; it must be at least %d and at most %d",
+				s.name, s.value, s.least, sizeMax)
 		}
 	}
 	return nil
@@ -129,7 +133,8 @@ func refuse(data []byte, fields []unsupported) error {
 	for _, f := range fields {
 		value, ok := all[f.name]
 		if ok && !slices.Contains(f.plain, string(value)) {
-			return fmt.Errorf("%s %s is not supported; only %s is", f.name, value, strings.Join(f.plain, " or "))
+			return fmt.Errorf("%s %s is not supported; only %s is",
+				f.name, value, strings.Join(f.plain, " or "))
 		}
 	}
 	return nil

@@ -1,6 +1,9 @@
 package model
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // state is what a model keeps between calls.
 type state struct {
@@ -25,6 +28,10 @@ type Route struct {
 // Loss returns the sum of the cross-entropies of the counted targets, in nats, and their number. If
 // tokenLoss is not nil, it gets one value for each position, 0 where the target is not counted.
 func (m *Model) Loss(ctx context.Context, b Batch, tokenLoss []float32) (sum float64, tokens int, err error) {
+	if tokenLoss != nil && len(tokenLoss) != b.positions() {
+		return 0, 0, fmt.Errorf("room for %d token losses; the batch has %d positions",
+			len(tokenLoss), b.positions())
+	}
 	p, err := m.start(b, true)
 	if err != nil {
 		return 0, 0, err
@@ -32,7 +39,7 @@ func (m *Model) Loss(ctx context.Context, b Batch, tokenLoss []float32) (sum flo
 	if err := p.forward(ctx, len(m.layers), nil); err != nil {
 		return 0, 0, err
 	}
-	return p.headLoss(ctx, tokenLoss, 0, false)
+	return p.headLoss(ctx, tokenLoss, headPass{})
 }
 
 // Backward is [Model.Loss] and adds scale times the derivative of the returned sum to the gradient of
@@ -53,9 +60,9 @@ func (m *Model) Backward(ctx context.Context, b Batch, scale float32) (sum float
 	if err != nil {
 		return 0, 0, err
 	}
-	needDx := first < len(m.layers)
-	sum, tokens, err = p.headLoss(ctx, nil, scale, needDx || trains(m.norm, m.embed))
-	if err != nil {
+	input := first < len(m.layers) || trains(m.norm, m.embed)
+	do := headPass{scale: scale, back: input || trains(m.head), input: input}
+	if sum, tokens, err = p.headLoss(ctx, nil, do); err != nil {
 		return 0, 0, err
 	}
 	for l := len(m.layers) - 1; l >= first; l-- {
@@ -159,102 +166,4 @@ func (p *pass) embedBack() {
 			p.dev.Axpy(grad[row+from:row+to], p.dx[t*p.hidden+from:t*p.hidden+to], 1)
 		}
 	})
-}
-
-// headActs are the counted rows' part of the head.
-type headActs struct {
-	rows            []int32 // position of each counted row
-	x, normed, grad []float32
-	inverse         []float32
-	loss            []float64
-}
-
-// headBlock is how many rows' logits exist at once. It cuts the head's gradient's sum, so it
-// is part of the bits.
-const headBlock = 256
-
-// headLoss computes the loss from p.x, for the counted positions only. If scale is not 0 it adds to the
-// gradients of head and final norm and, if needIn, sets p.dx.
-func (p *pass) headLoss(ctx context.Context, tokenLoss []float32, scale float32, needIn bool) (float64, int, error) {
-	h, d := &p.m.state.head, p.hidden
-	h.rows = h.rows[:0]
-	for t, target := range p.batch.Targets {
-		if target >= 0 {
-			h.rows = append(h.rows, int32(t))
-		}
-	}
-	n := len(h.rows)
-	grow(&h.x, n*d)
-	p.dev.ForBlocks(n, 16, func(from, to int) {
-		for i := from; i < to; i++ {
-			copy(h.x[i*d:(i+1)*d], p.x[int(h.rows[i])*d:])
-		}
-	})
-	p.dev.RMSNorm(grow(&h.normed, n*d), grow(&h.inverse, n), h.x, p.m.norm.Data, p.m.cfg.RMSNormEps)
-	grow(&h.loss, n)
-	back := scale != 0 && (needIn || trains(p.m.head))
-	if back && needIn {
-		grow(&h.grad, n*d)
-	}
-	for from := 0; from < n; from += headBlock {
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		p.headBlock(from, min(n, from+headBlock), scale, back, needIn)
-	}
-	if back && needIn {
-		p.headBack()
-	}
-	return h.sum(tokenLoss), n, nil
-}
-
-// headBlock computes the losses of counted rows [from, to) and, if back, their derivatives.
-func (p *pass) headBlock(from, to int, scale float32, back, needIn bool) {
-	h, d, vocab, n := &p.m.state.head, p.hidden, p.m.cfg.VocabSize, to-from
-	if !back {
-		scale = 0
-	}
-	logits := p.dev.Borrow(n * vocab)
-	defer p.dev.Return(logits)
-	normed := h.normed[from*d : to*d]
-	linear(p.dev, n, p.m.head, normed, logits, false)
-	p.dev.For(n, func(i int) {
-		target := p.batch.Targets[h.rows[from+i]]
-		h.loss[from+i] = p.dev.CrossEntropy(logits[i*vocab:(i+1)*vocab], int(target), scale)
-	})
-	if !back {
-		return
-	}
-	var dx []float32
-	if needIn {
-		dx = h.grad[from*d : to*d]
-	}
-	linearBack(p.dev, n, p.m.head, logits, normed, dx, false)
-}
-
-// headBack carries the derivative of the counted rows through the final norm to p.dx.
-func (p *pass) headBack() {
-	h, d := &p.m.state.head, p.hidden
-	p.dx = grow(&p.m.state.dx, p.rows*d)
-	clear(p.dx)
-	rows := p.dev.Borrow(len(h.rows) * d)
-	defer p.dev.Return(rows)
-	clear(rows)
-	p.dev.RMSNormBack(rows, p.m.norm.Grad, h.grad, h.x, p.m.norm.Data, h.inverse)
-	for i, t := range h.rows {
-		copy(p.dx[int(t)*d:(int(t)+1)*d], rows[i*d:])
-	}
-}
-
-// sum adds the losses up in the order of positions, and spreads them over tokenLoss.
-func (h *headActs) sum(tokenLoss []float32) float64 {
-	clear(tokenLoss)
-	sum := 0.0
-	for i, t := range h.rows {
-		sum += h.loss[i]
-		if tokenLoss != nil {
-			tokenLoss[t] = float32(h.loss[i])
-		}
-	}
-	return sum
 }

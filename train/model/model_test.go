@@ -339,6 +339,10 @@ func TestBatchRefused(t *testing.T) {
 			t.Errorf("error %v, want one that says %q", err, want)
 		}
 	}
+	b := Batch{1, 2, []int32{1, 3}, []int32{1, 2}}
+	if _, _, err := m.Loss(context.Background(), b, make([]float32, 3)); err == nil {
+		t.Error("room for 3 losses of 2 positions was accepted")
+	}
 }
 
 // TestMemory checks that steps after the first take their buffers from it.

@@ -51,7 +51,8 @@ func FromSource(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Mod
 			return nil, fmt.Errorf("tensor %q of shape %v is missing", p.Name, p.Shape)
 		}
 		if !slices.Equal(info.Shape, p.Shape) {
-			return nil, fmt.Errorf("tensor %q has shape %v; config.json asks for %v", p.Name, info.Shape, p.Shape)
+			return nil, fmt.Errorf("tensor %q has shape %v; config.json asks for %v",
+				p.Name, info.Shape, p.Shape)
 		}
 		p.Data, err = weights.Float32(p.Name, make([]float32, elements(p.Shape)))
 		if err != nil {

@@ -72,9 +72,10 @@ type gemmBlock struct {
 func (g *gemmBlock) packB() {
 	nr := g.dev.kernels.nr
 	row, col := g.b.strides()
-	g.dev.ForBlocks(g.n, 4*nr, func(from, to int) {
-		for s := from; s < to; s += nr {
-			g.dev.kernels.pack(g.strips[s*g.k:], g.b.Data[(g.j+s)*col+g.p*row:], col, row, min(nr, g.n-s), g.k, nr)
+	g.dev.ForBlocks(g.n, 4*nr, func(first, last int) {
+		for s := first; s < last; s += nr {
+			from := g.b.Data[(g.j+s)*col+g.p*row:]
+			g.dev.kernels.pack(g.strips[s*g.k:], from, col, row, min(nr, g.n-s), g.k, nr)
 		}
 	})
 }
@@ -101,7 +102,8 @@ func (g *gemmBlock) rows(from, to int, panels, edge []float32) {
 	mr, nr, tile := g.dev.kernels.mr, g.dev.kernels.nr, g.dev.kernels.tile
 	row, col := g.a.strides()
 	for i := from; i < to; i += mr {
-		g.dev.kernels.pack(panels[(i-from)*g.k:], g.a.Data[i*row+g.p*col:], row, col, min(mr, to-i), g.k, mr)
+		src := g.a.Data[i*row+g.p*col:]
+		g.dev.kernels.pack(panels[(i-from)*g.k:], src, row, col, min(mr, to-i), g.k, mr)
 	}
 	add := 0
 	if g.add {
