@@ -13,6 +13,8 @@ import (
 // wrong with tokenized data: ids without a token, missing BOS or EOS, an EOS that is
 // never learnt, text that does not come back.
 type AuditReport struct {
+	Packing Packing
+
 	Sequences, Documents  int64
 	Tokens, Targets       int64
 	UnusedIDs             int64 // tokens whose id the tokenizer does not use
@@ -35,6 +37,10 @@ func Audit(t *Tokenizer, s *Shard, text func(DocumentInfo) (string, bool)) (Audi
 			meta.Tokenizer, t.Hash())
 	}
 	a := &auditor{t: t, eos: meta.EOS, text: text}
+	if meta.Packing == PackEOSConcat {
+		a.separators = 1
+	}
+	a.report.Packing = meta.Packing
 	a.report.Sequences, a.report.Documents = int64(s.Sequences()), int64(s.Documents())
 	a.report.Tokens, a.report.Targets = s.Tokens(), s.Targets()
 	var seq Sequence
@@ -56,6 +62,8 @@ type auditor struct {
 	eos    int32
 	text   func(DocumentInfo) (string, bool)
 	report AuditReport
+	// separators is the number of tokens that packing put behind each document.
+	separators int
 
 	doc       DocumentInfo
 	from      int // position in the document of ids[0]
@@ -79,7 +87,7 @@ func (a *auditor) close() {
 	}
 	r, n := &a.report, int(a.doc.Tokens)
 	bos, _ := a.t.BOS()
-	starts, ends := a.from == 0, a.from+len(a.ids) >= n
+	starts, ends := a.from == 0, a.from+len(a.ids) >= n+a.separators
 	inside := a.ids
 	if starts {
 		r.Starts++
@@ -146,6 +154,7 @@ func (a *auditor) whole(ids []int32, n int) {
 
 // Problems returns what a person should look at, one line each; none for a sound shard.
 func (r AuditReport) Problems() (out []string) {
+	separated := r.Packing == PackEOSConcat
 	add := func(bad bool, format string, args ...any) {
 		if bad {
 			out = append(out, fmt.Sprintf(format, args...))
@@ -155,7 +164,7 @@ func (r AuditReport) Problems() (out []string) {
 	add(r.UnusedIDs > 0, "%d tokens have an id that the tokenizer does not use", r.UnusedIDs)
 	add(r.StartsWithBOS > 0 && r.StartsWithBOS < r.Starts,
 		"%d of %d documents begin without BOS", r.Starts-r.StartsWithBOS, r.Starts)
-	add(r.EndsWithEOS > 0 && r.EndsWithEOS < r.Ends,
+	add((r.EndsWithEOS > 0 || separated) && r.EndsWithEOS < r.Ends,
 		"%d of %d documents end without EOS", r.Ends-r.EndsWithEOS, r.Ends)
 	add(r.EndsWithEOS > 0 && r.EOSTargets == 0, "EOS is never a target: is it the padding token?")
 	add(r.Different > 0, "%d of %d documents do not decode to their text, first %s",

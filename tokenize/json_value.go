@@ -144,11 +144,20 @@ func (v value) id() (int32, error) {
 
 // unsupported is the error for a construct that is valid but not built.
 func (v value) unsupported() error {
-	shown := string(v.raw)
+	shown := v.oneLine()
 	if len(shown) > 60 {
 		shown = strings.ToValidUTF8(shown[:60], "") + "…"
 	}
 	return v.errorf("%s is not supported", shown)
+}
+
+// oneLine is the text without spaces and line breaks between its parts.
+func (v value) oneLine() string {
+	raw := v.raw.Clone()
+	if err := raw.Compact(); err != nil {
+		return string(v.raw)
+	}
+	return string(raw)
 }
 
 // object is a JSON object being taken apart: what is not taken is an error.

@@ -188,7 +188,7 @@ func (v value) mergePair() (left, right string, err error) {
 		return err
 	})
 	if err == nil && (len(parts) != 2 || parts[0] == "" || parts[1] == "") {
-		err = v.errorf("is %s, want an array of two tokens", v.raw)
+		err = v.errorf("is %s, want an array of two tokens", v.oneLine())
 	}
 	if err != nil {
 		return "", "", err

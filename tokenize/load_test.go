@@ -1,0 +1,192 @@
+package tokenize
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+)
+
+// edited returns testdata/hf_gpt2.json with the value at path replaced; nil deletes it.
+func edited(t *testing.T, path string, to any) []byte {
+	t.Helper()
+	var doc map[string]any
+	readJSON(t, "testdata/hf_gpt2.json", &doc)
+	at, keys := any(doc), strings.Split(path, "/")
+	for _, key := range keys[:len(keys)-1] {
+		switch v := at.(type) {
+		case map[string]any:
+			at = v[key]
+		case []any:
+			at = v[key[0]-'0']
+		}
+	}
+	key := keys[len(keys)-1]
+	switch v := at.(type) {
+	case map[string]any:
+		if v[key] = to; to == nil {
+			delete(v, key)
+		}
+	case []any:
+		v[key[0]-'0'] = to
+	default:
+		t.Fatalf("no %s in the file", path)
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+type obj = map[string]any
+type arr = []any
+
+func TestLoadErrors(t *testing.T) {
+	byteLevel := obj{"type": "ByteLevel", "use_regex": false}
+	split := func(regex, behavior string, invert bool) obj {
+		return obj{"type": "Split", "pattern": obj{"Regex": regex}, "behavior": behavior, "invert": invert}
+	}
+	sequence := func(steps ...any) obj { return obj{"type": "Sequence", "pretokenizers": append(arr{}, steps...)} }
+	token := func(id any, content string) obj { return obj{"id": id, "content": content, "special": true} }
+	for _, c := range []struct {
+		path string
+		to   any
+		want string
+	}{
+		{"version", "2.0", `version "2.0" is not supported`},
+		{"surprise", 1, `surprise 1 is not supported`},
+		{"model", nil, `model is null, want an object`},
+		{"model/type", "Unigram", `model.type "Unigram" is not supported`},
+		{"model/dropout", 0.1, `model.dropout 0.1 is not supported`},
+		{"model/end_of_word_suffix", "</w>", `model.end_of_word_suffix "\u003c/w\u003e" is not supported`},
+		{"model/byte_fallback", true, `model.byte_fallback true is not supported`},
+		{"model/ignore_merges", "yes", `model.ignore_merges is a string, want a boolean`},
+		{"model/mystery", obj{}, `model.mystery {} is not supported`},
+		{"model/vocab", arr{}, `model.vocab is an array, want an object`},
+		{"model/vocab/Ā", nil, `model.vocab: no entry "Ā" for byte 0x00`},
+		{"model/vocab/Ġthe", "7", `model.vocab["Ġthe"] is a string, want a number`},
+		{"model/vocab/Ġthe", 1.5, `model.vocab["Ġthe"] is 1.5, want a token id`},
+		{"model/vocab/Ġthe", -1, `model.vocab["Ġthe"] is -1, want a token id`},
+		{"model/vocab/zzzz", 300, `id 300 is taken by another entry`},
+		{"model/vocab/zzzz", 2000000000, `model.vocab: id 2000000000 leaves more than 65536 ids unused`},
+		{"model/vocab/zzzz", 1e300, `want a token id`},
+		{"model/merges", obj{}, `model.merges is an object, want an array`},
+		{"model/merges/0", "ab", `model.merges[0] is "ab", want two tokens with one space between`},
+		{"model/merges/0", "a b c", `model.merges[0] is "a b c", want two tokens`},
+		{"model/merges/0", 4, `model.merges[0] is a number, want a string or an array of two`},
+		{"model/merges/0", arr{"a"}, `model.merges[0] is ["a"], want an array of two tokens`},
+		{"model/merges/0", arr{"a", 3}, `model.merges[0][1] is a number, want a string`},
+		{"model/merges/0", "q q", `model.merges[0] needs "qq", which model.vocab does not have`},
+		{"model/merges/0", "Q~Q r", `model.merges[0] needs "Q~Q", which model.vocab does not have`},
+		{"added_tokens/0", 5, `added_tokens[0] is a number, want an object`},
+		{"added_tokens/0", token("x", "y"), `added_tokens[0].id is a string, want a number`},
+		{"added_tokens/0", token(0, ""), `added_tokens[0].content is empty`},
+		{"added_tokens/0", token(9, "<|endoftext|>"), `added_tokens[0].id is 9, but "<|endoftext|>" has id 0 already`},
+		{"added_tokens/0", token(9, "<new>"), `added_tokens[0].id: 9 is taken by another token`},
+		{"added_tokens/0", token(1, "<|pad|>"), `added_tokens[1]: "<|pad|>" is listed twice`},
+		{"added_tokens/0/lstrip", true, `added_tokens[0].lstrip true is not supported`},
+		{"added_tokens/0/odd", 1, `added_tokens[0].odd 1 is not supported`},
+		{"normalizer", obj{"type": "Lowercase"}, `normalizer.type "Lowercase" is not supported`},
+		{"pre_tokenizer", nil, `pre_tokenizer is null, want an object`},
+		{"pre_tokenizer/type", "Metaspace", `pre_tokenizer.type "Metaspace" is not supported`},
+		{"pre_tokenizer/add_prefix_space", true, `pre_tokenizer.add_prefix_space true is not supported`},
+		{"pre_tokenizer/use_regex", false, `pre_tokenizer has use_regex false and no Split before it`},
+		{"pre_tokenizer", sequence(), `pre_tokenizer.pretokenizers has no ByteLevel`},
+		{"pre_tokenizer", sequence(byteLevel), `pre_tokenizer.pretokenizers[0] and the Split before it`},
+		{"pre_tokenizer", sequence(byteLevel, byteLevel), `pre_tokenizer.pretokenizers[0] and the Split`},
+		{"pre_tokenizer", sequence(obj{"type": "Digits"}, byteLevel), `pre_tokenizer.pretokenizers[0].type "Digits" is not supported`},
+		{"pre_tokenizer", sequence(split(`\w+`, "Isolated", false), byteLevel), `pre_tokenizer.pretokenizers[0].pattern.Regex "\\w+" is not supported`},
+		{"pre_tokenizer", sequence(split(regexQwen2, "Removed", false), byteLevel), `pre_tokenizer.pretokenizers[0].behavior "Removed" is not supported`},
+		{"pre_tokenizer", sequence(split(regexQwen2, "Isolated", false), split(regexGPT2, "Isolated", false)), `pretokenizers[1] is a second Split`},
+		{"post_processor", obj{"type": "BertProcessing"}, `post_processor.type "BertProcessing" is not supported`},
+		{"post_processor", obj{"type": "Sequence", "processors": arr{obj{"type": "Odd"}}}, `post_processor.processors[0].type "Odd" is not supported`},
+		{"post_processor", obj{"type": "TemplateProcessing", "single": arr{}}, `post_processor.single has the text 0 times, want once`},
+		{"post_processor", obj{"type": "TemplateProcessing", "single": arr{obj{"SpecialToken": obj{"id": "<x>"}}, obj{"Sequence": obj{"id": "A"}}}}, `post_processor.single: token "<x>" is not in the vocabulary`},
+		{"decoder", nil, `decoder is null, want an object`},
+		{"decoder/type", "WordPiece", `decoder.type "WordPiece" is not supported`},
+	} {
+		_, err := Parse(edited(t, c.path, c.to))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s = %v:\n got %v\nwant %s", c.path, c.to, err, c.want)
+		}
+	}
+	for _, c := range [][2]string{
+		{``, "not JSON"}, {`{"a":1,"a":2}`, "not JSON"}, {`{} {}`, "not JSON"}, {`[]`, "the document is an array"},
+		{"\"\xff\"", "not JSON"},
+	} {
+		if _, err := Parse([]byte(c[0])); err == nil || !strings.Contains(err.Error(), c[1]) {
+			t.Errorf("%q gave %v, want %q", c[0], err, c[1])
+		}
+	}
+}
+
+func TestLoadVariants(t *testing.T) {
+	base := loadTest(t, "hf_gpt2.json")
+	split := func(behavior string, invert bool) obj {
+		return obj{"type": "Sequence", "pretokenizers": arr{
+			obj{"type": "Split", "pattern": obj{"Regex": regexGPT2}, "behavior": behavior, "invert": invert},
+			obj{"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}}}
+	}
+	var merges []any
+	for _, m := range base.spec.merges {
+		merges = append(merges, arr{base.content(m.left), base.content(m.right)})
+	}
+	for _, c := range []struct {
+		path string
+		to   any
+	}{
+		{"pre_tokenizer", split("Isolated", false)},
+		{"pre_tokenizer", split("Removed", true)},
+		{"pre_tokenizer/use_regex", nil},
+		{"model/merges", merges},
+		{"model/dropout", 0.0},
+		{"model/unk_token", "<unk>"},
+		{"truncation", obj{"max_length": 5}},
+		{"post_processor", nil},
+	} {
+		tok, err := Parse(edited(t, c.path, c.to))
+		if err != nil || tok.Hash() != base.Hash() {
+			t.Errorf("%s = %v: %v, or another hash", c.path, c.to, err)
+		}
+	}
+	data, err := os.ReadFile("testdata/hf_gpt2.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := Parse(append([]byte("\uFEFF"), data...)); err != nil || tok.Hash() != base.Hash() {
+		t.Errorf("with a byte order mark: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, name := range []string{"hf_gpt2.json", "hf_qwen2.json"} {
+		data, err := os.ReadFile("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"decoder":{"type":"ByteLevel"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tok, err := Parse(data)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("the error has several lines: %q", err)
+			}
+			return
+		}
+		if err := tok.RoundTrip("The río isn't 12345\n\n  wide."); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := tok.WriteJSON(&out); err != nil {
+			t.Fatal(err)
+		}
+		back, err := Parse(out.Bytes())
+		if err != nil || back.Hash() != tok.Hash() {
+			t.Fatalf("written and read again: %v", err)
+		}
+	})
+}
