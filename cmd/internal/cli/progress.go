@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"bzdata/pipeline"
+)
+
+// progress shows what a run does, on standard error and in WORKDIR/events.jsonl.
+type progress struct {
+	mode   string // live, plain, json or none
+	w      io.Writer
+	events *os.File
+	began  map[string]time.Time // by stage
+	shown  time.Time
+	live   bool // a live line is on the screen
+}
+
+// liveEvery bounds how often the live line is drawn, plainEvery how often a log says
+// how far a long task is.
+const (
+	liveEvery  = 100 * time.Millisecond
+	plainEvery = 10 * time.Second
+)
+
+func newProgress(mode string, w io.Writer, opt pipeline.Options) (*progress, error) {
+	switch mode {
+	case "auto":
+		mode = "plain"
+		if f, ok := w.(*os.File); ok && isTerminal(f) {
+			mode = "live"
+		}
+	case "plain", "json", "none":
+	default:
+		return nil, &flagError{fmt.Errorf("--progress %s: want auto, plain, json or none", mode)}
+	}
+	if err := os.MkdirAll(opt.Workdir, 0o777); err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(opt.Workdir, "events.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	return &progress{mode: mode, w: w, events: f, began: map[string]time.Time{}}, nil
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// timed is an event as it is logged.
+type timed struct {
+	Time time.Time `json:"time"`
+	pipeline.Event
+}
+
+func (p *progress) event(e pipeline.Event) {
+	now := time.Now()
+	line, err := json.Marshal(timed{now.UTC(), e})
+	if err != nil {
+		return // an event without a JSON form is shown all the same
+	}
+	line = append(line, '\n')
+	// A log that cannot be written must not end the run: its results are elsewhere.
+	_, _ = p.events.Write(line)
+	switch p.mode {
+	case "json":
+		_, _ = p.w.Write(line)
+	case "plain":
+		p.plain(e, now)
+	case "live":
+		p.drawLive(e, now)
+	}
+}
+
+func (p *progress) plain(e pipeline.Event, now time.Time) {
+	switch e.Kind {
+	case "plan":
+		fmt.Fprintln(p.w, e.Note)
+	case "start":
+		if _, known := p.began[e.Stage]; !known {
+			p.began[e.Stage] = now
+			fmt.Fprintf(p.w, "%s: started\n", e.Stage)
+		}
+	case "progress":
+		if now.Sub(p.shown) >= plainEvery {
+			p.shown = now
+			fmt.Fprintln(p.w, p.describe(e, now))
+		}
+	}
+}
+
+func (p *progress) drawLive(e pipeline.Event, now time.Time) {
+	if _, known := p.began[e.Stage]; !known {
+		p.began[e.Stage] = now
+	}
+	switch {
+	case e.Kind == "plan":
+		fmt.Fprintln(p.w, e.Note)
+	case e.Kind == "reused":
+	case now.Sub(p.shown) >= liveEvery:
+		p.shown, p.live = now, true
+		fmt.Fprintf(p.w, "\r\x1b[K%s", p.describe(e, now))
+	}
+}
+
+// describe is one line about a running stage, with rate and time left where it is known.
+func (p *progress) describe(e pipeline.Event, now time.Time) string {
+	line := fmt.Sprintf("%s: %s", e.Stage, e.Task)
+	if e.Total <= 0 {
+		return line
+	}
+	took := now.Sub(p.began[e.Stage]).Seconds()
+	line = fmt.Sprintf("%s: %s of %s %s", e.Stage, count(e.Done), count(e.Total), e.Unit)
+	if took > 1 && e.Done > 0 {
+		rate := e.Done / took
+		left := time.Duration((e.Total - e.Done) / rate * float64(time.Second)).Round(time.Second)
+		line += fmt.Sprintf(", %s/s, %s left", count(rate), left)
+	}
+	if e.Note != "" {
+		line += ", " + e.Note
+	}
+	return line
+}
+
+// count writes a number with thousands separated.
+func count(v float64) string {
+	if v < 100 && v != float64(int64(v)) {
+		return fmt.Sprintf("%.1f", v)
+	}
+	digits := fmt.Sprintf("%.0f", v)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
+}
+
+func (p *progress) close() {
+	if p.live {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	_ = errors.Join(p.events.Sync(), p.events.Close()) // see event
+}

@@ -1,0 +1,85 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"io"
+	"path/filepath"
+
+	"bzdata/pipeline/store"
+)
+
+// Work is what a run of a plan would do.
+type Work struct {
+	Workdir      string      `json:"workdir"`
+	Files        int         `json:"files"`
+	Bytes        int64       `json:"bytes"`
+	MemoryBytes  int64       `json:"memory_bytes"`
+	Tasks        int         `json:"tasks"`
+	TasksDone    int         `json:"tasks_done"`
+	StagesReused int         `json:"stages_reused"`
+	Stages       []StageWork `json:"stages"`
+}
+
+// StageWork is one stage's part of a [Work].
+type StageWork struct {
+	Label    string    `json:"stage"`
+	Reused   bool      `json:"reused"`
+	Implied  bool      `json:"implied,omitempty"`
+	Settings []Setting `json:"settings,omitempty"`
+	// Note is what the stage says about its configuration.
+	Note string `json:"note,omitempty"`
+}
+
+// WriteJSON writes the outlook as JSON.
+func (w *Work) WriteJSON(out io.Writer) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", " ")
+	return e.Encode(w)
+}
+
+// Outlook lays a plan's tasks out and says which are done. It writes nothing.
+func Outlook(plan *Plan, opt Options) (*Work, error) {
+	r, err := newRun(plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.build(); err != nil {
+		return nil, err
+	}
+	w := &Work{Workdir: opt.Workdir, Files: len(r.inputs), MemoryBytes: opt.MemoryBytes}
+	for _, f := range r.inputs {
+		w.Bytes += f.identity.Bytes
+	}
+	for _, wave := range r.waves {
+		for _, n := range wave.nodes {
+			w.Tasks++
+			if store.Exists(opt.FS, filepath.Join(n.dir(), reportName)) {
+				w.TasksDone++
+			}
+		}
+	}
+	for _, s := range r.stageStates() {
+		sw := StageWork{Label: s.label, Reused: s.reusable}
+		for _, step := range plan.Stages {
+			if step.Label() == s.label {
+				sw.Settings, sw.Implied, sw.Note = step.Effective, step.Implied, step.note()
+			}
+		}
+		if s.reusable {
+			w.StagesReused++
+		}
+		w.Stages = append(w.Stages, sw)
+	}
+	return w, nil
+}
+
+// A Noter is a configuration with something to say before it runs, such as the
+// threshold that follows from its numbers.
+type Noter interface{ Note() string }
+
+func (s Step) note() string {
+	if n, ok := s.Config.(Noter); ok {
+		return n.Note()
+	}
+	return ""
+}

@@ -1,0 +1,293 @@
+package stages
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"bzdata/eval/routing"
+	"bzdata/pipeline"
+	"bzdata/tokenize"
+	"bzdata/train/checkpoint"
+	"bzdata/train/model"
+	"bzdata/train/tensor"
+)
+
+// Route is the configuration of the route stage.
+type Route struct {
+	SampleTokens   int     `yaml:"sample_tokens" min:"64" doc:"Tokens of the seeded sample that is routed."`
+	SequenceLength int     `yaml:"sequence_length" min:"8" network:"tokenize.sequence_length" doc:"Tokens of a document that are routed at most."`
+	Score          string  `yaml:"score" enum:"token|gate" doc:"What experts are ranked by: their share of choices, or their mean gate weight."`
+	P              float64 `yaml:"p" min:"0" max:"1" doc:"Choose experts of a layer until their scores reach this; 0 for one of the other rules."`
+	TopN           int     `yaml:"top_n" min:"0" doc:"Choose this many experts of each layer."`
+	MinShare       float64 `yaml:"min_share" min:"0" max:"1" doc:"Choose the experts with at least this share of their layer's scores, and at least one."`
+}
+
+func routeSpec() pipeline.Spec[Route] {
+	return pipeline.Spec[Route]{
+		Name: "route", Version: 1,
+		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
+		Doc: `
+A seeded sample of the documents runs through the base model, and the router's choices are counted:
+token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
+decimals as its published results are. The choice by ` + "`p`" + `, ` + "`top_n`" + ` or ` + "`min_share`" + ` is written as
+` + "`expert_config.json`" + ` and ` + "`expert_assignment.json`" + `, the scores as ` + "`summary.json`" + `, under out/routing. Where the plan
+names a folder of expert groups, they are ranked by how much of the activation falls on them.`,
+		Example: `
+route:
+  sample_tokens: 65536
+  score: token
+  p: 0.2`,
+		Takes: documentsOnly, Makes: []pipeline.Data{pipeline.Routing},
+		Default: Route{SampleTokens: 65536, SequenceLength: 1024, Score: "token", P: 0.2},
+		New:     func(c Route) (pipeline.Program, error) { return c.program(), nil },
+	}
+}
+
+// Check asks for one rule and a base model.
+func (c *Route) Check(at *pipeline.Fields) {
+	if at.Plan().Network.Base.Model == "" {
+		at.Errorf("sample_tokens", "the plan names no base model; set network.base.model")
+	}
+	if !at.IsSet("p") && (c.TopN > 0 || c.MinShare > 0) {
+		c.P = 0
+	}
+	if _, err := c.rule().Choose(routing.Table{}); err != nil {
+		at.Errorf("p", "%v", err)
+	}
+}
+
+func (c Route) rule() routing.Rule {
+	r := routing.Rule{P: c.P, TopN: c.TopN, MinShare: c.MinShare}
+	if c.MinShare > 0 {
+		r.Floor = 1
+	}
+	return r
+}
+
+func (c Route) program() pipeline.Program {
+	return pipeline.Program{
+		Reads:   func(p *pipeline.Plan) []pipeline.Read { return append(readBase(p), readTokenizer(p), readGroups(p)) },
+		Run:     c.run,
+		Links:   []pipeline.Link{{Name: "out/routing", From: "routing"}},
+		Kernels: true,
+	}
+}
+
+// readBase is the base model's configuration and weights.
+func readBase(p *pipeline.Plan) []pipeline.Read {
+	dir := string(p.Network.Base.Model)
+	return []pipeline.Read{
+		{Name: "config", Paths: []string{dir + "/" + model.ConfigFile}},
+		{Name: "weights", Paths: []string{dir + "/*.safetensors"}},
+	}
+}
+
+// readTokenizer is the base model's tokenizer.
+func readTokenizer(p *pipeline.Plan) pipeline.Read {
+	return pipeline.Read{Name: "tokenizer", Paths: []string{string(p.Network.Base.Model) + "/tokenizer.json"}}
+}
+
+// readGroups is the folder of expert groups, if the plan names one.
+func readGroups(p *pipeline.Plan) pipeline.Read {
+	r := pipeline.Read{Name: "expert_groups"}
+	if p.Network.ExpertGroups != "" {
+		r.Paths = []string{string(p.Network.ExpertGroups)}
+	}
+	return r
+}
+
+// openBase loads the base model on the CPU device with the run's kernels.
+func openBase(t *pipeline.Task) (*model.Model, error) {
+	kernels, err := tensor.Choose(t.Kernels)
+	if err != nil {
+		return nil, err
+	}
+	return model.Open(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)), tensor.New(kernels, t.Workers))
+}
+
+func (c Route) run(ctx context.Context, t *pipeline.Task) error {
+	m, err := openBase(t)
+	if err != nil {
+		return err
+	}
+	tok, err := tokenize.Load(t.Inputs, t.Files("tokenizer")[0])
+	if err != nil {
+		return err
+	}
+	sample, err := c.sample(ctx, t)
+	if err != nil {
+		return err
+	}
+	cfg := m.Config()
+	acc, err := routing.NewAccumulator(cfg.NRoutedExperts, cfg.NumExpertsPerTok)
+	if err != nil {
+		return err
+	}
+	tokens, documents, err := c.routeSample(ctx, t, m, tok, sample, acc)
+	if err != nil {
+		return err
+	}
+	t.Note("%d tokens of %d documents were routed", tokens, documents)
+	return c.write(t, acc)
+}
+
+// sampled is a document drawn for routing.
+type sampled struct {
+	choice uint64
+	name   string
+	text   string
+}
+
+// bytesPerToken is a low guess, so that the sample is rather too large: what is left
+// over is not routed.
+const bytesPerToken = 12
+
+// sample draws documents by a seeded hash, the same share of every source, and orders
+// them by it.
+func (c Route) sample(ctx context.Context, t *pipeline.Task) ([]sampled, error) {
+	total := int64(0)
+	err := eachDocument(ctx, t, func(d *pipeline.Doc) error { total += int64(len(d.Text)); return nil })
+	if err != nil {
+		return nil, err
+	}
+	share := min(1, float64(c.SampleTokens)*bytesPerToken/float64(max(1, total)))
+	var out []sampled
+	err = eachDocument(ctx, t, func(d *pipeline.Doc) error {
+		if choice := t.Choice("sample", d); float64(choice) <= share*math.MaxUint64 {
+			out = append(out, sampled{choice, d.Name(), d.Text})
+		}
+		return nil
+	})
+	slices.SortFunc(out, func(a, b sampled) int {
+		return cmp.Or(cmp.Compare(a.choice, b.choice), cmp.Compare(a.name, b.name))
+	})
+	return out, err
+}
+
+// eachDocument reads all shards in order.
+func eachDocument(ctx context.Context, t *pipeline.Task, visit func(d *pipeline.Doc) error) error {
+	for shard := range t.ShardCount() {
+		if err := t.EachDoc(ctx, shard, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeSample runs documents through the model, one sequence each, until there are
+// enough tokens.
+func (c Route) routeSample(ctx context.Context, t *pipeline.Task, m *model.Model, tok *tokenize.Tokenizer,
+	sample []sampled, acc *routing.Accumulator) (tokens, documents int, err error) {
+	length := min(c.SequenceLength, m.Config().MaxPositionEmbeddings)
+	var ids []int32
+	for _, s := range sample {
+		ids = tok.Encode(ids[:0], s.text)
+		ids = ids[:min(len(ids), length, c.SampleTokens-tokens)]
+		if len(ids) == 0 {
+			continue
+		}
+		batch := model.Batch{Sequences: 1, Length: len(ids), Tokens: ids}
+		var added error
+		err := m.Routes(ctx, batch, func(r model.Route) {
+			added = cmp.Or(added, acc.Add(r.Layer, r.Experts, r.Weights))
+		})
+		if err = cmp.Or(err, added); err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", s.name, err)
+		}
+		tokens, documents = tokens+len(ids), documents+1
+		t.Progress(float64(tokens), float64(c.SampleTokens), "tokens")
+		if tokens >= c.SampleTokens {
+			break
+		}
+	}
+	if tokens == 0 {
+		return 0, 0, fmt.Errorf("no document has a token to route")
+	}
+	return tokens, documents, nil
+}
+
+func (c Route) write(t *pipeline.Task, acc *routing.Accumulator) error {
+	scores := acc.Scores()
+	table, err := scores.Of(c.Score)
+	if err != nil {
+		return err
+	}
+	chosen, err := c.rule().Choose(table)
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{
+		"routing/expert_config.json":     chosen.Encode(),
+		"routing/summary.json":           scores.Encode(),
+		"routing/expert_assignment.json": chosen.Assignment(0).Encode(),
+	}
+	if ranking, err := c.rank(t, table); err != nil {
+		return err
+	} else if ranking != nil {
+		files["routing/groups.json"] = ranking
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := t.WriteFile(name, func(w io.Writer) error { _, err := w.Write(files[name]); return err }); err != nil {
+			return err
+		}
+	}
+	c.report(t, table, chosen, acc.Balance())
+	return nil
+}
+
+// rank compares the plan's expert groups, if it names any.
+func (c Route) rank(t *pipeline.Task, table routing.Table) ([]byte, error) {
+	if t.Plan.Network.ExpertGroups == "" {
+		return nil, nil
+	}
+	groups, err := checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
+	if err != nil {
+		return nil, err
+	}
+	shares, err := routing.RankGroups(table, groups)
+	if err != nil {
+		return nil, err
+	}
+	rows := &pipeline.Table{Columns: []string{"group", "name", "experts", "share of activation", "lift"}}
+	for _, s := range shares {
+		rows.Rows = append(rows.Rows, []string{fmt.Sprint(s.ID), s.Name, fmt.Sprint(s.Experts),
+			fmt.Sprintf("%.4f", s.Share), fmt.Sprintf("%.3f", s.Lift)})
+	}
+	t.Panel(pipeline.Panel{Title: "Expert groups", Table: rows,
+		Note: "How much of the documents' activation falls on each group's experts; a lift above 1 is more than by chance."})
+	return json.MarshalIndent(shares, "", " ")
+}
+
+func (c Route) report(t *pipeline.Task, table routing.Table, chosen *routing.Config, balance []routing.Balance) {
+	heat := &pipeline.Heat{XLabel: "expert", YLabel: "layer"}
+	line := ""
+	for i, layer := range slices.Sorted(maps.Keys(table)) {
+		heat.Rows = append(heat.Rows, strconv.Itoa(layer))
+		heat.Values = append(heat.Values, table[layer])
+		for _, e := range chosen.Experts[layer] {
+			heat.Marked = append(heat.Marked, [2]int{i, e})
+		}
+		line += fmt.Sprintf(" %d:%v", layer, chosen.Experts[layer])
+		if len(heat.Columns) == 0 {
+			for e := range table[layer] {
+				heat.Columns = append(heat.Columns, strconv.Itoa(e))
+			}
+		}
+	}
+	t.Panel(pipeline.Panel{Title: "Routing", Heat: heat,
+		Note: "The " + c.Score + " score of each expert; the chosen ones are outlined."})
+	rows := &pipeline.Table{Columns: []string{"layer", "entropy (nats)", "evenness", "experts used", "busiest over mean"}}
+	for _, b := range balance {
+		rows.Rows = append(rows.Rows, []string{fmt.Sprint(b.Layer), fmt.Sprintf("%.3f", b.EntropyNats),
+			fmt.Sprintf("%.3f", b.EvennessRatio), fmt.Sprint(b.Active), fmt.Sprintf("%.2f", b.MaxOverMean)})
+	}
+	t.Panel(pipeline.Panel{Title: "Load balance", Table: rows})
+	t.Figure("experts", "%d chosen by %s score:%s", chosen.Count(), c.Score, line)
+}

@@ -1,0 +1,36 @@
+// Package stages holds the stages of a plan, one file each, named by the stage's key:
+// a config struct, its documentation and example, and the few lines that join an
+// algorithm of another package to the documents of a plan.
+//
+// A config struct is the only source of a stage's decoding, validation, JSON Schema and
+// reference. The algorithms know nothing of plans: look for them in dedup, eval, train,
+// tokenize and stages/quality.
+package stages
+
+import "bzdata/pipeline"
+
+// All returns the registry of every stage.
+func All() *pipeline.Registry {
+	return pipeline.NewRegistry(
+		normalizeSpec().Kind(),
+		qualitySpec().Kind(),
+		exactDedupSpec().Kind(),
+		minhashSpec().Kind(),
+		decontaminateSpec().Kind(),
+		domainSpec().Kind(),
+		mixSpec().Kind(),
+		exportSpec().Kind(),
+		routeSpec().Kind(),
+		tokenizeSpec().Kind(),
+	)
+}
+
+// documentsOnly is what a stage that curates documents takes and makes.
+var documentsOnly = []pipeline.Data{pipeline.Documents}
+
+// bytesPerPart is how much input text one partition of an exchange stands for. At
+// a few per cent of the text in records, a partition fits a small memory budget.
+const bytesPerPart = 256 << 20
+
+// partsOf cuts an exchange by the size of the input.
+func partsOf(inputBytes int64) int { return int(1 + inputBytes/bytesPerPart) }
