@@ -2,24 +2,42 @@ package words
 
 import "golang.org/x/sys/cpu"
 
-// bestClassify returns the fastest [classifier] that this processor can run.
-func bestClassify() classifier {
+// bestKernel returns the fastest kernel that this processor can run.
+func bestKernel() kernel {
 	if cpu.X86.HasAVX2 {
-		return classifyAVX2
+		return kernelAVX2
 	}
-	return classifyPlain
+	return kernelPlain
 }
 
-// classifyAVX2 is a [classifier] for processors with AVX2.
-func classifyAVX2(text []byte, out []uint64) int {
+func classify(k kernel, text []byte, out []uint64) int {
+	if k == kernelPlain {
+		return classifyPlain(text, out)
+	}
 	blocks := min(len(text)/64, len(out))
 	if blocks == 0 {
 		return 0
 	}
-	return classifyBlocksAVX2(&text[0], &out[0], blocks)
+	return classifyAVX2(&text[0], &out[0], blocks)
 }
 
-// classifyBlocksAVX2 does what a classifier does for up to n > 0 blocks.
+func classifySpace(k kernel, text []byte, space, suspects []uint64) int {
+	if k == kernelPlain {
+		return classifySpacePlain(text, space, suspects)
+	}
+	blocks := min(len(text)/64, len(space), len(suspects))
+	if blocks > 0 {
+		classifySpaceAVX2(&text[0], &space[0], &suspects[0], blocks)
+	}
+	return blocks
+}
+
+// classifyAVX2 does what classify does for up to n > 0 blocks.
 //
 //go:noescape
-func classifyBlocksAVX2(text *byte, out *uint64, n int) int
+func classifyAVX2(text *byte, out *uint64, n int) int
+
+// classifySpaceAVX2 does what classifySpace does for n > 0 blocks.
+//
+//go:noescape
+func classifySpaceAVX2(text *byte, space, suspects *uint64, n int)

@@ -2,5 +2,11 @@
 
 package words
 
-// bestClassify returns the fastest [classifier] that this processor can run.
-func bestClassify() classifier { return classifyPlain }
+// bestKernel returns the fastest kernel that this processor can run.
+func bestKernel() kernel { return kernelPlain }
+
+func classify(_ kernel, text []byte, out []uint64) int { return classifyPlain(text, out) }
+
+func classifySpace(_ kernel, text []byte, space, suspects []uint64) int {
+	return classifySpacePlain(text, space, suspects)
+}

@@ -56,21 +56,34 @@ func finish(h uint64, n int) uint64 { return fold(h^uint64(n)*hashLen, hashTotal
 // asciiHash returns [Hash] of the lower-cased word text[start:end], all of whose bytes are
 // ASCII letters and digits: for those, setting bit 5 of each byte is lower-casing.
 func asciiHash(text []byte, start, end int) uint64 {
-	const bit5 = 0x2020202020202020
-	n := end - start
-	h := uint64(hashSeed)
-	if end < 8 {
-		var last uint64
+	if n := end - start; n <= 8 && end >= 8 {
+		return finish(fold(hashSeed^lastChunk(text, end, n), hashChunk), n)
+	}
+	return asciiHashAny(text, start, end)
+}
+
+// bit5 is the bit that tells lower-case ASCII letters from upper-case ones, in each byte.
+const bit5 = 0x2020202020202020
+
+// lastChunk returns the n bytes that end at text[end], 1 to 8, lower-cased: the upper ones of
+// the eight bytes before end, which text must have.
+func lastChunk(text []byte, end, n int) uint64 {
+	return (binary.LittleEndian.Uint64(text[end-8:]) | bit5) >> ((64 - 8*n) & 63)
+}
+
+// asciiHashAny is asciiHash for words of any length anywhere.
+func asciiHashAny(text []byte, start, end int) uint64 {
+	h, n := uint64(hashSeed), end-start
+	for ; end-start > 8; start += 8 {
+		h = fold(h^(binary.LittleEndian.Uint64(text[start:])|bit5), hashChunk)
+	}
+	var last uint64
+	if end >= 8 {
+		last = lastChunk(text, end, end-start)
+	} else {
 		for i, c := range text[start:end] {
 			last |= uint64(c|0x20) << (8 * i)
 		}
-		return finish(fold(h^last, hashChunk), n)
 	}
-	for end-start > 8 {
-		h = fold(h^(binary.LittleEndian.Uint64(text[start:])|bit5), hashChunk)
-		start += 8
-	}
-	// The last one to eight bytes are the upper ones of the eight that end with the word.
-	last := (binary.LittleEndian.Uint64(text[end-8:]) | bit5) >> ((64 - 8*(end-start)) & 63)
 	return finish(fold(h^last, hashChunk), n)
 }

@@ -47,22 +47,33 @@ func (f *found) add(start, end int, hash uint64) {
 
 // scan collects the words of text: stretches of ASCII by masks of 64 bytes, the words that
 // touch other characters one character at a time.
-func (f *found) scan(text string) { f.scanBy(text, bestClassify()) }
+func (f *found) scan(text string) { f.scanBy(text, bestKernel()) }
 
-func (f *found) scanBy(text string, classify classifier) {
+func (f *found) scanBy(text string, k kernel) {
 	b := bytesOf(text)
 	for pos := 0; pos < len(b); {
-		pos = f.scanASCII(b, pos, classify)
+		pos = f.scanASCII(b, pos, k)
 		if pos < len(b) {
 			pos = f.scanUnicode(text, pos)
 		}
 	}
 }
 
-// classifier sets out[i] to the mask of ASCII letters and digits among the 64 bytes at
-// text[64*i], bit j for byte j, for each whole block of text up to len(out) or to the first
-// block that has a byte beyond ASCII. It returns the number of blocks done.
-type classifier func(text []byte, out []uint64) int
+// kernel names an implementation of classify.
+//
+// classify(k, text, out) sets out[i] to the mask of ASCII letters and digits among the 64
+// bytes at text[64*i], bit j for byte j, for each whole block of text up to len(out) or to
+// the first block that has a byte beyond ASCII. It returns the number of blocks done.
+//
+// classifySpace(k, text, space, suspects) sets space[i] to the mask of ASCII white space and
+// suspects[i] to that of the bytes 0xc2, 0xe1, 0xe2 and 0xe3, with which all other white space
+// starts, for each whole block of text up to len(space). It returns the number of blocks done.
+type kernel uint8
+
+const (
+	kernelPlain kernel = iota
+	kernelAVX2
+)
 
 // alnum is 1 for ASCII letters and digits, 2 for bytes beyond ASCII.
 var alnum = func() (t [256]uint8) {
@@ -77,7 +88,7 @@ var alnum = func() (t [256]uint8) {
 	return t
 }()
 
-// classifyPlain is the plain [classifier].
+// classifyPlain is the plain classify.
 func classifyPlain(text []byte, out []uint64) int {
 	for i := range out {
 		if len(text) < 64 {
@@ -109,10 +120,10 @@ const blocksPerCall = 64
 // scanASCII collects the words of the ASCII text that starts at text[pos], where no word
 // is open. It returns where scanUnicode has to go on: at the first byte beyond ASCII, or at
 // the start of the word that touches it, or at the end of text.
-func (f *found) scanASCII(text []byte, pos int, classify classifier) int {
+func (f *found) scanASCII(text []byte, pos int, k kernel) int {
 	start := -1 // of the open word, -1 outside
 	for {
-		n := classify(text[pos:], f.masks[:])
+		n := classify(k, text[pos:], f.masks[:])
 		for _, mask := range f.masks[:n] {
 			start = f.collect(text, start, mask, pos, 64)
 			pos += 64
@@ -138,22 +149,36 @@ func (f *found) scanASCII(text []byte, pos int, classify classifier) int {
 // and digits are given by mask. The word open before the block began at start, if that is
 // not negative; collect returns the same for after it.
 func (f *found) collect(text []byte, start int, mask uint64, base, width int) int {
-	edges := mask ^ mask<<1
+	edges := mask ^ mask<<1 // where words start and where they have ended, in turn
 	if start >= 0 {
 		edges ^= 1
 	}
 	if width < 64 {
 		edges &= 1<<width - 1
 	}
-	for edges != 0 {
-		at := base + bits.TrailingZeros64(edges)
-		edges &= edges - 1
-		if start < 0 {
-			start = at
-			continue
+	if start < 0 {
+		if edges == 0 {
+			return -1
 		}
-		f.add(start, at, asciiHash(text, start, at))
-		start = -1
+		start = base + bits.TrailingZeros64(edges)
+		edges &= edges - 1
 	}
+	spans, hashes := f.spans, f.hashes
+	for edges != 0 {
+		end := base + bits.TrailingZeros64(edges)
+		edges &= edges - 1
+		if f.wantSpans {
+			spans = append(spans, Span{int32(start), int32(end)})
+		}
+		if f.wantHashes {
+			hashes = append(hashes, asciiHash(text, start, end))
+		}
+		if start = -1; edges == 0 {
+			break
+		}
+		start = base + bits.TrailingZeros64(edges)
+		edges &= edges - 1
+	}
+	f.spans, f.hashes = spans, hashes
 	return start
 }

@@ -51,17 +51,30 @@ func IsSpace(r rune) bool {
 	return unicode.IsSpace(r)
 }
 
-// spaceAt returns the length of the white-space character that starts at text[i],
-// 0 if another character starts there.
+// spaceAt returns the length of the white-space character that starts at text[i], 0 if
+// another character starts there. Beyond ASCII these are U+0085, U+00A0, U+1680, U+2000 to
+// U+200A, U+2028, U+2029, U+202F, U+205F and U+3000.
 func spaceAt(text string, i int) int {
-	if c := text[i]; c < utf8.RuneSelf {
+	c := text[i]
+	if c < utf8.RuneSelf {
 		if asciiSpace[c] {
 			return 1
 		}
 		return 0
 	}
-	if r, size := utf8.DecodeRuneInString(text[i:]); unicode.IsSpace(r) {
-		return size
+	if c == 0xc2 && i+1 < len(text) && (text[i+1] == 0x85 || text[i+1] == 0xa0) {
+		return 2
+	}
+	if c < 0xe1 || c > 0xe3 || i+2 >= len(text) {
+		return 0
+	}
+	next, last := text[i+1], text[i+2]
+	switch {
+	case c == 0xe1 && next == 0x9a && last == 0x80,
+		c == 0xe2 && next == 0x80 && (last >= 0x80 && last <= 0x8a || last == 0xa8 || last == 0xa9 || last == 0xaf),
+		c == 0xe2 && next == 0x81 && last == 0x9f,
+		c == 0xe3 && next == 0x80 && last == 0x80:
+		return 3
 	}
 	return 0
 }
@@ -85,41 +98,4 @@ func trim(text string, s Span) Span {
 		s.End -= int32(n)
 	}
 	return s
-}
-
-// spaceByte is 1 for the bytes of ASCII white space and 2 for those that all other white
-// space starts with.
-var spaceByte = func() (t [256]uint8) {
-	for c, space := range asciiSpace {
-		if space {
-			t[c] = 1
-		}
-	}
-	t[0xc2], t[0xe1], t[0xe2], t[0xe3] = 2, 2, 2, 2
-	return t
-}()
-
-// AppendSpace appends the words that Python's str.split() finds in text: maximal runs of
-// characters that are not white space ([IsSpace]).
-func AppendSpace[T Text](dst []Span, text T) []Span {
-	s := view(text)
-	for i := 0; ; {
-		for i < len(s) {
-			n := spaceAt(s, i)
-			if n == 0 {
-				break
-			}
-			i += n
-		}
-		if i == len(s) {
-			return dst
-		}
-		start := i
-		for i++; i < len(s); i++ {
-			if t := spaceByte[s[i]]; t != 0 && (t == 1 || spaceAt(s, i) != 0) {
-				break
-			}
-		}
-		dst = append(dst, Span{int32(start), int32(i)})
-	}
 }

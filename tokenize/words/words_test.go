@@ -98,7 +98,7 @@ func checkTwins(t *testing.T, text string) {
 			cut(text, wantSpans), wantHashes)
 	}
 	plain := found{wantSpans: true, wantHashes: true}
-	plain.scanBy(text, classifyPlain)
+	plain.scanBy(text, kernelPlain)
 	if !slices.Equal(plain.spans, spans) || !slices.Equal(plain.hashes, hashes) {
 		t.Fatalf("shingle words of %q differ between kernels", text)
 	}
@@ -110,6 +110,11 @@ func checkTwins(t *testing.T, text string) {
 	}
 	if got, want := AppendSpace(nil, text), slowSpace(text); !slices.Equal(got, want) {
 		t.Fatalf("space words of %q: got %q, want %q", text, cut(text, got), cut(text, want))
+	}
+	plain = found{wantSpans: true}
+	plain.scanSpace(text, kernelPlain)
+	if !slices.Equal(plain.spans, slowSpace(text)) {
+		t.Fatalf("space words of %q differ between kernels", text)
 	}
 	for want := Word; want <= Any; want++ {
 		got, slow := AppendUAX29(nil, text, want), slowUAX29(text, want)
@@ -170,7 +175,7 @@ func TestTwinsExhaustive(t *testing.T) {
 func TestTwinsRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	pieces := []string{"a", "Word", "internationalization", "0123456789abcdef", " ", "  ", ", ", "\n", "\n\n", ":",
-		"é", "naïve", "中文", "ー", "हिन्दी", "\u200d", "😀", "\xff", "\xe2\x80", "İ", "K", "𐐀", "’s", "\u00a0", "\"", "__"}
+		"é", "naïve", "中文", "ー", "हिन्दी", "\u200d", "😀", "\xff", "\xe2\x80", "İ", "K", "𐐀", "’s", "\u00a0", "\u3000", "\u2028", "\"", "__"}
 	for round := range 300 {
 		var b strings.Builder
 		ascii := rng.IntN(100)
