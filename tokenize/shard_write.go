@@ -21,7 +21,8 @@ type ShardWriter struct {
 	docs     []byte
 	ids      []byte
 	known    map[uint64]knownDocument
-	masked   bool // a token other than a first one is no target
+	fresh    map[uint64]DocumentInfo // of the sequence being added
+	masked   bool                    // a token other than a first one is no target
 }
 
 type knownDocument struct {
@@ -35,7 +36,7 @@ func NewShardWriter(m ShardMeta) (*ShardWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token shard: %w", err)
 	}
-	return &ShardWriter{header: h, names: names, known: map[uint64]knownDocument{}}, nil
+	return &ShardWriter{header: h, names: names, known: map[uint64]knownDocument{}, fresh: map[uint64]DocumentInfo{}}, nil
 }
 
 // Reset empties the shard for other sequences of the same kind.
@@ -44,7 +45,7 @@ func (w *ShardWriter) Reset() {
 	h.sequences, h.segments, h.documents, h.tokens, h.targets, h.idBytes, h.flags = 0, 0, 0, 0, 0, 0, 0
 	*w = ShardWriter{
 		header: h, names: w.names, tokens: w.tokens[:0], targets: w.targets[:0], index: w.index[:0],
-		segments: w.segments[:0], docs: w.docs[:0], ids: w.ids[:0], known: w.known,
+		segments: w.segments[:0], docs: w.docs[:0], ids: w.ids[:0], known: w.known, fresh: w.fresh,
 	}
 	clear(w.known)
 }
@@ -94,6 +95,7 @@ func (w *ShardWriter) checkSequence(s *Sequence) error {
 	}
 	at := 0
 	ids := len(w.ids)
+	clear(w.fresh)
 	for i, seg := range s.Segments {
 		if seg.Start < at || seg.End <= seg.Start || seg.End > length || seg.From < 0 || seg.From > segmentsMax {
 			return fmt.Errorf("segment %d is %d:%d from %d", i, seg.Start, seg.End, seg.From)
@@ -101,7 +103,7 @@ func (w *ShardWriter) checkSequence(s *Sequence) error {
 		if seg.Document.Source >= h.sources {
 			return fmt.Errorf("segment %d: source %d of %d", i, seg.Document.Source, h.sources)
 		}
-		if k, ok := w.known[seg.Document.Ordinal]; ok && k.info != seg.Document {
+		if !w.agrees(seg.Document) {
 			return fmt.Errorf("segment %d: document %d differs from what was said of it before", i, seg.Document.Ordinal)
 		}
 		if ids += len(seg.Document.ID); ids > textMax {
@@ -116,6 +118,18 @@ func (w *ShardWriter) checkSequence(s *Sequence) error {
 		return fmt.Errorf("the first token is a target, but nothing precedes it")
 	}
 	return noTarget(s.Target[at:], at)
+}
+
+// agrees reports whether a document is as it was described before.
+func (w *ShardWriter) agrees(d DocumentInfo) bool {
+	if k, ok := w.known[d.Ordinal]; ok {
+		return k.info == d
+	}
+	if before, ok := w.fresh[d.Ordinal]; ok {
+		return before == d
+	}
+	w.fresh[d.Ordinal] = d
+	return true
 }
 
 func noTarget(target []bool, at int) error {
