@@ -7,7 +7,6 @@ import (
 	"io"
 	"runtime/debug"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -87,8 +86,8 @@ func checkMetadata(meta *format.FileMetaData, size int64) error {
 	rows := int64(0)
 	for g := range meta.RowGroups {
 		group := &meta.RowGroups[g]
-		if group.NumRows < 0 || group.NumRows > meta.NumRows {
-			return fmt.Errorf("row group %d has %d rows of %d", g, group.NumRows, meta.NumRows)
+		if group.NumRows < 0 {
+			return fmt.Errorf("row group %d has %d rows", g, group.NumRows)
 		}
 		rows += group.NumRows
 		for c := range group.Columns {
@@ -96,12 +95,9 @@ func checkMetadata(meta *format.FileMetaData, size int64) error {
 			if err := checkChunk(chunk, size); err != nil {
 				return fmt.Errorf("row group %d, column %d: %w", g, c, err)
 			}
-			if first := &meta.RowGroups[0].Columns[c].MetaData; chunk.MetaData.Codec != first.Codec {
-				return fmt.Errorf("column %d changes its compression in row group %d, which is not supported", c, g)
-			}
 		}
 	}
-	if rows != meta.NumRows {
+	if rows != meta.NumRows && meta.NumRows != 0 { // some writers leave the footer's count out
 		return fmt.Errorf("row groups have %d rows, the footer says %d", rows, meta.NumRows)
 	}
 	return nil
@@ -130,111 +126,4 @@ func chunkStart(m *format.ColumnMetaData) int64 {
 		return m.DictionaryPageOffset
 	}
 	return m.DataPageOffset
-}
-
-// checkPages walks the page headers of one chunk, which hold sizes that the decoder
-// would allocate unseen. Page bodies are not read, but for the few bytes in which a
-// codec repeats the decompressed size.
-func checkPages(file io.ReaderAt, m *format.ColumnMetaData, window []byte) ([]byte, error) {
-	at := chunkStart(m)
-	end := at + m.TotalCompressedSize
-	values := int64(0)
-	for at < end {
-		var h pageHeader
-		var err error
-		if h, window, err = readPageHeader(file, at, end, window); err != nil {
-			return window, fmt.Errorf("page header at byte %d: %w", at, err)
-		}
-		body := at + int64(h.length)
-		if err = checkPage(&h, m, end-body); err == nil {
-			err = checkPreamble(file, &h, m, body)
-		}
-		if err != nil {
-			return window, fmt.Errorf("page at byte %d: %w", at, err)
-		}
-		if h.kind == dataPage || h.kind == dataPageV2 {
-			values += h.values
-		}
-		at = body + h.compressed
-	}
-	if values != m.NumValues {
-		return window, fmt.Errorf("pages hold %d values, the footer says %d", values, m.NumValues)
-	}
-	return window, nil
-}
-
-// readPageHeader reads the header at offset at; window is memory to read into, and
-// grows.
-func readPageHeader(file io.ReaderAt, at, end int64, window []byte) (pageHeader, []byte, error) {
-	for {
-		n := min(int64(len(window)), end-at)
-		if _, err := file.ReadAt(window[:n], at); err != nil && err != io.EOF {
-			return pageHeader{}, window, &readError{err}
-		}
-		h, err := parsePageHeader(window[:n])
-		if err != errThriftShort || n == end-at {
-			return h, window, err
-		}
-		if len(window) >= parquetHeaderBytesMax {
-			return h, window, fmt.Errorf("longer than %d bytes", parquetHeaderBytesMax)
-		}
-		window = make([]byte, 4*len(window))
-	}
-}
-
-// checkPage checks a page header against its chunk, of which left bytes follow it.
-func checkPage(h *pageHeader, m *format.ColumnMetaData, left int64) error {
-	switch {
-	case h.kind < dataPage || h.kind > dataPageV2:
-		return fmt.Errorf("page of unknown type %d", h.kind)
-	case h.compressed < 0 || h.compressed > left:
-		return fmt.Errorf("%d compressed bytes where %d are left", h.compressed, left)
-	case h.uncompressed < 0 || h.uncompressed > m.TotalUncompressedSize:
-		return fmt.Errorf("%d bytes in a chunk of %d", h.uncompressed, m.TotalUncompressedSize)
-	case h.uncompressed > parquetPageBytesMax:
-		return fmt.Errorf("%d bytes, over the limit of %d", h.uncompressed, parquetPageBytesMax)
-	case h.kind == 1: // an index page; it has no values
-		return nil
-	case h.values < 0 || h.values > parquetPageValuesMax:
-		return fmt.Errorf("%d values, over the limit of %d", h.values, parquetPageValuesMax)
-	case h.kind == dictionaryPage && h.values > max(h.uncompressed, h.compressed):
-		return fmt.Errorf("dictionary of %d values in %d bytes", h.values, h.uncompressed)
-	case h.levels < 0 || h.levels > h.compressed || h.levels > h.uncompressed:
-		return fmt.Errorf("levels of %d bytes in a page of %d", h.levels, h.compressed)
-	}
-	return nil
-}
-
-// checkPreamble compares the page's declared size with the one that starts its
-// compressed data.
-func checkPreamble(file io.ReaderAt, h *pageHeader, m *format.ColumnMetaData, body int64) error {
-	want, n := h.uncompressed-h.levels, h.compressed-h.levels
-	if !h.compressing || n == 0 || (m.Codec != format.Snappy && m.Codec != format.Zstd) {
-		return nil
-	}
-	var buf [zstd.HeaderMaxSize]byte
-	start := buf[:min(n, int64(len(buf)))]
-	if _, err := file.ReadAt(start, body+h.levels); err != nil && err != io.EOF {
-		return &readError{err}
-	}
-	size := want
-	if m.Codec == format.Snappy {
-		decoded, k := binary.Uvarint(start)
-		if k <= 0 {
-			return errors.New("no snappy data")
-		}
-		size = int64(decoded)
-	} else {
-		var frame zstd.Header
-		if err := frame.Decode(start); err != nil {
-			return fmt.Errorf("no zstd data: %w", err)
-		}
-		if frame.HasFCS {
-			size = int64(frame.FrameContentSize)
-		}
-	}
-	if size > want || (size < want && m.Codec == format.Snappy) { // zstd may have further frames
-		return fmt.Errorf("compressed data of %d bytes, the page header says %d", size, want)
-	}
-	return nil
 }

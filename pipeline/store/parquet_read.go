@@ -1,12 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 const (
@@ -14,6 +19,8 @@ const (
 	parquetBatchRows = 64
 	// parquetChunkBuffer is the read-ahead for each column.
 	parquetChunkBuffer = 32 << 10
+	// streamBytes stands for the length of a [pageStream], which ends by itself.
+	streamBytes = 1 << 50
 )
 
 // parquetRows reads records of Parquet.
@@ -32,7 +39,8 @@ type parquetRows struct {
 	batch  []parquet.Row
 	at, n  int // batch[at:n] is decoded and not yet given out
 	number int64
-	window []byte // for page headers
+	chunks [][]chunkInfo // of each row group
+	unpack unpacker
 
 	raw    []byte
 	spans  []span // values within raw
@@ -48,11 +56,10 @@ func openParquetRows(fsys FS, name string, opts RowOptions) (*parquetRows, error
 		return nil, err
 	}
 	p := &parquetRows{
-		name:   name,
-		file:   file,
-		max:    opts.RecordBytesMax,
-		batch:  make([]parquet.Row, parquetBatchRows),
-		window: make([]byte, 1<<10),
+		name:  name,
+		file:  file,
+		max:   opts.RecordBytesMax,
+		batch: make([]parquet.Row, parquetBatchRows),
 	}
 	if err := guardParquet(name, func() error { return p.open(opts) }); err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -62,24 +69,78 @@ func openParquetRows(fsys FS, name string, opts RowOptions) (*parquetRows, error
 
 // open reads the footer.
 func (p *parquetRows) open(opts RowOptions) error {
-	if _, err := readFooter(p.file, p.file.Size()); err != nil {
+	footer, err := readFooter(p.file, p.file.Size())
+	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	var err error
-	p.pq, err = parquet.OpenFile(p.file, p.file.Size(), parquet.SkipPageIndex(true),
-		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(parquetChunkBuffer))
-	if err == nil {
-		err = checkMetadata(p.pq.Metadata(), p.file.Size())
+	var meta format.FileMetaData
+	if err = thrift.Unmarshal(new(thrift.CompactProtocol), footer, &meta); err == nil {
+		err = checkMetadata(&meta, p.file.Size())
 	}
 	if err == nil {
-		p.columns, err = buildColumns(p.pq, opts.BinaryAsText)
+		p.pq, err = openPlain(&meta)
+	}
+	var tree parquetTree
+	if err == nil {
+		tree = parquetTree{elements: meta.Schema, binaryAsText: opts.BinaryAsText}
+		p.columns, err = tree.build(p.pq)
 	}
 	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	p.encoder.leaves = make([][]parquet.Value, p.columns[len(p.columns)-1].hi)
+	p.chunks = chunkInfos(&meta, tree.levels)
+	p.encoder.leaves = make([][]parquet.Value, len(tree.levels))
 	p.own = findOwnColumns(p.pq, p.columns)
 	return nil
+}
+
+// openPlain opens a file of the same schema and row groups without compression, whose
+// pages are yet to be supplied.
+func openPlain(meta *format.FileMetaData) (*parquet.File, error) {
+	plain := *meta
+	plain.RowGroups = slices.Clone(meta.RowGroups)
+	for g := range plain.RowGroups {
+		group := &plain.RowGroups[g]
+		group.Columns = slices.Clone(group.Columns)
+		group.SortingColumns = nil
+		for c := range group.Columns {
+			m := &group.Columns[c].MetaData
+			m.Codec = format.Uncompressed
+			m.DataPageOffset, m.DictionaryPageOffset = 0, 0
+			m.TotalCompressedSize = streamBytes
+			m.Statistics = format.Statistics{}
+		}
+	}
+	footer, err := thrift.Marshal(new(thrift.CompactProtocol), &plain)
+	if err != nil {
+		return nil, err
+	}
+	file := append([]byte("PAR1"), footer...)
+	file = binary.LittleEndian.AppendUint32(file, uint32(len(footer)))
+	file = append(file, "PAR1"...)
+	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true),
+		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(parquetChunkBuffer))
+}
+
+// chunkInfos says where each chunk's pages lie; levels are the greatest of each leaf.
+func chunkInfos(meta *format.FileMetaData, levels []leafLevels) [][]chunkInfo {
+	infos := make([][]chunkInfo, len(meta.RowGroups))
+	for g := range meta.RowGroups {
+		for c := range meta.RowGroups[g].Columns {
+			m := &meta.RowGroups[g].Columns[c].MetaData
+			infos[g] = append(infos[g], chunkInfo{
+				start:        chunkStart(m),
+				end:          chunkStart(m) + m.TotalCompressedSize,
+				uncompressed: m.TotalUncompressedSize,
+				values:       m.NumValues,
+				codec:        m.Codec,
+				physical:     levels[c].physical,
+				maxRep:       levels[c].rep,
+				maxDef:       levels[c].def,
+			})
+		}
+	}
+	return infos
 }
 
 func (p *parquetRows) next(row *Row) error {
@@ -108,11 +169,8 @@ func (p *parquetRows) decode() error {
 		if p.group == len(groups) {
 			return p.finish()
 		}
-		if err := p.checkGroup(); err != nil {
-			return damagedParquet(p.name, fmt.Errorf("row group %d: %w", p.group, err))
-		}
 		p.left = groups[p.group].NumRows()
-		p.rows = groups[p.group].Rows()
+		p.rows = p.openGroup(groups[p.group])
 		p.group++
 	}
 	n, err := p.rows.ReadRows(p.batch[:min(p.left, parquetBatchRows)])
@@ -127,17 +185,14 @@ func (p *parquetRows) decode() error {
 	return nil
 }
 
-// checkGroup checks the next row group's pages before any is decoded.
-func (p *parquetRows) checkGroup() error {
-	group := &p.pq.Metadata().RowGroups[p.group]
-	for i := range group.Columns {
-		m := &group.Columns[i].MetaData
-		var err error
-		if p.window, err = checkPages(p.file, m, p.window); err != nil {
-			return fmt.Errorf("column %v: %w", m.PathInSchema, err)
-		}
+// openGroup starts to read a row group.
+func (p *parquetRows) openGroup(group parquet.RowGroup) parquet.Rows {
+	streamed := streamedGroup{RowGroup: group}
+	for i, c := range group.ColumnChunks() {
+		stream := newPageStream(p.file, p.chunks[p.group][i], &p.unpack)
+		streamed.chunks = append(streamed.chunks, streamedChunk{c.(*parquet.FileColumnChunk), stream})
 	}
-	return nil
+	return parquet.NewRowGroupRowReader(streamed)
 }
 
 func (p *parquetRows) closeGroup() error {

@@ -291,20 +291,28 @@ func (t *thriftReader) rowGroup() (columns int) {
 	return columns
 }
 
-// pageHeader is what of a page's header decides how it is decoded.
+// pageHeader is a page's header without its statistics.
 type pageHeader struct {
 	length       int // of the header itself, in bytes
 	kind         int64
 	uncompressed int64
 	compressed   int64
+	crc          uint32
+	hasCRC       bool
 	values       int64 // NULLs included
-	levels       int64 // bytes of levels before the compressed part
-	compressing  bool  // false if a version 2 page says that it is not compressed
+	encoding     int64
+	repEncoding  int64 // of the repetition levels, version 1
+	defEncoding  int64 // of the definition levels, version 1
+	nulls, rows  int64 // version 2
+	repBytes     int64 // of the repetition levels, version 2
+	defBytes     int64 // of the definition levels, version 2
+	compressing  bool  // false if a version 2 page says that its values are not compressed
 }
 
 // Page types.
 const (
 	dataPage       = 0
+	indexPage      = 1
 	dictionaryPage = 2
 	dataPageV2     = 3
 )
@@ -322,8 +330,14 @@ func parsePageHeader(b []byte) (pageHeader, error) {
 			h.uncompressed = t.varint()
 		case typ == thriftI32 && id == 3:
 			h.compressed = t.varint()
-		case typ == thriftStruct && (id == 5 || id == 7 || id == 8):
-			t.pageKindHeader(id == 8, &h)
+		case typ == thriftI32 && id == 4:
+			h.crc, h.hasCRC = uint32(t.varint()), true
+		case typ == thriftStruct && id == 5:
+			t.i32s(&h.values, &h.encoding, &h.defEncoding, &h.repEncoding)
+		case typ == thriftStruct && id == 7:
+			t.i32s(&h.values, &h.encoding)
+		case typ == thriftStruct && id == 8:
+			h.compressing = t.i32s(&h.values, &h.nulls, &h.rows, &h.encoding, &h.defBytes, &h.repBytes)
 		default:
 			t.skip(typ, 1)
 		}
@@ -332,23 +346,19 @@ func parsePageHeader(b []byte) (pageHeader, error) {
 	return h, t.err
 }
 
-// pageKindHeader reads a DataPageHeader, DictionaryPageHeader or DataPageHeaderV2,
-// whose first field is the number of values.
-func (t *thriftReader) pageKindHeader(v2 bool, h *pageHeader) {
+// i32s reads a structure whose first fields, numbered from 1, are of type i32, and
+// reports whether field 7, which is_compressed is in a DataPageHeaderV2, is not false.
+func (t *thriftReader) i32s(fields ...*int64) (notFalse bool) {
+	notFalse = true
 	t.fields(1, func(id int64, typ byte) {
 		switch {
-		case typ == thriftI32 && id == 1:
-			h.values = t.varint()
-		case v2 && typ == thriftI32 && (id == 5 || id == 6):
-			n := t.varint()
-			if n < 0 || h.levels < 0 {
-				n, h.levels = -1, 0
-			}
-			h.levels += n
-		case v2 && id == 7 && (typ == thriftTrue || typ == thriftFalse):
-			h.compressing = typ == thriftTrue
+		case typ == thriftI32 && id >= 1 && id <= int64(len(fields)):
+			*fields[id-1] = t.varint()
+		case id == 7 && typ == thriftFalse:
+			notFalse = false
 		default:
 			t.skip(typ, 2)
 		}
 	})
+	return notFalse
 }

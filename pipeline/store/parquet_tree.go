@@ -64,13 +64,19 @@ type parquetNode struct {
 type parquetTree struct {
 	elements     []format.SchemaElement
 	next         int // element
-	leaves       int
+	levels       []leafLevels
 	binaryAsText bool
 }
 
-// buildColumns returns the top-level columns of a file.
-func buildColumns(file *parquet.File, binaryAsText bool) ([]*parquetNode, error) {
-	t := parquetTree{elements: file.Metadata().Schema, next: 1, binaryAsText: binaryAsText}
+// leafLevels describes a leaf: its type and the greatest levels that its values have.
+type leafLevels struct {
+	physical format.Type
+	rep, def int
+}
+
+// build returns the top-level columns of a file.
+func (t *parquetTree) build(file *parquet.File) ([]*parquetNode, error) {
+	t.next = 1
 	kids, err := t.members(file.Root(), 0, 0)
 	if err == nil && len(kids) == 0 {
 		err = errors.New("no columns")
@@ -135,11 +141,11 @@ func (t *parquetTree) repeated(c *parquet.Column, rep, def int) (*parquetNode, e
 	n := named(c)
 	element := &t.elements[t.next]
 	t.next++
-	n.lo = t.leaves
+	n.lo = len(t.levels)
 	var err error
 	switch {
 	case c.Leaf():
-		t.leaves++
+		t.levels = append(t.levels, leafLevels{element.Type.V, rep, def})
 		n.leaf, n.text, err = leafOf(element, t.binaryAsText)
 	case isList(element) && listShaped(c):
 		n.kind = listNode
@@ -153,7 +159,7 @@ func (t *parquetTree) repeated(c *parquet.Column, rep, def int) (*parquetNode, e
 		n.kind = structNode
 		n.kids, err = t.members(c, rep, def)
 	}
-	if n.hi = t.leaves; err == nil && n.lo == n.hi {
+	if n.hi = len(t.levels); err == nil && n.lo == n.hi {
 		err = errors.New("a group without columns, which is not supported")
 	}
 	if err != nil {

@@ -1,0 +1,336 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
+)
+
+// errPageSize says that a page's content and its header disagree.
+var errPageSize = errors.New("a page decompresses to another size than its header says")
+
+// unpacker decompresses pages, never to more than the size asked for.
+type unpacker struct {
+	zstd   *zstd.Decoder
+	gzip   gzip.Reader
+	brotli *brotli.Reader
+	src    bytes.Reader
+}
+
+// unpack decompresses src so that it fills dst.
+func (u *unpacker) unpack(dst, src []byte, codec format.CompressionCodec) error {
+	if len(dst) == 0 && len(src) == 0 {
+		return nil
+	}
+	switch codec {
+	case format.Snappy:
+		if n, err := snappy.DecodedLen(src); err != nil || n != len(dst) {
+			return errors.Join(errPageSize, err)
+		}
+		_, err := snappy.Decode(dst, src)
+		return err
+	case format.Zstd:
+		return u.unpackZstd(dst, src)
+	case format.Lz4Raw:
+		n, err := lz4.UncompressBlock(src, dst)
+		if err == nil && n != len(dst) {
+			err = errPageSize
+		}
+		return err
+	case format.Gzip:
+		u.src.Reset(src)
+		if err := u.gzip.Reset(&u.src); err != nil {
+			return err
+		}
+		return readExactly(&u.gzip, dst)
+	case format.Brotli:
+		u.src.Reset(src)
+		if u.brotli == nil {
+			u.brotli = brotli.NewReader(nil)
+		}
+		if err := u.brotli.Reset(&u.src); err != nil {
+			return err
+		}
+		return readExactly(u.brotli, dst)
+	}
+	return fmt.Errorf("%s compression, which is not supported; write the file with zstd", codec)
+}
+
+func (u *unpacker) unpackZstd(dst, src []byte) error {
+	if u.zstd == nil {
+		var err error
+		u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			return err
+		}
+	}
+	out, err := u.zstd.DecodeAll(src, dst[:0:len(dst)])
+	if err == nil && len(out) != len(dst) {
+		err = errPageSize
+	}
+	return err
+}
+
+// readExactly fills dst from a stream that must end there.
+func readExactly(r io.Reader, dst []byte) error {
+	if _, err := io.ReadFull(r, dst); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != io.EOF {
+		return errors.Join(errPageSize, err)
+	}
+	return nil
+}
+
+// Encodings of values and levels.
+const (
+	encodingPlain           = 0
+	encodingPlainDictionary = 2
+	encodingRLE             = 3
+	encodingDeltaPacked     = 5
+	encodingDeltaLengths    = 6
+	encodingDeltaByteArray  = 7
+	encodingDictionary      = 8
+)
+
+// checkData checks the parts of a data page whose size does not bound what they decode
+// to. Of booleans in runs it makes plain ones.
+func (s *pageStream) checkData(h *pageHeader, levels, body []byte) (_, _ []byte, err error) {
+	present := h.values - h.nulls // values that are not null
+	if h.kind == dataPageV2 {
+		err = checkLevels(levels[:h.repBytes], h.values, s.chunk.maxRep)
+		if err == nil {
+			err = checkLevels(levels[h.repBytes:], h.values, s.chunk.maxDef)
+		}
+	} else {
+		levels, body, present, err = s.levelsV1(h, body)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	switch h.encoding {
+	case encodingPlain:
+		err = s.checkPlain(body, present)
+	case encodingPlainDictionary, encodingDictionary:
+		err = checkDictionaryPage(body, h.values)
+	case encodingRLE:
+		if s.chunk.physical != format.Boolean {
+			return nil, nil, errors.New("runs of values that are no BOOLEANs")
+		}
+		h.encoding = encodingPlain
+		body, err = plainBooleans(body, present)
+	case encodingDeltaPacked, encodingDeltaLengths, encodingDeltaByteArray:
+		err = checkDelta(body, h.values)
+	}
+	return levels, body, err
+}
+
+// levelsV1 splits the levels off a version 1 page and counts the values that are there.
+func (s *pageStream) levelsV1(h *pageHeader, body []byte) (levels, rest []byte, present int64, err error) {
+	rest, present = body, h.values
+	for _, level := range []struct {
+		max      int
+		encoding int64
+	}{{s.chunk.maxRep, h.repEncoding}, {s.chunk.maxDef, h.defEncoding}} {
+		if level.max == 0 {
+			continue
+		}
+		if level.encoding != encodingRLE {
+			return nil, nil, 0, fmt.Errorf("levels of encoding %d, which is not supported", level.encoding)
+		}
+		var runs []byte
+		if runs, rest, err = cutPrefixed(rest); err != nil {
+			return nil, nil, 0, err
+		}
+		if present, err = countRuns(runs, h.values, bits.Len(uint(level.max)), uint64(level.max)); err != nil {
+			return nil, nil, 0, err
+		}
+	}
+	if s.chunk.maxDef == 0 {
+		present = h.values
+	}
+	return body[:len(body)-len(rest)], rest, present, nil
+}
+
+// cutPrefixed cuts off bytes that their length in four bytes precedes.
+func cutPrefixed(b []byte) (cut, rest []byte, err error) {
+	if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	n := 4 + int(binary.LittleEndian.Uint32(b))
+	return b[4:n], b[n:], nil
+}
+
+func checkLevels(runs []byte, values int64, highest int) error {
+	if highest == 0 {
+		return nil
+	}
+	_, err := countRuns(runs, values, bits.Len(uint(highest)), 0)
+	return err
+}
+
+// eachRun walks the hybrid of runs and packed values in which Parquet keeps small
+// numbers (Encodings.md, RLE), until it has seen the given number of values. visit gets
+// runs of one value with packed nil, and packed values in groups of eight. Nothing may
+// go beyond the values but the padding of the last group.
+func eachRun(b []byte, values int64, width int, visit func(n int64, value uint64, packed []byte)) error {
+	for values > 0 {
+		head, k := binary.Uvarint(b)
+		if k <= 0 {
+			return io.ErrUnexpectedEOF
+		}
+		b = b[k:]
+		if head&1 != 0 {
+			groups := int64(head >> 1)
+			if groups > (values+7)/8 || groups*int64(width) > int64(len(b)) {
+				return fmt.Errorf("%d packed groups where %d values are left", groups, values)
+			}
+			visit(min(values, 8*groups), 0, b[:groups*int64(width)])
+			b = b[groups*int64(width):]
+			values -= 8 * groups
+			continue
+		}
+		size := (width + 7) / 8
+		if head>>1 > uint64(values) || size > len(b) {
+			return fmt.Errorf("run of %d where %d values are left", head>>1, values)
+		}
+		var value uint64
+		for i, c := range b[:size] {
+			value |= uint64(c) << (8 * i)
+		}
+		visit(int64(head>>1), value, nil)
+		b = b[size:]
+		values -= int64(head >> 1)
+	}
+	if len(b) > 0 && !isPadding(b) {
+		return fmt.Errorf("%d bytes after the last run", len(b))
+	}
+	return nil
+}
+
+// isPadding reports whether b is empty runs.
+func isPadding(b []byte) bool {
+	for _, c := range b {
+		if c > 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// countRuns returns how many of the values equal want.
+func countRuns(b []byte, values int64, width int, want uint64) (count int64, err error) {
+	err = eachRun(b, values, width, func(n int64, value uint64, packed []byte) {
+		if packed == nil {
+			if value == want {
+				count += n
+			}
+			return
+		}
+		mask := uint64(1)<<width - 1
+		for i := int64(0); i < n; i++ {
+			bit := i * int64(width)
+			word := uint64(packed[bit/8])
+			if next := bit/8 + 1; next < int64(len(packed)) {
+				word |= uint64(packed[next]) << 8
+			}
+			if word>>(bit%8)&mask == want {
+				count++
+			}
+		}
+	})
+	return count, err
+}
+
+// plainBooleans decodes a page of booleans in runs to one bit a value.
+func plainBooleans(body []byte, values int64) ([]byte, error) {
+	runs, rest, err := cutPrefixed(body)
+	if err != nil || len(rest) > 0 {
+		return nil, errors.Join(errPageSize, err)
+	}
+	out := make([]byte, (values+7)/8)
+	at := int64(0)
+	err = eachRun(runs, values, 1, func(n int64, value uint64, packed []byte) {
+		for i := range n {
+			bit := value & 1
+			if packed != nil {
+				bit = uint64(packed[i/8] >> (i % 8) & 1)
+			}
+			out[at/8] |= byte(bit << (at % 8))
+			at++
+		}
+	})
+	return out, err
+}
+
+// checkPlain checks that a page of values of fixed size holds all that are there.
+func (s *pageStream) checkPlain(body []byte, present int64) error {
+	need := int64(0) // bits
+	switch s.chunk.physical {
+	case format.Boolean:
+		need = present
+	case format.Int32, format.Float, format.ByteArray: // byte arrays have a length of four bytes each
+		need = 32 * present
+	case format.Int64, format.Double:
+		need = 64 * present
+	case format.Int96:
+		need = 96 * present
+	}
+	if need > 8*int64(len(body)) {
+		return fmt.Errorf("%d values in %d bytes", present, len(body))
+	}
+	return nil
+}
+
+// checkDictionaryPage checks a page of indexes into a dictionary.
+func checkDictionaryPage(body []byte, values int64) error {
+	if len(body) == 0 {
+		return nil // all are null
+	}
+	width := int(body[0])
+	if width > 32 {
+		return fmt.Errorf("dictionary indexes of %d bits", width)
+	}
+	for b := body[1:]; len(b) > 0; {
+		head, k := binary.Uvarint(b)
+		if k <= 0 {
+			return io.ErrUnexpectedEOF
+		}
+		n, size := head>>1, uint64(width+7)/8
+		if head&1 != 0 {
+			n, size = 8*(head>>1), uint64(width)*(head>>1)
+		}
+		if n > uint64(values)+7 || size > uint64(len(b)-k) {
+			return fmt.Errorf("run of %d dictionary indexes in a page of %d values", n, values)
+		}
+		b = b[k+int(size):]
+	}
+	return nil
+}
+
+// checkDelta checks the head of delta-encoded numbers: block size, blocks' parts and count.
+func checkDelta(body []byte, values int64) error {
+	var head [3]uint64
+	for i := range head {
+		v, k := binary.Uvarint(body)
+		if k <= 0 {
+			return io.ErrUnexpectedEOF
+		}
+		head[i], body = v, body[k:]
+	}
+	block, parts, count := head[0], head[1], head[2]
+	if block == 0 || block%128 != 0 || block > 1<<20 || parts == 0 || block%parts != 0 || count > uint64(values) {
+		return fmt.Errorf("%d delta-encoded numbers in blocks of %d, for %d values", count, block, values)
+	}
+	return nil
+}
