@@ -15,6 +15,12 @@
 // differs from shape times width, overlaps, holes, and bytes that belong to no tensor.
 // [Write] makes the same bytes as the reference for the same tensors.
 //
+// # PyTorch
+//
+// [OpenTorch] and [WriteTorch] exchange dictionaries of tensors with torch.save and
+// torch.load: an uncompressed zip file whose data.pkl is a pickle that names each tensor's
+// type, shape and record. Nothing of a pickle is executed.
+//
 // # Names
 //
 // Tensor names of a routed expert are one of three kinds, see [Naming]. Everything else
