@@ -1,0 +1,139 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"bzdata/train/model"
+)
+
+// Metrics describe one optimizer step.
+type Metrics struct {
+	Step int `json:"step"` // counted from 1
+	// LossNats is what the step minimised, see [Mean], before its update; 0 if every batch was skipped.
+	LossNats     float64 `json:"loss_nats"`
+	LearningRate float64 `json:"learning_rate"`
+	// GradientNorm is the global norm before clipping, of the finite gradients.
+	GradientNorm float64 `json:"gradient_norm"`
+	Tokens       int     `json:"tokens"`  // targets that counted
+	Skipped      int     `json:"skipped"` // batches left out because their loss is no finite number
+}
+
+// Evaluation is one held-out loss. One that is no finite number is NaN, and null in JSON.
+type Evaluation struct {
+	Step     int     // after which it was measured
+	LossNats float64 // for each token
+}
+
+type evaluationJSON struct {
+	Step     int      `json:"step"`
+	LossNats *float64 `json:"loss_nats"`
+}
+
+// MarshalJSON writes {"step":N,"loss_nats":X}.
+func (e Evaluation) MarshalJSON() ([]byte, error) {
+	out := evaluationJSON{Step: e.Step}
+	if finite(e.LossNats) {
+		out.LossNats = &e.LossNats
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (e *Evaluation) UnmarshalJSON(data []byte) error {
+	var in evaluationJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	*e = Evaluation{in.Step, math.NaN()}
+	if in.LossNats != nil {
+		e.LossNats = *in.LossNats
+	}
+	return nil
+}
+
+// Document names a document of a batch.
+type Document struct {
+	Ordinal uint64 `json:"ordinal"`
+	ID      string `json:"id,omitempty"`
+}
+
+// NonFiniteEvent says where a loss or gradient was NaN or infinite.
+type NonFiniteEvent struct {
+	Step int `json:"step"` // counted from 1
+	// Batch is the number of the batch within its step if its loss is meant, else -1.
+	Batch int `json:"batch"`
+	// Tensor is the tensor if its gradient is meant.
+	Tensor    string     `json:"tensor,omitempty"`
+	Documents []Document `json:"documents"` // of the batch, or of the whole step
+}
+
+// String is one line, with the first few documents.
+func (e NonFiniteEvent) String() string {
+	what := fmt.Sprintf("loss of batch %d", e.Batch)
+	if e.Tensor != "" {
+		what = fmt.Sprintf("gradient of %q", e.Tensor)
+	}
+	const shown = 4
+	var names []string
+	for _, d := range e.Documents[:min(shown, len(e.Documents))] {
+		name := fmt.Sprint(d.Ordinal)
+		if d.ID != "" {
+			name += " (" + d.ID + ")"
+		}
+		names = append(names, name)
+	}
+	if more := len(e.Documents) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("step %d: %s is not finite; documents %s", e.Step, what, strings.Join(names, ", "))
+}
+
+// NonFiniteError ends a run at a loss or gradient that is NaN or infinite.
+type NonFiniteError struct {
+	Event NonFiniteEvent
+	// InARow is the number of batches skipped in a row before it gave up; 0 under [Raise].
+	InARow int
+}
+
+// Error implements error.
+func (e *NonFiniteError) Error() string {
+	if e.InARow > 0 {
+		return fmt.Sprintf("%v; %d batches in a row were skipped: lower the learning rate or look at these documents",
+			e.Event, e.InARow)
+	}
+	return fmt.Sprintf("%v; lower the learning rate, drop these documents, or set non_finite: skip", e.Event)
+}
+
+// Result is what a run came to.
+type Result struct {
+	Steps int
+	// ResumedFrom is the step of the state that the run went on from, 0 if it began anew.
+	ResumedFrom int
+	// Stopped says that [Hooks.Stop] ended the run before its last step.
+	Stopped bool
+	// Metrics, Evaluations and NonFinite cover the whole run, also the part before a resume.
+	Metrics     []Metrics
+	Evaluations []Evaluation
+	NonFinite   []NonFiniteEvent
+	// Best is the evaluation whose weights the model now has; nil if it has those of the last step.
+	Best *Evaluation
+}
+
+// Hooks are what a run calls; any may be nil. An error of Evaluate ends the run.
+type Hooks struct {
+	OnStep       func(Metrics)
+	OnEvaluation func(Evaluation)
+	OnNonFinite  func(NonFiniteEvent)
+	// OnNotice gets one line about each state that was passed over at the start.
+	OnNotice func(string)
+	// Evaluate returns the held-out loss in nats for each token. It must not change the weights.
+	Evaluate func(context.Context, *model.Model) (lossNats float64, err error)
+	// Stop is asked before each step whether to end the run now.
+	Stop func() bool
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
