@@ -55,11 +55,8 @@ func readFooter(file io.ReaderAt, size int64) ([]byte, error) {
 	if size < ends {
 		return nil, fmt.Errorf("of %d bytes, too short", size)
 	}
-	if _, err := file.ReadAt(head[:], 0); err != nil {
-		return nil, &readError{err}
-	}
-	if _, err := file.ReadAt(tail[:], size-8); err != nil {
-		return nil, &readError{err}
+	if err := errors.Join(readAtFull(file, head[:], 0), readAtFull(file, tail[:], size-8)); err != nil {
+		return nil, err
 	}
 	if string(head[:]) == "PARE" || string(tail[4:]) == "PARE" {
 		return nil, errors.New("encrypted, which is not supported")
@@ -75,8 +72,8 @@ func readFooter(file io.ReaderAt, size int64) ([]byte, error) {
 		return nil, fmt.Errorf("footer of %d bytes in a file of %d", length, size)
 	}
 	footer := make([]byte, length)
-	if _, err := file.ReadAt(footer, size-8-length); err != nil {
-		return nil, &readError{err}
+	if err := readAtFull(file, footer, size-8-length); err != nil {
+		return nil, err
 	}
 	return footer, checkFooter(footer)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -274,10 +275,17 @@ type memFS struct {
 func (m memFS) Open(string) (ReadFile, error) { return memFile{bytes.NewReader(m.data)}, nil }
 
 // checkDamaged reads a file that may be damaged: a decoder's panic would pass
-// through, were it not turned into an error, and errors must name the file.
+// through, were it not turned into an error; errors must name the file; and memory is
+// bounded by the file's size and the worst expansion of one page or two.
 func checkDamaged(t *testing.T, data []byte) {
 	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	got, _, err := readRows(memFS{OS(), data}, "x.parquet", RowOptions{})
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 256<<20+uint64(len(data))<<10 {
+		t.Fatalf("reading %d bytes allocates %d: %v", len(data), n, err)
+	}
 	if err != nil && !strings.Contains(err.Error(), "read x.parquet: ") {
 		t.Fatalf("error without the file: %v", err)
 	}

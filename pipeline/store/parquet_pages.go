@@ -125,8 +125,8 @@ func (s *pageStream) load(h *pageHeader) error {
 		return err
 	}
 	s.stored = resize(s.stored, int(h.compressed))
-	if _, err := s.file.ReadAt(s.stored, from); err != nil {
-		return &readError{err}
+	if err := readAtFull(s.file, s.stored, from); err != nil {
+		return err
 	}
 	if h.hasCRC && crc32.ChecksumIEEE(s.stored) != h.crc {
 		return errors.New("checksum mismatch")
@@ -135,13 +135,31 @@ func (s *pageStream) load(h *pageHeader) error {
 	body := s.stored[levels:]
 	if h.compressing && s.chunk.codec != format.Uncompressed {
 		var err error
-		s.body = resize(s.body, int(h.uncompressed)-levels)
-		if err = s.unpack.unpack(s.body, body, s.chunk.codec); err != nil {
+		if body, err = s.decompress(body, h.uncompressed-int64(levels)); err != nil {
 			return err
 		}
-		body = s.body
 	}
 	return s.present(h, s.stored[:levels], body)
+}
+
+// decompress returns the size bytes that stored stands for.
+func (s *pageStream) decompress(stored []byte, size int64) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	if !fits(size, int64(len(stored)), s.chunk.codec) {
+		return nil, fmt.Errorf("%d bytes compressed to %d", size, len(stored))
+	}
+	s.body = resize(s.body, int(size))
+	return s.body, s.unpack.unpack(s.body, stored, s.chunk.codec)
+}
+
+// readAtFull fills p from the file.
+func readAtFull(file io.ReaderAt, p []byte, at int64) error {
+	if n, err := file.ReadAt(p, at); n < len(p) {
+		return &readError{err}
+	}
+	return nil
 }
 
 // check checks a header against its chunk, of which left bytes follow it.

@@ -16,8 +16,29 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
+// expansionMax is how many bytes one compressed byte can stand for: LZ4 adds 255 to a
+// length for each byte, DEFLATE codes 258 bytes in two bits, a zstd block of four bytes
+// can stand for 128 KiB. Brotli has no such bound; its is that of the plainest text.
+// Snappy says its size at the start.
+func expansionMax(codec format.CompressionCodec) int {
+	switch codec {
+	case format.Lz4Raw:
+		return 255
+	case format.Gzip:
+		return 1032
+	case format.Zstd:
+		return 1 << 15
+	}
+	return 1 << 20
+}
+
 // errPageSize says that a page's content and its header disagree.
 var errPageSize = errors.New("a page decompresses to another size than its header says")
+
+// fits reports whether stored bytes may decompress to that many.
+func fits(unpacked, stored int64, codec format.CompressionCodec) bool {
+	return unpacked <= (stored+1)*int64(expansionMax(codec))
+}
 
 // unpacker decompresses pages, never to more than the size asked for.
 type unpacker struct {
@@ -29,9 +50,6 @@ type unpacker struct {
 
 // unpack decompresses src so that it fills dst.
 func (u *unpacker) unpack(dst, src []byte, codec format.CompressionCodec) error {
-	if len(dst) == 0 && len(src) == 0 {
-		return nil
-	}
 	switch codec {
 	case format.Snappy:
 		if n, err := snappy.DecodedLen(src); err != nil || n != len(dst) {
@@ -129,8 +147,10 @@ func (s *pageStream) checkData(h *pageHeader, levels, body []byte) (_, _ []byte,
 		}
 		h.encoding = encodingPlain
 		body, err = plainBooleans(body, present)
-	case encodingDeltaPacked, encodingDeltaLengths, encodingDeltaByteArray:
-		err = checkDelta(body, h.values)
+	case encodingDeltaPacked:
+		_, _, err = deltaHead(body, h.values)
+	case encodingDeltaLengths, encodingDeltaByteArray:
+		err = checkDeltaStrings(body, h.values, h.encoding == encodingDeltaByteArray)
 	}
 	return levels, body, err
 }
@@ -314,23 +334,6 @@ func checkDictionaryPage(body []byte, values int64) error {
 			return fmt.Errorf("run of %d dictionary indexes in a page of %d values", n, values)
 		}
 		b = b[k+int(size):]
-	}
-	return nil
-}
-
-// checkDelta checks the head of delta-encoded numbers: block size, blocks' parts and count.
-func checkDelta(body []byte, values int64) error {
-	var head [3]uint64
-	for i := range head {
-		v, k := binary.Uvarint(body)
-		if k <= 0 {
-			return io.ErrUnexpectedEOF
-		}
-		head[i], body = v, body[k:]
-	}
-	block, parts, count := head[0], head[1], head[2]
-	if block == 0 || block%128 != 0 || block > 1<<20 || parts == 0 || block%parts != 0 || count > uint64(values) {
-		return fmt.Errorf("%d delta-encoded numbers in blocks of %d, for %d values", count, block, values)
 	}
 	return nil
 }
