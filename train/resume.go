@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"bzdata/pipeline/store"
@@ -36,7 +37,7 @@ type damage struct{ error }
 // resume loads the newest state that is whole, if there is one for this run.
 func (r *run) resume() error {
 	fsys, dir := r.cfg.Checkpoints.FS, r.cfg.Checkpoints.Dir
-	if err := fsys.MkdirAll(dir); err != nil {
+	if err := makeDir(fsys, dir); err != nil {
 		return fmt.Errorf("training state: %w", err)
 	}
 	steps, names, err := listStates(fsys, dir)
@@ -53,6 +54,23 @@ func (r *run) resume() error {
 		}
 	}
 	return removeAllBut(fsys, dir, names, nil)
+}
+
+// makeDir makes a directory and its missing parents, durably.
+func makeDir(fsys store.FS, dir string) error {
+	if store.Exists(fsys, dir) {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
 }
 
 // load takes the run to a state's position. A state that this run cannot go on from is no error
