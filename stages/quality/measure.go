@@ -139,17 +139,23 @@ func (s *Scratch) space() *spaceStats {
 		return &s.spaceWords
 	}
 	s.spans = words.AppendSpace(s.spans[:0], s.text)
-	st := spaceStats{words: len(s.spans), hashes: strings.Count(s.text, "#")}
-	var stop uint8
+	st := spaceStats{words: len(s.spans), characters: s.characterCount(), hashes: strings.Count(s.text, "#")}
+	var stop uint16
+	gap := 0 // where the white space before the next word starts
 	for _, span := range s.spans {
-		w := span.Of(s.text)
-		st.characters += s.length(w)
-		if hasLetter(w) {
+		st.characters -= gapCharacters(s.text[gap:span.Start])
+		gap = int(span.End)
+		key, whole := lowerKey(s.text, span)
+		if letterIn(key) || !whole && hasLetter(span.Of(s.text)) {
 			st.alpha++
 		}
-		stop |= stopBit(w)
+		slot := stopSlot(key)
+		if with := stop | 1<<slot; stopTable[slot] == key {
+			stop = with
+		}
 	}
-	st.stop = bits.OnesCount8(stop)
+	st.characters -= gapCharacters(s.text[gap:])
+	st.stop = bits.OnesCount16(stop)
 	for _, mark := range ellipses {
 		st.ellipses += strings.Count(s.text, mark)
 	}
@@ -176,37 +182,53 @@ func hasLetter(w string) bool {
 // stopWords are the eight of Rae et al. 2021, A1.1.
 var stopWords = [8]string{"the", "be", "to", "of", "and", "that", "have", "with"}
 
-// stopBit returns the bit of the stop word that w is in lower case, 0 if it is none. Setting
-// bit 5 of a byte makes a lower-case letter of the two cases of that letter only.
-func stopBit(w string) uint8 {
-	switch len(w) {
-	case 2:
-		switch uint32(w[0]|0x20)<<8 | uint32(w[1]|0x20) {
-		case 'b'<<8 | 'e':
-			return 1 << 1
-		case 't'<<8 | 'o':
-			return 1 << 2
-		case 'o'<<8 | 'f':
-			return 1 << 3
-		}
-	case 3:
-		switch uint32(w[0]|0x20)<<16 | uint32(w[1]|0x20)<<8 | uint32(w[2]|0x20) {
-		case 't'<<16 | 'h'<<8 | 'e':
-			return 1 << 0
-		case 'a'<<16 | 'n'<<8 | 'd':
-			return 1 << 4
-		}
-	case 4:
-		switch uint32(w[0]|0x20)<<24 | uint32(w[1]|0x20)<<16 | uint32(w[2]|0x20)<<8 | uint32(w[3]|0x20) {
-		case 't'<<24 | 'h'<<16 | 'a'<<8 | 't':
-			return 1 << 5
-		case 'h'<<24 | 'a'<<16 | 'v'<<8 | 'e':
-			return 1 << 6
-		case 'w'<<24 | 'i'<<16 | 't'<<8 | 'h':
-			return 1 << 7
-		}
+// stopTable has the key (see lowerKey) of each stop word in its slot, 0 elsewhere.
+var stopTable = func() (t [16]uint64) {
+	for _, w := range stopWords {
+		key, _ := lowerKey(w, words.Span{End: int32(len(w))})
+		t[stopSlot(key)] = key
 	}
-	return 0
+	return t
+}()
+
+// stopSlot hashes a key to a slot of stopTable. The factor was found by trial: it gives each
+// stop word a slot of its own.
+func stopSlot(key uint64) uint64 { return key * 0xa11d459a2f978d87 >> 60 }
+
+// lowerKey returns the last eight bytes of a word, or all of a shorter one, with bit 5 of each
+// set, as a little-endian number. Two words of ASCII letters have the same key if they are the
+// same but for case; no other character becomes a letter. whole reports whether the key is of
+// all of the word and the word is ASCII.
+func lowerKey(text string, span words.Span) (key uint64, whole bool) {
+	const bit5, high = 0x2020202020202020, 0x8080808080808080
+	n, end := span.Len(), int(span.End)
+	if end < 8 {
+		for i, c := range []byte(text[span.Start:end]) {
+			key |= uint64(c|0x20) << (8 * i)
+		}
+	} else {
+		last := text[end-8 : end]
+		key = uint64(last[0]) | uint64(last[1])<<8 | uint64(last[2])<<16 | uint64(last[3])<<24 |
+			uint64(last[4])<<32 | uint64(last[5])<<40 | uint64(last[6])<<48 | uint64(last[7])<<56
+		key = (key | bit5) >> (max(0, 64-8*n) & 63)
+	}
+	return key, n <= 8 && key&high == 0
+}
+
+// letterIn reports whether a key has an ASCII letter. No carry leaves a byte: the sums are
+// of seven bits each.
+func letterIn(key uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	low := key &^ high
+	return (low+(0x80-'a')*ones)&^(low+(0x7f-'z')*ones)&^key&high != 0
+}
+
+// gapCharacters returns the length of a stretch of white space in code points.
+func gapCharacters(gap string) int {
+	if len(gap) <= 1 {
+		return len(gap)
+	}
+	return utf8.RuneCountInString(gap)
 }
 
 // tokenCount returns the number of visible UAX 29 segments.

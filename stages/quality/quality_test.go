@@ -97,11 +97,32 @@ func TestTerminalPunctuation(t *testing.T) {
 	}
 }
 
-func TestStopBit(t *testing.T) {
-	for i, w := range stopWords {
+// TestStopWords checks each stop word in each case, at the start of a text and inside, and
+// that what only begins or ends like one is none.
+func TestStopWords(t *testing.T) {
+	for _, w := range stopWords {
 		for _, form := range []string{w, strings.ToUpper(w), strings.ToUpper(w[:1]) + w[1:]} {
-			if stopBit(form) != 1<<i || stopBit(form+"x") != 0 || stopBit(form[1:]) != 0 {
-				t.Errorf("stop word %s: %b", form, stopBit(form))
+			for before, want := range map[string]float64{"": 1, "some more words ": 1, "x": 0, "some words x": 0, "é": 0} {
+				if got := measure(t, "stop_words", before+form); got != want {
+					t.Errorf("stop words in %q: got %v", before+form, got)
+				}
+			}
+			if got := measure(t, "stop_words", "some words "+form+"x \x14he wit\x08 t\xe8e"); got != 0 {
+				t.Errorf("%sx: %v stop words", form, got)
+			}
+		}
+	}
+}
+
+// TestLetterIn checks every byte at every place of a key.
+func TestLetterIn(t *testing.T) {
+	for c := range uint64(256) {
+		for place := range 8 {
+			for _, others := range []uint64{0, 0x2e2e2e2e2e2e2e2e, 0xffffffffffffffff, 0x7b7b7b7b7b7b7b7b, 0x6060606060606060} {
+				key := others&^(0xff<<(8*place)) | c<<(8*place)
+				if want := c >= 'a' && c <= 'z'; letterIn(key) != want {
+					t.Fatalf("letterIn(%#x) = %v", key, !want)
+				}
 			}
 		}
 	}
@@ -136,11 +157,11 @@ func TestTwinsExhaustive(t *testing.T) {
 	walk("", 4)
 }
 
-// TestTwinsWords covers the n-grams: every text of up to 13 words of two kinds, and long
+// TestTwinsWords covers the n-grams: every text of up to 12 words of two kinds, and long
 // random ones with planted repetition.
 func TestTwinsWords(t *testing.T) {
 	var s Scratch
-	for n := range 14 {
+	for n := range 13 {
 		for bits := range 1 << n {
 			var b strings.Builder
 			for i := range n {
@@ -299,10 +320,10 @@ func TestConnitoPrefix(t *testing.T) {
 func TestLongTexts(t *testing.T) {
 	var s Scratch
 	for name, text := range map[string]string{
-		"one word": strings.Repeat("x", 16<<20), "one letter": strings.Repeat("x ", 4<<20),
-		"newlines": strings.Repeat("\n", 16<<20), "spaces": strings.Repeat(" \u3000", 2<<20),
-		"marks": "a" + strings.Repeat("\u0301", 2<<20), "not UTF-8": strings.Repeat("\xff", 2<<20),
-		"dots": strings.Repeat(".", 4<<20),
+		"one word": strings.Repeat(".", 1<<20), "one letter": strings.Repeat("x ", 1<<20),
+		"newlines": strings.Repeat("\n", 4<<20), "spaces": strings.Repeat(" \u3000", 1<<19),
+		"marks": "a" + strings.Repeat("\u0301", 1<<19), "not UTF-8": strings.Repeat("\xff", 1<<19),
+		"dots": strings.Repeat(".", 1<<20),
 	} {
 		for _, p := range Presets() {
 			rules, err := Preset(p)
@@ -327,7 +348,7 @@ func TestNoAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := testing.AllocsPerRun(20, func() { rules.Judge(realProse, &s) }); n > 1 { // the library's iterator may be one
+	if n := testing.AllocsPerRun(20, func() { rules.Judge(realProse, &s) }); n != 0 {
 		t.Errorf("%v allocations per document", n)
 	}
 }

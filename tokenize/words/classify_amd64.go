@@ -32,6 +32,17 @@ func classifySpace(k kernel, text []byte, space, suspects []uint64) int {
 	return blocks
 }
 
+func classifyRuns(k kernel, text []byte, mask, special []uint64) int {
+	if k == kernelPlain {
+		return classifyRunsPlain(text, mask, special)
+	}
+	blocks := min(len(text)/64, len(mask), len(special))
+	if blocks > 0 {
+		classifyRunsAVX2(&text[0], &mask[0], &special[0], blocks)
+	}
+	return blocks
+}
+
 // classifyAVX2 does what classify does for up to n > 0 blocks.
 //
 //go:noescape
@@ -41,3 +52,8 @@ func classifyAVX2(text *byte, out *uint64, n int) int
 //
 //go:noescape
 func classifySpaceAVX2(text *byte, space, suspects *uint64, n int)
+
+// classifyRunsAVX2 does what classifyRuns does for n > 0 blocks.
+//
+//go:noescape
+func classifyRunsAVX2(text *byte, mask, special *uint64, n int)

@@ -1,11 +1,12 @@
 #include "textflag.h"
 
-// Byte constants, broadcast at the start: 0x20, 'a', 25, '0', 9.
+// Byte constants, broadcast at the start: 0x20, 'a', 25, '0', 9, '_'.
 DATA classes<>+0(SB)/1, $0x20
 DATA classes<>+1(SB)/1, $0x61
 DATA classes<>+2(SB)/1, $25
 DATA classes<>+3(SB)/1, $0x30
 DATA classes<>+4(SB)/1, $9
+DATA classes<>+5(SB)/1, $0x5f
 GLOBL classes<>(SB), RODATA|NOPTR, $8
 
 // A byte is a letter if ((byte | 0x20) - 'a') <= 25 and a digit if (byte - '0') <= 9, both
@@ -120,5 +121,47 @@ spaceloop:
 	INCQ      AX
 	CMPQ      AX, CX
 	JLT       spaceloop
+	VZEROUPPER
+	RET
+
+// func classifyRunsAVX2(text *byte, mask, special *uint64, n int)
+TEXT ·classifyRunsAVX2(SB), NOSPLIT, $0-32
+	MOVQ text+0(FP), SI
+	MOVQ mask+8(FP), DI
+	MOVQ special+16(FP), DX
+	MOVQ n+24(FP), CX
+	XORQ AX, AX
+	VPBROADCASTB classes<>+5(SB), Y10
+	VPBROADCASTB classes<>+0(SB), Y11
+	VPBROADCASTB classes<>+1(SB), Y12
+	VPBROADCASTB classes<>+2(SB), Y13
+	VPBROADCASTB classes<>+3(SB), Y14
+	VPBROADCASTB classes<>+4(SB), Y15
+
+runloop:
+	// Special bytes are those with the high bit set, which VPMOVMSKB looks at, and "_".
+	VMOVDQU   (SI), Y0
+	VMOVDQU   32(SI), Y1
+	VPCMPEQB  Y0, Y10, Y2
+	VPOR      Y0, Y2, Y2
+	VPMOVMSKB Y2, R8
+	VPCMPEQB  Y1, Y10, Y2
+	VPOR      Y1, Y2, Y2
+	VPMOVMSKB Y2, R9
+	SHLQ      $32, R9
+	ORQ       R9, R8
+	MOVQ      R8, (DX)(AX*8)
+	ALNUM(Y0, Y3, Y4)
+	ALNUM(Y1, Y5, Y6)
+	VPMOVMSKB Y3, R10
+	VPMOVMSKB Y5, R9
+	SHLQ      $32, R9
+	ORQ       R9, R10
+	ORQ       R8, R10
+	MOVQ      R10, (DI)(AX*8)
+	ADDQ      $64, SI
+	INCQ      AX
+	CMPQ      AX, CX
+	JLT       runloop
 	VZEROUPPER
 	RET

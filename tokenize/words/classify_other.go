@@ -10,3 +10,7 @@ func classify(_ kernel, text []byte, out []uint64) int { return classifyPlain(te
 func classifySpace(_ kernel, text []byte, space, suspects []uint64) int {
 	return classifySpacePlain(text, space, suspects)
 }
+
+func classifyRuns(_ kernel, text []byte, mask, special []uint64) int {
+	return classifyRunsPlain(text, mask, special)
+}

@@ -68,6 +68,9 @@ func (f *found) scanBy(text string, k kernel) {
 // classifySpace(k, text, space, suspects) sets space[i] to the mask of ASCII white space and
 // suspects[i] to that of the bytes 0xc2, 0xe1, 0xe2 and 0xe3, with which all other white space
 // starts, for each whole block of text up to len(space). It returns the number of blocks done.
+//
+// classifyRuns(k, text, mask, special) does the same with the mask of ASCII letters, digits,
+// "_" and bytes beyond ASCII, and with that of the last two.
 type kernel uint8
 
 const (

@@ -23,7 +23,10 @@ const (
 // Unicode Standard Annex 29 section 4. Segments hold no white space: "can't stop, €5" is
 // "can't", "stop", ",", "€" and "5".
 func AppendUAX29[T Text](dst []Span, text T, want Class) []Span {
-	s := newSegmenter(view(text))
+	if want == Word {
+		return scanUAX29(dst, view(text), bestKernel())
+	}
+	s := segmenter{text: view(text)}
 	for s.next() {
 		if s.class&want != 0 {
 			dst = append(dst, Span{int32(s.start), int32(s.end)})
@@ -35,7 +38,7 @@ func AppendUAX29[T Text](dst []Span, text T, want Class) []Span {
 // CountUAX29 returns how many spans [AppendUAX29] would append.
 func CountUAX29[T Text](text T, want Class) int {
 	n := 0
-	s := newSegmenter(view(text))
+	s := segmenter{text: view(text)}
 	for s.next() {
 		if s.class&want != 0 {
 			n++
@@ -52,11 +55,7 @@ type segmenter struct {
 	text       string
 	start, end int
 	class      Class
-	library    *uax29.Iterator[string]
-}
-
-func newSegmenter(text string) segmenter {
-	return segmenter{text: text, library: uax29.FromString("")}
+	library    *uax29.Iterator[string] // nil until it is needed
 }
 
 // Kinds of ASCII bytes in the word rules of the annex; the bits of a middle byte say which
@@ -165,6 +164,9 @@ func (s *segmenter) nextRun() bool {
 
 // nextLibrary finds the end and class of the segment at s.start by the library.
 func (s *segmenter) nextLibrary() {
+	if s.library == nil {
+		s.library = uax29.FromString("")
+	}
 	s.library.SetText(s.text[s.start:])
 	s.library.Next()
 	s.end = s.start + max(1, s.library.End())

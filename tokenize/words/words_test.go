@@ -116,6 +116,9 @@ func checkTwins(t *testing.T, text string) {
 	if !slices.Equal(plain.spans, slowSpace(text)) {
 		t.Fatalf("space words of %q differ between kernels", text)
 	}
+	if !slices.Equal(scanUAX29(nil, text, kernelPlain), slowUAX29(text, Word)) {
+		t.Fatalf("UAX 29 words of %q differ between kernels", text)
+	}
 	for want := Word; want <= Any; want++ {
 		got, slow := AppendUAX29(nil, text, want), slowUAX29(text, want)
 		if !slices.Equal(got, slow) || CountUAX29(text, want) != len(slow) {
@@ -253,7 +256,7 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func FuzzTwins(f *testing.F) {
-	for _, s := range []string{"", "a.b 1,2 x:y can't", "naïve 中文ー", "\xff\xfe\x00", "می‌خواهم", "\r\n \n\n", "👩‍👩‍👧🇩🇪🇫", "שלום\"ה",
+	for _, s := range []string{"", "a.b 1,2 x:y can't", "naïve 中文ー", "\xff\xfe\x00", "می‌خواهم", "\r\n \n\n", "👩‍👩‍👧🇩🇪🇫", "שלום\"ה", " \u200dℹ", "a.\u0301b _é a_.1'2",
 		strings.Repeat("x", 130) + "é" + strings.Repeat("y ", 70)} {
 		f.Add(s)
 	}
@@ -297,6 +300,7 @@ func BenchmarkScans(b *testing.B) {
 		run("words", func() { spans = AppendWords(spans[:0], in.text) })
 		run("space", func() { spans = AppendSpace(spans[:0], in.text) })
 		run("uax29", func() { spans = AppendUAX29(spans[:0], in.text, Any) })
+		run("uax29 words", func() { spans = AppendUAX29(spans[:0], in.text, Word) })
 		run("lines", func() { spans = AppendLines(spans[:0], in.text) })
 	}
 }
