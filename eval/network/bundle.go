@@ -47,7 +47,8 @@ func (b Bundle) check() error {
 	}
 	for _, name := range append([]string{b.Directory}, b.names()...) {
 		plain := expand(name, BundleID{})
-		if plain != filepath.Base(plain) || plain == "." || plain == ".." || strings.ContainsAny(plain, "{}") {
+		isName := plain == filepath.Base(plain) && plain != "." && plain != ".."
+		if !isName || strings.ContainsAny(plain, "{}") {
 			return fmt.Errorf("bundle: %q is no name of a file, or has an unknown {field}", name)
 		}
 	}
@@ -135,9 +136,9 @@ func (p *Profile) CommitMessage(c Commit) (string, error) {
 	var text string
 	switch p.Bundle.Commit {
 	case "connito":
-		if n := len([]rune(c.Repository)); n > p.Bundle.RepositoryCharsMax && p.Bundle.RepositoryCharsMax > 0 {
+		if limit := p.Bundle.RepositoryCharsMax; limit > 0 && len(c.Repository) > limit {
 			return "", fmt.Errorf("repository %q has %d characters; the network takes %d",
-				c.Repository, n, p.Bundle.RepositoryCharsMax)
+				c.Repository, len(c.Repository), limit)
 		}
 		text = fmt.Sprintf(`{"e":%d,"h":"%s","v":%d,"r":"%s","rv":"%s"}`, c.ID.Group, c.Hash,
 			c.ID.Version, c.Repository, c.Revision)
@@ -148,8 +149,8 @@ func (p *Profile) CommitMessage(c Commit) (string, error) {
 		return "", fmt.Errorf("profile %s has no commit message", p.Name)
 	}
 	if limit := p.Bundle.CommitBytesMax; limit > 0 && len(text) > limit {
-		return "", fmt.Errorf("commit message of %d bytes; the network takes %d: shorten the repository's name",
-			len(text), limit)
+		return "", fmt.Errorf("commit message of %d bytes; the network takes %d: "+
+			"shorten the repository's name", len(text), limit)
 	}
 	return text, nil
 }

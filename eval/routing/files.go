@@ -223,7 +223,8 @@ func (c *Config) Encode() []byte {
 		}
 		out = append(out, ']')
 	}
-	return fmt.Appendf(out, `}, "shared_experts": %t, "non_expert_modules": %t}`, c.SharedExperts, c.NonExpertModules)
+	return fmt.Appendf(out, `}, "shared_experts": %t, "non_expert_modules": %t}`,
+		c.SharedExperts, c.NonExpertModules)
 }
 
 // ParseConfig reads an expert configuration. An expert twice in a layer is an error.
@@ -236,7 +237,8 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, err
 	}
-	c := &Config{Experts: map[int][]int{}, SharedExperts: raw.SharedExperts, NonExpertModules: raw.NonExpertModules}
+	c := &Config{SharedExperts: raw.SharedExperts, NonExpertModules: raw.NonExpertModules}
+	c.Experts = make(map[int][]int, len(raw.Experts))
 	for _, key := range slices.Sorted(maps.Keys(raw.Experts)) {
 		layer, err := parseIndex(key)
 		if err != nil {

@@ -110,7 +110,7 @@ func (a Assignment) Validate(moeLayers []int, experts int) error {
 	}
 	for _, layer := range moeLayers {
 		if _, ok := a[layer]; !ok {
-			return fmt.Errorf("layer %d of the model has routed experts, but the group does not list it", layer)
+			return fmt.Errorf("layer %d has routed experts in the model, but none in the group", layer)
 		}
 	}
 	for _, layer := range a.Layers() {
@@ -176,7 +176,9 @@ func LoadGroups(fsys store.FS, root string) ([]*Group, error) {
 		}
 		groups = append(groups, g)
 	}
-	slices.SortStableFunc(groups, func(a, b *Group) int { return cmp.Compare(a.Config.GroupID, b.Config.GroupID) })
+	slices.SortStableFunc(groups, func(a, b *Group) int {
+		return cmp.Compare(a.Config.GroupID, b.Config.GroupID)
+	})
 	for i := 1; i < len(groups); i++ {
 		if groups[i].Config.GroupID == groups[i-1].Config.GroupID {
 			return nil, fmt.Errorf("%s: groups %s and %s both have group_id %d",
@@ -195,7 +197,8 @@ func (g *Group) Write(fsys store.FS, root string) error {
 	if err := fsys.MkdirAll(dir); err != nil {
 		return err
 	}
-	if err := store.WriteBytes(fsys, filepath.Join(dir, GroupAssignmentFile), g.Assignment.Encode()); err != nil {
+	path := filepath.Join(dir, GroupAssignmentFile)
+	if err := store.WriteBytes(fsys, path, g.Assignment.Encode()); err != nil {
 		return err
 	}
 	return store.WriteBytes(fsys, filepath.Join(dir, GroupConfigFile), g.Config.Encode())

@@ -85,7 +85,7 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	mustSay(t, a.Validate([]int{1, 2}, 63), "layer 2: expert 63, but the model has 63")
-	mustSay(t, a.Validate([]int{1, 2, 3}, 64), "layer 3 of the model")
+	mustSay(t, a.Validate([]int{1, 2, 3}, 64), "layer 3 has routed experts in the model")
 	mustSay(t, a.Validate([]int{1}, 64), "layer 2: the model has no routed experts")
 }
 

@@ -121,7 +121,8 @@ func assignmentOf(file string, naming Naming, groups []*Group, experts []Tensor)
 		return groups[at].Assignment, nil
 	}
 	if naming == Qwen3Next {
-		return nil, fmt.Errorf("tensor %q has a running id, which means nothing without a group", experts[0].Name)
+		return nil, fmt.Errorf("tensor %q has a running id, which means nothing without a group",
+			experts[0].Name)
 	}
 	a := Assignment{}
 	for _, t := range experts {

@@ -10,22 +10,26 @@ import (
 	"bzdata/pipeline/store"
 )
 
+// putWeights writes tensors in the format of the name's extension.
+func putWeights(t *testing.T, path string, tensors []Tensor) {
+	t.Helper()
+	var out bytes.Buffer
+	err := WriteTorch(&out, tensors)
+	if filepath.Ext(path) == ".safetensors" {
+		out.Reset()
+		err = Write(&out, tensors, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOpenGroupFiles(t *testing.T) {
 	dir := t.TempDir()
-	put := func(name string, tensors []Tensor) {
-		t.Helper()
-		var out bytes.Buffer
-		write := func() error { return WriteTorch(&out, tensors) }
-		if filepath.Ext(name) == ".safetensors" {
-			write = func() error { return Write(&out, tensors, nil) }
-		}
-		if err := write(); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), out.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put := func(name string, tensors []Tensor) { t.Helper(); putWeights(t, filepath.Join(dir, name), tensors) }
 	groups := []*Group{{Name: "exp_x", Config: GroupConfig{GroupID: 3}, Assignment: testGroup}}
 	open := func(n Naming) (*GroupFiles, error) { return OpenGroupFiles(store.OS(), dir, n, groups) }
 	_, err := open(Native)

@@ -15,7 +15,7 @@ type Reason string
 const (
 	EmptyUpdate      Reason = "empty_update"        // no tensor
 	ExpertGroupOrNaN Reason = "expert_group_or_nan" // foreign tensor, NaN or infinity
-	WrongName        Reason = "wrong_name"          // an expert of the group, named otherwise than the profile does
+	WrongName        Reason = "wrong_name"          // the group's, but not as the profile names it
 	WrongShape       Reason = "wrong_shape"         // not the base model's shape, or not in the base model
 	WrongDType       Reason = "wrong_dtype"         // not F32, F16 or BF16
 	MissingTensor    Reason = "missing_tensor"      // an expert of the group that the update lacks
@@ -105,7 +105,8 @@ func lintShape(name string, info Info, naming Naming, group Assignment,
 		shape[0] *= 2
 	}
 	if !slices.Equal(shape, info.Shape) {
-		return Finding{WrongShape, name, fmt.Sprintf("shape %v, but the base model has %v", info.Shape, shape)}, true
+		detail := fmt.Sprintf("shape %v, but the base model has %v", info.Shape, shape)
+		return Finding{WrongShape, name, detail}, true
 	}
 	return Finding{}, false
 }

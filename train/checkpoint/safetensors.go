@@ -96,7 +96,8 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	}
 	n := binary.LittleEndian.Uint64(prefix[:])
 	if n > HeaderBytesMax {
-		return nil, fmt.Errorf("header of %d bytes exceeds %d; is this a safetensors file?", n, HeaderBytesMax)
+		return nil, fmt.Errorf("header of %d bytes exceeds %d; is this a safetensors file?",
+			n, HeaderBytesMax)
 	}
 	if int64(n) > size-8 {
 		return nil, fmt.Errorf("header of %d bytes does not fit in %d bytes; the file is cut short", n, size)

@@ -279,7 +279,8 @@ func appendStateDict(out []byte, tensors []Tensor) ([]byte, error) {
 	for i, t := range tensors {
 		storage, ok := storageNames[t.DType]
 		if !ok {
-			return nil, fmt.Errorf("tensor %q: cannot store %s in a .pt file; F32, F16 and BF16 can be", t.Name, t.DType)
+			return nil, fmt.Errorf("tensor %q: cannot store %s in a .pt file; F32, F16 and BF16 can be",
+				t.Name, t.DType)
 		}
 		if _, ok := byteSize(t.DType, t.Shape); !ok {
 			return nil, fmt.Errorf("tensor %q: shape %v has no valid size", t.Name, t.Shape)
