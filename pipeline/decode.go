@@ -141,8 +141,11 @@ func (d *decoder) structure(n *store.YAMLNode, path string, v reflect.Value) {
 
 // keys matches the keys of a map with fields. It returns the values by field key, and
 // the fields that unknown keys seem to mean, which are not asked for again.
-func (d *decoder) keys(n *store.YAMLNode, path string, fields []field) (map[string]*store.YAMLNode, map[string]bool) {
-	set, first, meant := map[string]*store.YAMLNode{}, map[string]*store.YAMLNode{}, map[string]bool{}
+func (d *decoder) keys(n *store.YAMLNode, path string, fields []field) (
+	set map[string]*store.YAMLNode, meant map[string]bool,
+) {
+	set, meant = map[string]*store.YAMLNode{}, map[string]bool{}
+	first := map[string]*store.YAMLNode{}
 	for i, key := range n.Keys {
 		f := slices.IndexFunc(fields, func(f field) bool {
 			return f.key == key.Text || f.alias != "" && f.alias == key.Text
@@ -373,7 +376,7 @@ func (d *decoder) scalarHint(n *store.YAMLNode, kind reflect.Kind) string {
 
 // bounds checks a decoded value against min, max and enum.
 func (d *decoder) bounds(n *store.YAMLNode, path string, f field, v reflect.Value) {
-	if len(f.enum) > 0 && !slices.Contains(f.enum, n.Text) {
+	if !f.among(n.Text) {
 		d.report(n, path, Suggest(n.Text, f.enum), "%s is none of %s", quoteShort(n.Text), list(f.enum))
 	}
 	if !f.within(v) {

@@ -163,7 +163,7 @@ func mustDefault(where string, v reflect.Value) {
 		case x.IsZero():
 		case isRecord(x.Type()):
 			mustDefault(where+": "+f.key, x)
-		case !f.within(x), x.Kind() == reflect.String && len(f.enum) > 0 && !slices.Contains(f.enum, x.String()):
+		case !f.within(x), x.Kind() == reflect.String && !f.among(x.String()):
 			panic(fmt.Sprintf("pipeline: %s: default of %s: want %s, got %v", where, f.key, wantName(f), x))
 		}
 	}
@@ -176,6 +176,9 @@ func (f field) within(v reflect.Value) bool {
 	high, hasHigh := parseBound(v.Type(), f.max)
 	return !ok || (!hasLow || x >= low) && (!hasHigh || x <= high)
 }
+
+// among reports whether a text is one of the field's enum, if it has one.
+func (f field) among(text string) bool { return len(f.enum) == 0 || slices.Contains(f.enum, text) }
 
 // leafType is the type that bounds and enums speak of: that of the elements for a
 // list or a map.

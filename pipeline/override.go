@@ -23,7 +23,8 @@ func (o Override) flag() string { return "--set " + o.Key + "=" + o.Value }
 func (d *decoder) override(root *store.YAMLNode, o Override) {
 	segments, ok := splitKey(o.Key)
 	if !ok {
-		d.reportFlag(o.flag(), "", "", "want KEY=VALUE with a key such as minhash.bands, seed or input[0].path")
+		d.reportFlag(o.flag(), "", "",
+			"want KEY=VALUE with a key such as minhash.bands, seed or input[0].path")
 		return
 	}
 	value, ok := d.overrideValue(o)
@@ -60,7 +61,9 @@ func (d *decoder) overrideValue(o Override) (*store.YAMLNode, bool) {
 }
 
 // place puts value at the path that segments lead to from n, making maps on the way.
-func (d *decoder) place(n *store.YAMLNode, path string, segments []string, value *store.YAMLNode, o Override) {
+func (d *decoder) place(
+	n *store.YAMLNode, path string, segments []string, value *store.YAMLNode, o Override,
+) {
 	for i, segment := range segments {
 		slot := d.slot(n, path, segment, o)
 		if slot == nil {
@@ -89,7 +92,8 @@ func (d *decoder) slot(n *store.YAMLNode, path, segment string, o Override) **st
 		n.Kind, n.Text = store.YAMLMap, ""
 	}
 	if n.Kind != store.YAMLMap {
-		d.reportFlag(o.flag(), join(path, segment), "", "the plan has %s here, which has no keys", describe(n))
+		d.reportFlag(o.flag(), join(path, segment), "",
+			"the plan has %s here, which has no keys", describe(n))
 		return nil
 	}
 	for i, key := range n.Keys {

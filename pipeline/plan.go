@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 
 	"bzdata/pipeline/store"
 )
@@ -137,7 +138,8 @@ func (h *HeldOut) Check(at *Fields) {
 	case h.Fraction == 0:
 		at.Errorf("fraction", "holds out nothing; write a number above 0, such as 0.02")
 	case h.Fraction == 1 && h.DocumentsMax == 0:
-		at.Errorf("fraction", "holds out every document; write less than 1, such as 0.02, or add documents_max")
+		at.Errorf("fraction",
+			"holds out every document; write less than 1, such as 0.02, or add documents_max")
 	}
 	known := at.Plan().Sources()
 	for i, s := range h.Sources {
@@ -165,11 +167,12 @@ func (p *Plan) Check(at *Fields) {
 		p.Name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
 	legal := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r)
+		return r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r)) || strings.ContainsRune("-_.", r)
 	}
 	bad := strings.IndexFunc(p.Name, func(r rune) bool { return !legal(r) }) >= 0
 	if bad || len(p.Name) > 100 || strings.HasPrefix(p.Name, ".") {
-		at.Errorf("name", "%s cannot name a folder; use letters, digits, - _ and ., at most 100", quoteShort(p.Name))
+		at.Errorf("name", "%s cannot name a folder; use letters, digits, - _ and ., at most 100",
+			quoteShort(p.Name))
 	}
 }
 
@@ -334,7 +337,8 @@ func (d *decoder) checkFlow() {
 	for i, s := range steps {
 		for _, data := range s.Kind.Takes {
 			if _, ok := d.plan.From(i, data); !ok {
-				d.report(s.node, s.path, "", "takes %s, which no earlier stage makes; %s", data, d.remedy(i, data))
+				d.report(s.node, s.path, "",
+					"takes %s, which no earlier stage makes; %s", data, d.remedy(i, data))
 			}
 		}
 	}

@@ -104,7 +104,9 @@ func (r *Registry) decorate(s *jsonschema.Schema, t reflect.Type, def reflect.Va
 		p = r.decorateField(p, f, def.FieldByIndex(f.index))
 		s.Properties.Set(f.key, p)
 		if f.alias != "" {
-			s.Properties.Set(f.alias, &jsonschema.Schema{Description: "The same as " + f.key + ".", Extras: p.Extras})
+			same := *p
+			same.Description, same.Default = "The same as "+f.key+".", nil
+			s.Properties.Set(f.alias, &same)
 		}
 	}
 }

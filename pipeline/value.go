@@ -235,7 +235,7 @@ func parseUnsigned(s string) (uint64, bool) {
 // parseFloat reads a finite decimal number.
 func parseFloat(s string) (float64, bool) {
 	plain, ok := plainNumber(s)
-	if !ok || strings.IndexFunc(plain, func(r rune) bool { return !strings.ContainsRune("0123456789+-.eE", r) }) >= 0 {
+	if !ok || strings.Trim(plain, "0123456789+-.eE") != "" {
 		return 0, false
 	}
 	x, err := strconv.ParseFloat(plain, 64)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -66,6 +67,7 @@ func (p YAMLProblem) Error() string { return fmt.Sprintf("[%d:%d] %s", p.Line, p
 // hold what could still be read. ParseYAML never panics.
 func ParseYAML(src []byte) (*YAMLNode, []YAMLProblem) {
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	src = bytes.ReplaceAll(src, []byte("\r\n"), []byte("\n")) // the scanner miscounts lines otherwise
 	if p, ok := checkYAMLText(src); !ok {
 		return nil, []YAMLProblem{p}
 	}
@@ -86,9 +88,10 @@ func ParseYAML(src []byte) (*YAMLNode, []YAMLProblem) {
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
 		return nil, problems
 	}
-	root, ok := convertYAML(file.Docs[0].Body)
+	root, ok := yamlText(strings.Split(string(src), "\n")).node(file.Docs[0].Body)
 	if !ok {
-		return nil, append(problems, YAMLProblem{root.Line, root.Col, "unsupported YAML; write plain keys, lists and values"})
+		msg := "unsupported YAML; write plain keys, lists and values"
+		return nil, append(problems, YAMLProblem{root.Line, root.Col, msg})
 	}
 	return root, problems
 }
@@ -134,7 +137,8 @@ func guardYAML[T any](f func() (T, error)) (v T, err error) {
 // checkYAMLText refuses what is not text, and sizes that would make parsing slow.
 func checkYAMLText(src []byte) (YAMLProblem, bool) {
 	if len(src) > YAMLBytesMax {
-		return YAMLProblem{1, 1, fmt.Sprintf("%d bytes are more than the %d a file may have", len(src), YAMLBytesMax)}, false
+		msg := fmt.Sprintf("%d bytes are more than the %d a file may have", len(src), YAMLBytesMax)
+		return YAMLProblem{1, 1, msg}, false
 	}
 	for i, line := range bytes.Split(src, []byte("\n")) {
 		if len(line) > YAMLLineBytesMax {
@@ -147,8 +151,9 @@ func checkYAMLText(src []byte) (YAMLProblem, bool) {
 			r, size := utf8.DecodeRune(rest)
 			switch {
 			case r == utf8.RuneError && size == 1:
-				return YAMLProblem{i + 1, col, fmt.Sprintf("byte 0x%02x is not UTF-8; save the file as UTF-8", rest[0])}, false
-			case r < ' ' && r != '\t' && r != '\r', r == 0x7f:
+				msg := fmt.Sprintf("byte 0x%02x is not UTF-8; save the file as UTF-8", rest[0])
+				return YAMLProblem{i + 1, col, msg}, false
+			case r < ' ' && r != '\t', r == 0x7f, r == '\ufeff':
 				return YAMLProblem{i + 1, col, fmt.Sprintf("control character U+%04X; remove it", r)}, false
 			}
 			rest = rest[size:]
@@ -218,7 +223,7 @@ func dashRun(tk *token.Token, run int) int {
 func refusedYAML(tk *token.Token) string {
 	switch tk.Type {
 	case token.AnchorType:
-		return "anchors (&) are not read; write the value where it is used, or quote a value that starts with &"
+		return "anchors (&) are not read; write the value out, or quote a value that starts with &"
 	case token.AliasType:
 		return "aliases (*) are not read; write the value out, or quote a value that starts with *"
 	case token.MergeKeyType:
@@ -277,18 +282,23 @@ func yamlProblem(src []byte, err error) YAMLProblem {
 // plainYAML says in plain words what the library's message means and what to do.
 func plainYAML(msg string) string {
 	for _, m := range [...]struct{ part, plain string }{
-		{"value is not allowed in this context. map", "this line is indented deeper than the key above it allows; check the indentation"},
-		{"mapping value is not allowed", "a second \": \" in one value; quote the value, or check the indentation"},
-		{"value is not allowed in this context", "this line does not fit the lines above it; check the indentation"},
+		{"value is not allowed in this context. map",
+			"this line is indented deeper than the key above it allows; check the indentation"},
+		{"mapping value is not allowed",
+			"a second \": \" in one value; quote the value, or check the indentation"},
+		{"value is not allowed in this context",
+			"this line does not fit the lines above it; check the indentation"},
 		{"non-map value is specified", "want key: value here; add the colon, or check the indentation"},
-		{"block sequence entries are not allowed", "a list cannot start on its key's line; put \"- \" on a new line"},
+		{"block sequence entries are not allowed",
+			"a list cannot start on its key's line; put \"- \" on a new line"},
 		{"',' or '}' must be specified", "want ',' or '}' here; the {…} before it is not closed"},
 		{"',' or ']' must be specified", "want ',' or ']' here; the […] before it is not closed"},
 		{"could not find flow mapping end", "this '{' is never closed; add '}'"},
 		{"sequence end token ']' not found", "this '[' is never closed; add ']'"},
 		{"end character of single-quoted", "this ' is never closed; add another '"},
 		{"end character of double-quoted", "this \" is never closed; add another \""},
-		{"found unknown escape character", "unknown escape after \\ in a double-quoted text; use single quotes, or write \\\\"},
+		{"found unknown escape character",
+			"unknown escape after \\ in a double-quoted text; use single quotes, or write \\\\"},
 		{"is a reserved character", "a value cannot start with @ or `; quote it"},
 		{"cannot start any token", "a tab where only spaces may stand; indent with spaces"},
 		{"unexpected key name", "a key must stand on one line, with its colon"},
@@ -300,30 +310,33 @@ func plainYAML(msg string) string {
 	return msg + "; check the YAML around here"
 }
 
-// convertYAML copies the library's tree. It reports false, with the place, at a node
+// yamlText is the lines that a tree was read from.
+type yamlText []string
+
+// node copies the library's tree. It reports false, with the place, at a node
 // that the checks on tokens should have refused.
-func convertYAML(n ast.Node) (*YAMLNode, bool) {
+func (text yamlText) node(n ast.Node) (*YAMLNode, bool) {
 	tk := n.GetToken()
 	out := &YAMLNode{Line: max(tk.Position.Line, 1), Col: max(tk.Position.Column, 1)}
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		out.Kind = YAMLMap
 		for _, pair := range n.Values {
-			if bad, ok := out.addPair(pair); !ok {
+			if bad, ok := text.addPair(out, pair); !ok {
 				return bad, false
 			}
 		}
 		placeMap(out, n.IsFlowStyle)
 	case *ast.MappingValueNode:
 		out.Kind = YAMLMap
-		if bad, ok := out.addPair(n); !ok {
+		if bad, ok := text.addPair(out, n); !ok {
 			return bad, false
 		}
 		placeMap(out, false)
 	case *ast.SequenceNode:
 		out.Kind = YAMLList
 		for i, value := range n.Values {
-			item, ok := convertYAML(value)
+			item, ok := text.node(value)
 			if !ok {
 				return item, false
 			}
@@ -340,20 +353,20 @@ func convertYAML(n ast.Node) (*YAMLNode, bool) {
 	case ast.ScalarNode:
 		out.Text = tk.Value
 		out.Quoted = tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType
-		out.Line, out.Col = scalarPlace(tk)
+		out.Line, out.Col = text.place(tk)
 	default:
 		return out, false
 	}
 	return out, true
 }
 
-func (n *YAMLNode) addPair(pair *ast.MappingValueNode) (*YAMLNode, bool) {
-	key, ok := convertYAML(pair.Key)
+func (text yamlText) addPair(n *YAMLNode, pair *ast.MappingValueNode) (*YAMLNode, bool) {
+	key, ok := text.node(pair.Key)
 	if !ok || key.Kind != YAMLScalar {
 		return key, false
 	}
 	key.Text = pair.Key.GetToken().Value // also where it reads as null
-	value, ok := convertYAML(pair.Value)
+	value, ok := text.node(pair.Value)
 	if !ok {
 		return value, false
 	}
@@ -371,19 +384,30 @@ func placeMap(n *YAMLNode, flow bool) {
 	}
 }
 
-// scalarPlace is where a scalar starts. The scanner places a plain scalar of several
-// lines near its end, so that one is placed behind the mark that precedes it.
-func scalarPlace(tk *token.Token) (line, col int) {
+// place is where a scalar starts. The scanner places a plain one near its end if it has
+// several lines, and a column off if blanks follow the last of the file; so a plain one is
+// looked for behind the mark that precedes it.
+func (text yamlText) place(tk *token.Token) (line, col int) {
 	line, col = max(tk.Position.Line, 1), max(tk.Position.Column, 1)
-	text := strings.TrimSpace(tk.Origin)
-	if tk.Type != token.StringType || !strings.ContainsAny(text, "\r\n") || tk.Prev == nil {
+	if tk.Prev == nil || tk.Type == token.SingleQuoteType || tk.Type == token.DoubleQuoteType {
 		return line, col
 	}
-	prev := tk.Prev
-	lead := tk.Origin[:len(tk.Origin)-len(strings.TrimLeft(tk.Origin, " \t\r\n"))]
-	if !strings.ContainsAny(lead, "\r\n") {
-		col = prev.Position.Column + utf8.RuneCountInString(prev.Value) + max(len(lead), 1)
-		return max(prev.Position.Line, 1), col
+	word, _, _ := strings.Cut(tk.Value, " ")
+	at := tk.Prev.Position.Column - 1 + utf8.RuneCountInString(tk.Prev.Value)
+	if tk.Prev.Type == token.CommentType {
+		at = math.MaxInt
+	}
+	for i := tk.Prev.Position.Line - 1; i >= 0 && i < len(text); i, at = i+1, 0 {
+		runes := []rune(text[i])
+		rest := string(runes[min(max(at, 0), len(runes)):])
+		found := strings.TrimLeft(rest, " \t")
+		if found == "" || found[0] == '#' {
+			continue
+		}
+		if strings.HasPrefix(found, word) {
+			return i + 1, len(runes) - utf8.RuneCountInString(found) + 1
+		}
+		break
 	}
 	return line, col
 }

@@ -37,31 +37,34 @@ func show(n *YAMLNode) string {
 
 func TestParseYAML(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                           "none",
-		"# only a comment\n":         "none",
-		"a":                          "1:1 a",
-		"a: 1\n":                     "1:1 {1:1 a=1:4 1}",
-		"\ufeffa: 1\n":               "1:1 {1:1 a=1:4 1}",
-		"---\na: 1\n...\n":           "2:1 {2:1 a=2:4 1}",
-		"a:\n  b: x y # c\n  c: 'd'": "1:1 {1:1 a=2:3 {2:3 b=2:6 x y, 3:3 c=3:6 \"d\"}}",
-		"a:\r\n  b: 1\r\n  c: 2\r\n": "1:1 {1:1 a=2:3 {2:3 b=2:6 1, 3:3 c=3:6 2}}",
-		"- a\n- - b\n  - c\n":        "1:1 [1:3 a, 2:3 [2:5 b, 3:5 c]]",
-		"- a: 1\n  b: 2\n-\n- ~\n":   "1:1 [1:3 {1:3 a=1:6 1, 2:3 b=2:6 2}, 3:1 , 4:1 ]",
-		"a: {b: [1, 'x'], \"c\": }":  "1:1 {1:1 a=1:4 {1:5 b=1:8 [1:9 1, 1:12 \"x\"], 1:18 \"c\"=1:18 }}",
-		"a:\nb: null\n":              "1:1 {1:1 a=1:1 , 2:1 b=2:1 }",
-		"a: 1\na: 2\n":               "1:1 {1:1 a=1:4 1, 2:1 a=2:4 2}",
-		"é: ü\nb: c\n":               "1:1 {1:1 é=1:4 ü, 2:1 b=2:4 c}",
-		"a: |\n  x\n  y\nb: 1\n":     "1:1 {1:1 a=1:4 \"x\\ny\\n\", 4:1 b=4:4 1}",
-		"a: >-\n  x\n  y\n":          "1:1 {1:1 a=1:4 \"x y\"}",
-		"a: x\n  y\nb: 1\n":          "1:1 {1:1 a=1:4 x y, 3:1 b=3:4 1}",
-		"- a\n -b\n":                 "1:1 [1:3 a -b]",
-		"a: \"x\\n\\u00e9\"\n":       "1:1 {1:1 a=1:4 \"x\\né\"}",
-		"a: ${x}/*.y\n":              "1:1 {1:1 a=1:4 ${x}/*.y}",
-		"1: a\nnull: b\ntrue: c\n":   "1:1 {1:1 1=1:4 a, 2:1 null=2:7 b, 3:1 true=3:7 c}",
-		"a: 010\nb: 1_0\nc: .inf\n":  "1:1 {1:1 a=1:4 010, 2:1 b=2:4 1_0, 3:1 c=3:4 .inf}",
-		"a: 2026-01-31\nb: 12:30\n":  "1:1 {1:1 a=1:4 2026-01-31, 2:1 b=2:4 12:30}",
-		"a: b#c\nd: 'it''s'\n":       "1:1 {1:1 a=1:4 b#c, 2:1 d=2:4 \"it's\"}",
-		"a:\n- b\n- c\nd: e\n":       "1:1 {1:1 a=2:1 [2:3 b, 3:3 c], 4:1 d=4:4 e}",
+		"":                            "none",
+		"# only a comment\n":          "none",
+		"a":                           "1:1 a",
+		"a: 1\n":                      "1:1 {1:1 a=1:4 1}",
+		"\ufeffa: 1\n":                "1:1 {1:1 a=1:4 1}",
+		"---\na: 1\n...\n":            "2:1 {2:1 a=2:4 1}",
+		"a:\n  b: x y # c\n  c: 'd'":  "1:1 {1:1 a=2:3 {2:3 b=2:6 x y, 3:3 c=3:6 \"d\"}}",
+		"# a\r\na: 1\r\n":             "2:1 {2:1 a=2:4 1}",
+		"a:\r\n  b: 1\r\n  c: 2\r\n":  "1:1 {1:1 a=2:3 {2:3 b=2:6 1, 3:3 c=3:6 2}}",
+		"- a\n- - b\n  - c\n":         "1:1 [1:3 a, 2:3 [2:5 b, 3:5 c]]",
+		"- a: 1\n  b: 2\n-\n- ~\n":    "1:1 [1:3 {1:3 a=1:6 1, 2:3 b=2:6 2}, 3:1 , 4:1 ]",
+		"a: {b: [1, 'x'], \"c\": }":   "1:1 {1:1 a=1:4 {1:5 b=1:8 [1:9 1, 1:12 \"x\"], 1:18 \"c\"=1:18 }}",
+		"a:\nb: null\n":               "1:1 {1:1 a=1:1 , 2:1 b=2:1 }",
+		"a: 1\na: 2\n":                "1:1 {1:1 a=1:4 1, 2:1 a=2:4 2}",
+		"é: ü\nb: c\n":                "1:1 {1:1 é=1:4 ü, 2:1 b=2:4 c}",
+		"a: 1 \nb: 2 \n":              "1:1 {1:1 a=1:4 1, 2:1 b=2:4 2}",
+		"a: # c\n\n  # d\n  x\n  y\n": "1:1 {1:1 a=4:3 x y}",
+		"a: |\n  x\n  y\nb: 1\n":      "1:1 {1:1 a=1:4 \"x\\ny\\n\", 4:1 b=4:4 1}",
+		"a: >-\n  x\n  y\n":           "1:1 {1:1 a=1:4 \"x y\"}",
+		"a: x\n  y\nb: 1\n":           "1:1 {1:1 a=1:4 x y, 3:1 b=3:4 1}",
+		"- a\n -b\n":                  "1:1 [1:3 a -b]",
+		"a: \"x\\n\\u00e9\"\n":        "1:1 {1:1 a=1:4 \"x\\né\"}",
+		"a: ${x}/*.y\n":               "1:1 {1:1 a=1:4 ${x}/*.y}",
+		"1: a\nnull: b\ntrue: c\n":    "1:1 {1:1 1=1:4 a, 2:1 null=2:7 b, 3:1 true=3:7 c}",
+		"a: 010\nb: 1_0\nc: .inf\n":   "1:1 {1:1 a=1:4 010, 2:1 b=2:4 1_0, 3:1 c=3:4 .inf}",
+		"a: 2026-01-31\nb: 12:30\n":   "1:1 {1:1 a=1:4 2026-01-31, 2:1 b=2:4 12:30}",
+		"a: b#c\nd: 'it''s'\n":        "1:1 {1:1 a=1:4 b#c, 2:1 d=2:4 \"it's\"}",
+		"a:\n- b\n- c\nd: e\n":        "1:1 {1:1 a=2:1 [2:3 b, 3:3 c], 4:1 d=4:4 e}",
 	} {
 		n, problems := ParseYAML([]byte(text))
 		if len(problems) > 0 {
@@ -99,6 +102,7 @@ func TestParseYAMLProblems(t *testing.T) {
 		"a: @b\n":                       "[1:4] a value cannot start with",
 		"a: \"\\q\"\n":                  "[1:6] unknown escape",
 		"a: b\xff\n":                    "[1:5] byte 0xff is not UTF-8",
+		"a: 1\rb: 2\n":                  "[1:5] control character U+000D",
 		"é\x00\n":                       "[1:2] control character U+0000",
 		"a: " + strings.Repeat("[", 70): "[1:68] nested deeper",
 		strings.Repeat("- ", 70) + "a":  "[1:129] nested deeper",
@@ -175,7 +179,8 @@ func FuzzParseYAML(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		root, problems := ParseYAML(src)
-		lines := strings.Split(strings.TrimPrefix(string(src), "\ufeff"), "\n")
+		text := strings.ReplaceAll(strings.TrimPrefix(string(src), "\ufeff"), "\r\n", "\n")
+		lines := strings.Split(text, "\n")
 		for _, p := range problems {
 			if p.Line < 1 || p.Col < 1 || p.Line > len(lines) || p.Msg == "" {
 				t.Fatalf("problem without a place: %+v", p)
@@ -188,7 +193,7 @@ func FuzzParseYAML(f *testing.F) {
 			t.Errorf("places outside the text: %s", show(root))
 		}
 		var v any
-		err := yaml.UnmarshalWithOptions(src, &v, yaml.UseOrderedMap(), yaml.AllowDuplicateMapKey())
+		err := yaml.UnmarshalWithOptions([]byte(text), &v, yaml.UseOrderedMap(), yaml.AllowDuplicateMapKey())
 		if err == nil && !same(root, v) {
 			t.Errorf("tree %s, decoded %#v", show(root), v)
 		}
