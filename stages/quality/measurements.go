@@ -24,20 +24,20 @@ var measurements = append([]Measurement{
 		func(s *Scratch) float64 { return ratio(s.line().bullets, s.line().count) }},
 	{"ellipsis_line_ratio", "share of the non-blank lines that end with an ellipsis",
 		func(s *Scratch) float64 { return ratio(s.line().ellipses, s.line().count) }},
-	{"duplicate_line_fraction", "share of the trimmed lines that occur more than once, every copy counted",
+	{"duplicate_line_fraction", "share of the trimmed lines that repeat, every copy counted",
 		func(s *Scratch) float64 { return ratio(s.line().duplicates, s.line().count) }},
-	{"duplicate_line_char_fraction", "share of the trimmed lines' characters in lines that occur more than once",
+	{"duplicate_line_char_fraction", "share of the trimmed lines' characters in lines that repeat",
 		func(s *Scratch) float64 { return ratio(s.line().duplicateLength, s.line().characters) }},
-	{"duplicate_paragraph_fraction", "share of the paragraphs that occur more than once, every copy counted",
+	{"duplicate_paragraph_fraction", "share of the paragraphs that repeat, every copy counted",
 		func(s *Scratch) float64 { return ratio(s.paragraph().duplicates, s.paragraph().count) }},
-	{"duplicate_paragraph_char_fraction", "share of the paragraphs' characters in paragraphs that occur more than once",
+	{"duplicate_paragraph_char_fraction", "share of the paragraphs' characters in paragraphs that repeat",
 		func(s *Scratch) float64 { return ratio(s.paragraph().duplicateLength, s.paragraph().characters) }},
 	{"line_punct_ratio", "share of the non-blank lines that end in terminal punctuation",
 		func(s *Scratch) float64 { return ratio(s.line().punct, s.line().count) }},
 	{"short_line_ratio", "share of the non-blank lines of at most 30 characters",
 		func(s *Scratch) float64 { return ratio(s.line().short, s.line().count) }},
-	{"char_dup_ratio", "characters of second and later copies of a line per character other than newline",
-		func(s *Scratch) float64 { return ratio(s.line().repeatLength, s.characterCount()-s.line().newlines) }},
+	{"char_dup_ratio", "characters in second and later copies of lines, per character but newlines",
+		func(s *Scratch) float64 { return s.repeatedLineFraction() }},
 	{"list_ratio", "newlines per visible UAX 29 segment, punctuation included",
 		func(s *Scratch) float64 { return ratio(s.line().newlines, max(1, s.tokenCount())) }},
 }, gramMeasurements()...)
@@ -47,7 +47,7 @@ func gramMeasurements() (list []Measurement) {
 	for n := 2; n <= gramMax; n++ {
 		if n <= 4 {
 			list = append(list, Measurement{fmt.Sprintf("top_%d_gram_char_fraction", n),
-				fmt.Sprintf("share of the words' characters in the most frequent %d-gram, 0 if none repeats", n),
+				fmt.Sprintf("share of the words' characters in the top %d-gram, 0 if none repeats", n),
 				func(s *Scratch) float64 { return s.topFraction(n) }})
 			continue
 		}

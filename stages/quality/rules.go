@@ -62,7 +62,8 @@ func New(name string, rules []Rule) (*Rules, error) {
 			return nil, fmt.Errorf("rules %s: %s: no measurement %q: use one of %s", name, r.Name, r.Measure,
 				strings.Join(measurementNames(), ", "))
 		case r.Bound != AtLeast && r.Bound != AtMost:
-			return nil, fmt.Errorf("rules %s: %s: no bound %q: use %q or %q", name, r.Name, r.Bound, AtLeast, AtMost)
+			return nil, fmt.Errorf("rules %s: %s: no bound %q: use %q or %q", name, r.Name, r.Bound,
+				AtLeast, AtMost)
 		case math.IsNaN(r.Limit) || math.IsInf(r.Limit, 0):
 			return nil, fmt.Errorf("rules %s: %s: limit %v is not a finite number", name, r.Name, r.Limit)
 		}

@@ -93,6 +93,12 @@ func (s *Scratch) segments() segmentStats {
 	return st
 }
 
+// repeatedLineFraction returns FineWeb's char_dup_ratio.
+func (s *Scratch) repeatedLineFraction() float64 {
+	st := s.line()
+	return ratio(st.repeatLength, s.characterCount()-st.newlines)
+}
+
 // startsBullet reports whether a line starts with one of DCLM's bullets.
 func startsBullet(line string) bool {
 	return strings.HasPrefix(line, "-") || strings.HasPrefix(line, "*") ||

@@ -62,7 +62,8 @@ func slowLineMeasures(out map[string]float64, text string) {
 		add(&dots, strings.HasSuffix(trimmed, "...") || strings.HasSuffix(trimmed, ". . .") ||
 			strings.HasSuffix(trimmed, "…"))
 		last, _ := utf8.DecodeLastRuneInString(line)
-		add(&punct, unicode.Is(unicode.STerm, last) || strings.ContainsRune("\u17d4\u17d5\u17d6\u17d9\u17da", last))
+		add(&punct, unicode.Is(unicode.STerm, last) ||
+			strings.ContainsRune("\u17d4\u17d5\u17d6\u17d9\u17da", last))
 		add(&short, utf8.RuneCountInString(line) <= 30)
 		if seen[line] {
 			repeated += utf8.RuneCountInString(line)

@@ -37,7 +37,8 @@ func Hash[T Text](text T) uint64 {
 func shortChunk(b []byte) uint64 {
 	switch n := len(b); {
 	case n >= 4:
-		return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*(n-4)&63)
+		first, last := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[n-4:])
+		return uint64(first) | uint64(last)<<(8*(n-4)&63)
 	case n >= 2:
 		return uint64(binary.LittleEndian.Uint16(b)) | uint64(b[n-1])<<(8*(n-1)&63)
 	}

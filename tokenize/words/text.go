@@ -71,7 +71,8 @@ func spaceAt(text string, i int) int {
 	next, last := text[i+1], text[i+2]
 	switch {
 	case c == 0xe1 && next == 0x9a && last == 0x80,
-		c == 0xe2 && next == 0x80 && (last >= 0x80 && last <= 0x8a || last == 0xa8 || last == 0xa9 || last == 0xaf),
+		c == 0xe2 && next == 0x80 && last >= 0x80 && last <= 0x8a,
+		c == 0xe2 && next == 0x80 && (last == 0xa8 || last == 0xa9 || last == 0xaf),
 		c == 0xe2 && next == 0x81 && last == 0x9f,
 		c == 0xe3 && next == 0x80 && last == 0x80:
 		return 3
