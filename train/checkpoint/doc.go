@@ -9,10 +9,11 @@
 //	{"__metadata__":{"k":"v"},"NAME":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},…}
 //
 // Offsets count from the end of the header; numbers are little-endian, rows outermost.
-// [Open] accepts exactly what the reference implementation (huggingface/safetensors 0.8)
-// accepts, and refuses the rest with an error that names the file and the tensor: a
-// header over 100 MB or past the end of the file, names that occur twice, a length that
-// differs from shape times width, overlaps, holes, and bytes that belong to no tensor.
+// [Open] refuses what the reference implementation (huggingface/safetensors 0.8) refuses,
+// with an error that names the file and the tensor: a header over 100 MB or past the end
+// of the file, a length that differs from shape times width, overlaps, holes, and bytes
+// that belong to no tensor. It also refuses names that occur twice, of which the reference
+// takes the last, the types F8_E4M3FNUZ and F8_E5M2FNUZ, and sizes beyond 2^62 bits.
 // [Write] makes the same bytes as the reference for the same tensors.
 //
 // # PyTorch
