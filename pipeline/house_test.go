@@ -52,7 +52,7 @@ var wrapped = map[string]string{
 const (
 	funcLinesMax = 60
 	fileLinesMax = 500
-	columnsMax   = 110
+	columnsMax   = 120
 )
 
 type source struct {

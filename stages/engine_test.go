@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,4 +103,196 @@ func TestSmallRun(t *testing.T) {
 				s.Ledger.HeldOut, s.Ledger.Rejected, s.Ledger.Dropped)
 		}
 	}
+}
+
+// outTree runs a plan and returns what is under out/, by path and hash.
+func outTree(t *testing.T, p *pipeline.Plan, opt pipeline.Options) map[string]string {
+	t.Helper()
+	if _, err := pipeline.Run(context.Background(), p, opt); err != nil {
+		t.Fatal(err)
+	}
+	tree := map[string]string{}
+	out := filepath.Join(opt.Workdir, "out")
+	links, err := opt.FS.ReadDir(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		walk(t, opt.FS, filepath.Join(out, l.Name()), l.Name(), tree)
+	}
+	if len(tree) == 0 {
+		t.Fatal("nothing under out/")
+	}
+	return tree
+}
+
+func walk(t *testing.T, fsys store.FS, name, rel string, tree map[string]string) {
+	t.Helper()
+	info, err := fsys.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !info.IsDir() {
+		sum, err := pipeline.FileSHA256(fsys, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree[rel] = sum
+		return
+	}
+	entries, err := fsys.ReadDir(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		walk(t, fsys, filepath.Join(name, e.Name()), rel+"/"+e.Name(), tree)
+	}
+}
+
+func sameTree(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	for name, sum := range want {
+		if got[name] != sum {
+			t.Errorf("%s: %s differs", what, name)
+		}
+	}
+	for name := range got {
+		if want[name] == "" {
+			t.Errorf("%s: %s should not be there", what, name)
+		}
+	}
+}
+
+// started runs a plan and returns the stages in which a task ran.
+func started(t *testing.T, p *pipeline.Plan, opt pipeline.Options) []string {
+	t.Helper()
+	var ran []string
+	opt.OnEvent = func(e pipeline.Event) {
+		if e.Kind == "start" && !slices.Contains(ran, e.Stage) {
+			ran = append(ran, e.Stage)
+		}
+	}
+	if _, err := pipeline.Run(context.Background(), p, opt); err != nil {
+		t.Fatal(err)
+	}
+	return ran
+}
+
+func TestReuse(t *testing.T) {
+	dir := corpus(t, 200)
+	opt := options(dir)
+	want := outTree(t, parse(t, dir, smallPlan), opt)
+	if ran := started(t, parse(t, dir, smallPlan), opt); len(ran) != 0 {
+		t.Errorf("a second run ran %v", ran)
+	}
+	edited := strings.Replace(smallPlan, "minhash: {}", "minhash: {verify: 0.9}", 1)
+	if ran := started(t, parse(t, dir, edited), opt); slices.Contains(ran, "exact_dedup") || !slices.Contains(ran, "minhash") {
+		t.Errorf("after an edit of minhash %v ran", ran)
+	}
+	sameTree(t, "back to the first plan", outTree(t, parse(t, dir, smallPlan), opt), want)
+}
+
+func TestSameForAnyWorkers(t *testing.T) {
+	dir := corpus(t, 200)
+	want := outTree(t, parse(t, dir, smallPlan), options(dir))
+	for _, workers := range []int{1, 8} {
+		opt := options(dir)
+		opt.Workdir, opt.Workers = filepath.Join(dir, fmt.Sprint("run", workers)), workers
+		sameTree(t, fmt.Sprint(workers, " workers"), outTree(t, parse(t, dir, smallPlan), opt), want)
+	}
+}
+
+func TestUntilAndLimit(t *testing.T) {
+	dir := corpus(t, 200)
+	want := outTree(t, parse(t, dir, smallPlan), options(dir))
+	opt := options(dir)
+	opt.Workdir = filepath.Join(dir, "stepwise")
+	for _, until := range []string{"normalize", "quality", "minhash"} {
+		o := opt
+		o.Until = until
+		if _, err := pipeline.Run(context.Background(), parse(t, dir, smallPlan), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameTree(t, "after --until", outTree(t, parse(t, dir, smallPlan), opt), want)
+	limited := opt
+	limited.Workdir, limited.Limit = filepath.Join(dir, "limited"), 50
+	if _, err := pipeline.Run(context.Background(), parse(t, dir, smallPlan), limited); err != nil {
+		t.Fatal(err)
+	}
+	limited.Limit = 0
+	sameTree(t, "after --limit", outTree(t, parse(t, dir, smallPlan), limited), want)
+}
+
+func TestUntilBoundaryIsReused(t *testing.T) {
+	dir := corpus(t, 100)
+	opt := options(dir)
+	opt.Until = "quality"
+	if _, err := pipeline.Run(context.Background(), parse(t, dir, smallPlan), opt); err != nil {
+		t.Fatal(err)
+	}
+	opt.Until = ""
+	if ran := started(t, parse(t, dir, smallPlan), opt); slices.Contains(ran, "quality") || slices.Contains(ran, "normalize") {
+		t.Errorf("after --until quality %v ran", ran)
+	}
+}
+
+func TestFreshLeavesForeignFiles(t *testing.T) {
+	dir := corpus(t, 100)
+	opt := options(dir)
+	want := outTree(t, parse(t, dir, smallPlan), opt)
+	foreign := filepath.Join(opt.Workdir, "stages", "mine.txt")
+	write(t, foreign, "keep me")
+	opt.Fresh = true
+	sameTree(t, "fresh", outTree(t, parse(t, dir, smallPlan), opt), want)
+	if _, err := os.Stat(foreign); err != nil {
+		t.Error("a file that is not the program's was deleted")
+	}
+}
+
+// TestCrash cuts a run after every single operation on the disk, in two ways, and
+// checks that a second run gives the same outputs.
+func TestCrash(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of runs")
+	}
+	dir := corpus(t, 12)
+	plan := strings.NewReplacer("{fraction: 0.1}", "{fraction: 0.3}", "fraction: 0.05", "fraction: 0.2").Replace(smallPlan)
+	run := func(fsys store.FS) error {
+		opt := options(dir)
+		opt.FS, opt.Workdir, opt.Workers = fsys, "/work", 1
+		_, err := pipeline.Run(context.Background(), parse(t, dir, plan), opt)
+		return err
+	}
+	whole := store.NewCrashFS()
+	if err := run(whole); err != nil {
+		t.Fatal(err)
+	}
+	want := outOf(t, whole)
+	total := whole.Ops()
+	t.Logf("%d operations", total)
+	for n := range total {
+		for _, mode := range []store.CrashMode{store.LoseUnsynced, store.Torn(uint64(n))} {
+			fsys := store.NewCrashFS()
+			fsys.StopAfter(n)
+			if err := run(fsys); err == nil {
+				t.Fatalf("operation %d: the run did not notice the crash", n)
+			}
+			after := fsys.Crash(mode)
+			if err := run(after); err != nil {
+				t.Fatalf("crash after operation %d (%s): resumed run: %v", n, mode, err)
+			}
+			sameTree(t, fmt.Sprintf("crash after operation %d (%s)", n, mode), outOf(t, after), want)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func outOf(t *testing.T, fsys *store.CrashFS) map[string]string {
+	t.Helper()
+	tree := map[string]string{}
+	walk(t, fsys, "/work/out/data", "data", tree)
+	return tree
 }

@@ -22,6 +22,9 @@ func All() *pipeline.Registry {
 		exportSpec().Kind(),
 		routeSpec().Kind(),
 		tokenizeSpec().Kind(),
+		trainSpec().Kind(),
+		proofOfLossSpec().Kind(),
+		bundleSpec().Kind(),
 	)
 }
 

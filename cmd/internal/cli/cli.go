@@ -168,7 +168,7 @@ them, and checks on held-out text whether the update lowers the loss.`,
 	})
 	for _, c := range []*cobra.Command{
 		newRun(env), newCheck(env), newWhy(env), newReport(env), newVerify(env),
-		newStages(env), newSchema(env), newSample(env), newVersion(env),
+		newStages(env), newSchema(env), newVersion(env),
 	} {
 		root.AddCommand(c)
 	}

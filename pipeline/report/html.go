@@ -1,0 +1,123 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"bzdata/pipeline"
+)
+
+//go:embed page.html
+var pageSource string
+
+// WriteHTML writes the result as one page that needs nothing beside itself: no script,
+// no font, no address.
+func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
+	t, err := template.New("page").Funcs(template.FuncMap{
+		"panel": drawPanel, "count": group, "percent": percent, "why": whyDropped, "took": took,
+		"number": func(v float64) string { return fmt.Sprintf("%.6g", v) },
+		"join":   strings.Join,
+	}).Parse(pageSource)
+	if err != nil {
+		return fmt.Errorf("report page: %w", err)
+	}
+	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r), Failed: failed(r, m)})
+}
+
+// pageData is what the page's template sees.
+type pageData struct {
+	*pipeline.Result
+	Meta    Meta
+	Figures []pipeline.Figure
+	Flow    []flowRow
+	Failed  string
+}
+
+// failed is why the run did not end well, or empty.
+func failed(r *pipeline.Result, m Meta) string {
+	if r.Refused != "" {
+		return r.Refused
+	}
+	if m.Err != nil {
+		return m.Err.Error()
+	}
+	return ""
+}
+
+func figures(r *pipeline.Result) []pipeline.Figure {
+	var out []pipeline.Figure
+	for _, s := range r.Stages {
+		out = append(out, s.Summary...)
+	}
+	return out
+}
+
+// flowRow is one stage in the table of what went in and out.
+type flowRow struct {
+	Stage       string
+	In, Kept    int64
+	Dropped     int64
+	KeptPercent float64 // of what came into the first stage, for the bar
+	Why         string
+}
+
+func flow(r *pipeline.Result) []flowRow {
+	var rows []flowRow
+	first := int64(0)
+	for _, s := range r.Stages {
+		l := s.Ledger
+		if l == nil {
+			continue
+		}
+		first = max(first, l.In)
+		rows = append(rows, flowRow{s.Label, l.In, l.Kept + l.Extra, l.In - l.Kept,
+			100 * float64(l.Kept) / float64(max(1, first)), whyDropped(l)})
+	}
+	return rows
+}
+
+// whyDropped lists the reasons of a ledger with their counts.
+func whyDropped(l *pipeline.Ledger) string {
+	var why []string
+	if l.HeldOut > 0 {
+		why = append(why, "held out "+group(l.HeldOut))
+	}
+	if l.Rejected > 0 {
+		why = append(why, "malformed "+group(l.Rejected))
+	}
+	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
+		why = append(why, reason+" "+group(l.Dropped[reason]))
+	}
+	if n := l.Edits["documents"]; n > 0 {
+		why = append(why, "edited "+group(n))
+	}
+	if l.Extra > 0 {
+		why = append(why, "repeated "+group(l.Extra))
+	}
+	return strings.Join(why, ", ")
+}
+
+// group writes a count with its thousands apart.
+func group(n int64) string {
+	s := fmt.Sprint(n)
+	var b strings.Builder
+	for i, d := range s {
+		if i > 0 && (len(s)-i)%3 == 0 && s[i-1] != '-' {
+			b.WriteString("\u202f")
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
+}
+
+func percent(part, whole int64) string {
+	if whole == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
+}

@@ -1,0 +1,222 @@
+package stages
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"crypto/sha256"
+
+	"bzdata/eval/network"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/train/checkpoint"
+)
+
+// Bundle is the configuration of the bundle stage.
+type Bundle struct {
+	Version int `yaml:"global_version" min:"0" doc:"The network's number of the base that was trained from; it becomes part of the folder's name."`
+}
+
+func bundleSpec() pipeline.Spec[Bundle] {
+	return pipeline.Spec[Bundle]{
+		Name: "bundle", Version: 1,
+		Summary: "Lays the update out as the network takes it, with its hash and a manifest.",
+		Doc: `
+Writes under out/bundle the folder that the network expects, with the very bytes that
+` + "`proof_of_loss`" + ` judged, and beside it manifest.json with names, sizes, SHA-256 and the model hash by
+which the network knows an update (BLAKE2b of 24 bytes over tensor names and values). An update that
+a validator would reject, because of foreign tensors, shapes or values that are no numbers, is refused
+with exit code 4. Files in PyTorch's format, which some networks also take, are not written.`,
+		Example: `
+bundle:
+  global_version: 12`,
+		Takes: []pipeline.Data{pipeline.Update, pipeline.Score}, Makes: []pipeline.Data{pipeline.Bundle},
+		New: func(c Bundle) (pipeline.Program, error) { return c.program(), nil },
+	}
+}
+
+func (c Bundle) program() pipeline.Program {
+	return pipeline.Program{
+		Reads: func(p *pipeline.Plan) []pipeline.Read {
+			return append(readBase(p), readProfile(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
+		},
+		Run: c.run, Uses: []pipeline.Data{pipeline.Update, pipeline.Score}, SkipsDocuments: true,
+		Links: []pipeline.Link{{Name: "out/bundle", From: "bundle"}},
+	}
+}
+
+// manifestName is the manifest beside a bundle's folder.
+const manifestName = "manifest.json"
+
+func (c Bundle) run(_ context.Context, t *pipeline.Task) error {
+	file, _, meta, err := openUpdate(t.FS, t.Input(pipeline.Update))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if refused, err := c.lint(t, file, meta); err != nil || refused {
+		return err
+	}
+	manifest, err := c.manifest(t, meta)
+	if err != nil {
+		return err
+	}
+	tensors, err := checkpoint.Tensors(file)
+	if err != nil {
+		return err
+	}
+	if manifest.Hash, err = checkpoint.Hash(tensors); err != nil {
+		return err
+	}
+	manifest.Tensors, manifest.HashKind = len(tensors), "blake2b-24"
+	if err := c.copyFiles(t, manifest); err != nil {
+		return err
+	}
+	data, err := manifest.Encode()
+	if err != nil {
+		return err
+	}
+	t.Figure("bundle", "out/bundle/%s, %d tensors", manifest.Directory, manifest.Tensors)
+	t.Figure("hash", "%s", manifest.Hash)
+	return t.WriteFile("bundle/"+manifestName, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// lint refuses an update that a validator would reject.
+func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta updateMeta) (refused bool, err error) {
+	if meta.Assignment == nil {
+		return false, nil // all weights were trained: the rules are about expert groups
+	}
+	naming, err := checkpoint.ParseNaming(meta.Naming)
+	if err != nil {
+		return false, err
+	}
+	base, err := checkpoint.OpenDir(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)))
+	if err != nil {
+		return false, err
+	}
+	defer base.Close()
+	findings, err := checkpoint.Lint(update, naming, meta.Assignment, base.Info)
+	if err != nil || len(findings) == 0 {
+		return false, err
+	}
+	lines := make([]string, len(findings))
+	for i, f := range findings {
+		lines[i] = f.String()
+	}
+	t.Report.Refused = "a validator would reject the update: " + strings.Join(lines[:min(3, len(lines))], "; ")
+	return true, nil
+}
+
+// manifest names the bundle's folder and files by the profile.
+func (c Bundle) manifest(t *pipeline.Task, meta updateMeta) (*network.BundleManifest, error) {
+	id := network.BundleID{Version: c.Version, Step: meta.Steps}
+	if g := t.Plan.Network.ExpertGroup; g != nil {
+		id.Group = *g
+	}
+	p, err := profileOf(t)
+	if err != nil {
+		return nil, err
+	}
+	m := &network.BundleManifest{Directory: "update", ID: id,
+		Files: []network.BundleFile{{Role: "update", Name: "model.safetensors", Format: "safetensors"}}}
+	if p != nil {
+		m = p.NewBundleManifest(id)
+	}
+	m.DType, m.Naming = meta.DType, meta.Naming
+	var files []network.BundleFile
+	for _, f := range m.Files {
+		if f.Format == "safetensors" && f.Role == "update" {
+			files = append(files, f)
+		} else {
+			t.Note("%s (%s) is not written", f.Name, f.Format)
+		}
+	}
+	if m.Files = files; len(files) == 0 {
+		return nil, fmt.Errorf("the profile %s takes no update in safetensors", m.Profile)
+	}
+	return m, nil
+}
+
+// copyFiles writes the update's bytes under each of the bundle's names.
+func (c Bundle) copyFiles(t *pipeline.Task, m *network.BundleManifest) error {
+	from := filepath.Join(t.Input(pipeline.Update), filepath.FromSlash(updateName))
+	for i := range m.Files {
+		f := &m.Files[i]
+		h := sha256.New()
+		err := t.WriteFile("bundle/"+m.Directory+"/"+f.Name, func(w io.Writer) error {
+			in, err := t.FS.Open(from)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
+			f.Bytes, err = io.Copy(io.MultiWriter(w, h), in)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		f.SHA256 = hex.EncodeToString(h.Sum(nil))
+	}
+	return nil
+}
+
+// IsBundle reports whether a folder is a bundle: it holds a manifest.
+func IsBundle(fsys store.FS, dir string) bool {
+	return store.Exists(fsys, filepath.Join(dir, manifestName)) && !store.Exists(fsys, filepath.Join(dir, "run.json"))
+}
+
+// VerifyBundle checks every file of a bundle against its manifest, and the model hash
+// against the tensors.
+func VerifyBundle(fsys store.FS, dir string) ([]pipeline.Check, error) {
+	data, err := store.ReadAll(fsys, filepath.Join(dir, manifestName))
+	if err != nil {
+		return nil, err
+	}
+	m, err := network.ParseBundleManifest(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, manifestName), err)
+	}
+	var checks []pipeline.Check
+	for _, f := range m.Files {
+		name := filepath.Join(dir, m.Directory, f.Name)
+		check := func(what string, err error) {
+			c := pipeline.Check{What: f.Name + ", " + what}
+			if err != nil {
+				c.Fault = err.Error()
+			}
+			checks = append(checks, c)
+		}
+		check("sha256", verifySHA256(fsys, name, f.SHA256))
+		check("model hash", verifyModelHash(fsys, name, m.Hash))
+	}
+	return checks, nil
+}
+
+func verifySHA256(fsys store.FS, name, want string) error {
+	got, err := pipeline.FileSHA256(fsys, name)
+	if err == nil && got != want {
+		err = fmt.Errorf("is %s, the manifest says %s; make the bundle again", got, want)
+	}
+	return err
+}
+
+func verifyModelHash(fsys store.FS, name, want string) error {
+	f, err := checkpoint.Open(fsys, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	tensors, err := checkpoint.Tensors(f)
+	if err != nil {
+		return err
+	}
+	got, err := checkpoint.Hash(tensors)
+	if err == nil && got != want {
+		err = fmt.Errorf("is %s, the manifest says %s; make the bundle again", got, want)
+	}
+	return err
+}

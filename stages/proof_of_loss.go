@@ -1,0 +1,220 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"bzdata/eval"
+	"bzdata/eval/network"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/train/checkpoint"
+)
+
+// ProofOfLoss is the configuration of the proof_of_loss stage.
+type ProofOfLoss struct {
+	Confidence   float64 `yaml:"confidence" min:"0.5" max:"0.9999" doc:"Confidence of the interval of the difference."`
+	MinDelta     float64 `yaml:"min_delta" min:"0" doc:"The loss must fall by more than this, in nats per token."`
+	DocumentsMin int     `yaml:"documents_min" min:"8" doc:"Effective number of held-out documents below which there is no verdict."`
+	BatchSize    int     `yaml:"batch_size" min:"1" doc:"Sequences of one forward pass; it changes no bit of the result."`
+}
+
+func proofOfLossSpec() pipeline.Spec[ProofOfLoss] {
+	return pipeline.Spec[ProofOfLoss]{
+		Name: "proof_of_loss", Version: 1,
+		Summary: "Measures whether the update lowers the held-out loss, and stops the run if it does not.",
+		Doc: `
+Reads the update's files back over the base model, as a validator assembles them, and compares the
+loss of both on the ` + "`judge`" + ` part of the held-out set, document by document. The interval of the difference
+comes from resampling documents. The gate passes if the loss falls by more than ` + "`min_delta`" + ` at
+` + "`confidence`" + `; anything else, also a copy of the base, ends the run with exit code 4. The figures are
+written as out/score.json.`,
+		Example: `
+proof_of_loss:
+  confidence: 0.95`,
+		Takes:   []pipeline.Data{pipeline.Update, pipeline.Tokens},
+		Makes:   []pipeline.Data{pipeline.Score},
+		Default: ProofOfLoss{Confidence: 0.95, DocumentsMin: 30, BatchSize: 8},
+		New:     func(c ProofOfLoss) (pipeline.Program, error) { return c.program(), nil },
+	}
+}
+
+// Check asks for an exam.
+func (c *ProofOfLoss) Check(at *pipeline.Fields) {
+	if at.Plan().HeldOut == nil {
+		at.Errorf("confidence", "the plan holds no documents out to judge by; add held_out")
+	}
+}
+
+func (c ProofOfLoss) program() pipeline.Program {
+	return pipeline.Program{
+		Reads: func(p *pipeline.Plan) []pipeline.Read { return append(readBase(p), readProfile(p)) },
+		Run:   c.run, Uses: []pipeline.Data{pipeline.Update, pipeline.Tokens}, SkipsDocuments: true, Kernels: true,
+		Links: []pipeline.Link{{Name: "out/score.json", From: "score.json"}},
+	}
+}
+
+// readProfile is the network's profile: a built-in one by its versioned name, or a file.
+func readProfile(p *pipeline.Plan) pipeline.Read {
+	r := pipeline.Read{Name: "profile", Value: p.NetworkOrigin}
+	if strings.HasSuffix(p.Network.Profile, ".yaml") {
+		r.Paths = []string{p.Network.Profile}
+	}
+	return r
+}
+
+// profileOf loads the plan's network profile, or returns nil if it names none.
+func profileOf(t *pipeline.Task) (*network.Profile, error) {
+	switch name := t.Plan.Network.Profile; {
+	case name == "":
+		return nil, nil
+	case strings.HasSuffix(name, ".yaml"):
+		return network.LoadFile(t.Inputs, t.Plan.Path(name))
+	default:
+		return network.Load(name)
+	}
+}
+
+// openUpdate opens an update's file, and the same tensors under their native names.
+func openUpdate(fsys store.FS, dir string) (file *checkpoint.File, native checkpoint.Source, meta updateMeta, err error) {
+	raw, err := store.ReadAll(fsys, filepath.Join(dir, "update", "update.json"))
+	if err != nil {
+		return nil, nil, meta, err
+	}
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return nil, nil, meta, fmt.Errorf("update.json: %w", err)
+	}
+	if file, err = checkpoint.Open(fsys, filepath.Join(dir, filepath.FromSlash(updateName))); err != nil {
+		return nil, nil, meta, err
+	}
+	if meta.Assignment == nil {
+		return file, file, meta, nil
+	}
+	naming, err := checkpoint.ParseNaming(meta.Naming)
+	if err != nil {
+		return nil, nil, meta, err
+	}
+	native, err = checkpoint.FromProfile(file, naming, meta.Assignment)
+	return file, native, meta, err
+}
+
+// score is score.json.
+type score struct {
+	eval.Comparison
+	Verdict eval.Verdict  `json:"verdict"`
+	Network *networkScore `json:"network,omitempty"`
+	DataKey string        `json:"data_key"`
+	// MeasuredOn says whose data the losses are of.
+	MeasuredOn string `json:"measured_on"`
+}
+
+// networkScore is what the profile's own arithmetic makes of the losses.
+type networkScore struct {
+	Profile  string  `json:"profile"`
+	Baseline float64 `json:"baseline_loss"`
+	Loss     float64 `json:"miner_val_loss"`
+	Score    float64 `json:"score"`
+}
+
+func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
+	m, err := openBase(t)
+	if err != nil {
+		return err
+	}
+	file, update, _, err := openUpdate(t.FS, t.Input(pipeline.Update))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	judge, closeJudge, err := openTokens(t, "judge")
+	if err != nil {
+		return err
+	}
+	defer closeJudge()
+	opts := eval.Options{BatchSize: c.BatchSize, Sources: judge.sources, OnProgress: func(done, total int) {
+		t.Progress(float64(done), float64(total), "sequences")
+	}}
+	e := eval.NewEvaluator(m, judge, opts)
+	base, err := e.Base(ctx)
+	if err != nil {
+		return err
+	}
+	candidate, err := e.Candidate(ctx, update)
+	if err != nil {
+		return err
+	}
+	comparison, err := eval.Compare(base, candidate, eval.CompareOptions{Seed: t.Seed("resample"),
+		Confidence: c.Confidence, DocumentsMin: float64(c.DocumentsMin), Workers: t.Workers})
+	if err != nil {
+		return err
+	}
+	s := score{Comparison: comparison, Verdict: eval.Gate(comparison, c.MinDelta), DataKey: judge.part.DataKey,
+		MeasuredOn: "the plan's own held-out documents"}
+	if s.Network, err = c.network(t, base, candidate); err != nil {
+		return err
+	}
+	return c.report(t, s)
+}
+
+// network applies the profile's scoring to the losses of its batches.
+func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*networkScore, error) {
+	p, err := profileOf(t)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	scorer := p.Scorer()
+	loss := func(l *eval.Losses) (float64, error) {
+		var batches []network.BatchLoss
+		for _, b := range eval.BatchLosses(l, max(1, p.Evaluate.BatchSize)) {
+			batches = append(batches, network.BatchLoss{Loss: b})
+		}
+		v, err := scorer.Loss(batches)
+		return v.Loss, err
+	}
+	s := &networkScore{Profile: p.Name}
+	if s.Baseline, err = loss(base); err != nil {
+		t.Note("no score by %s: %v", p.Name, err)
+		return nil, nil
+	}
+	if s.Loss, err = loss(candidate); err != nil {
+		t.Note("no score by %s: %v", p.Name, err)
+		return nil, nil
+	}
+	s.Score = scorer.Score(s.Baseline, s.Loss)
+	return s, nil
+}
+
+func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
+	table := &pipeline.Table{Columns: []string{"source", "documents", "tokens", "base", "update", "difference", "low", "high"}}
+	for _, src := range s.Sources {
+		row := []string{src.Source, fmt.Sprint(src.Documents), fmt.Sprint(src.Tokens), fmt.Sprintf("%.4f", src.Base),
+			fmt.Sprintf("%.4f", src.Candidate), fmt.Sprintf("%.4f", src.Difference.Difference)}
+		if src.Enough {
+			row = append(row, fmt.Sprintf("%.4f", src.Interval.Low), fmt.Sprintf("%.4f", src.Interval.High))
+		} else {
+			row = append(row, "", "")
+		}
+		table.Rows = append(table.Rows, row)
+	}
+	t.Panel(pipeline.Panel{Title: "Held-out loss by source", Table: table, Note: fmt.Sprintf(
+		"In nats per token, with %g %% intervals over documents, on %s.", 100*s.Confidence, s.MeasuredOn)})
+	t.Figure("proof of loss", "%s at %g %%, %d documents (%.0f effective)", s.Comparison, 100*s.Confidence,
+		s.Documents, s.EffectiveDocuments)
+	if s.Network != nil {
+		t.Figure("network score", "%.6g by %s", s.Network.Score, s.Network.Profile)
+	}
+	t.Figure("verdict", "%s", s.Verdict)
+	t.Note("the losses were measured on %s, not on a validator's", s.MeasuredOn)
+	if s.Verdict.Outcome != eval.Improves {
+		t.Report.Refused = "the gate refuses the update: " + s.Verdict.String()
+	}
+	return t.WriteFile("score.json", func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(s)
+	})
+}

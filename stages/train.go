@@ -1,0 +1,348 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bzdata/eval"
+	"bzdata/eval/routing"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/tokenize"
+	"bzdata/train"
+	"bzdata/train/checkpoint"
+	"bzdata/train/model"
+)
+
+// Train is the configuration of the train stage.
+type Train struct {
+	Trainable    string  `yaml:"trainable" enum:"experts|all" network:"train.trainable" doc:"What is trained: the routed experts of the expert group, or of route's choice; or every weight."`
+	MaxSteps     int     `yaml:"max_steps" min:"1" network:"train.max_steps" doc:"Optimizer steps."`
+	BatchSize    int     `yaml:"batch_size" min:"1" network:"train.batch_size" doc:"Sequences of one forward and backward pass."`
+	Accumulation int     `yaml:"gradient_accumulation_steps" min:"1" network:"train.gradient_accumulation_steps" doc:"Batches of one optimizer step."`
+	LearningRate float64 `yaml:"learning_rate" min:"0" network:"train.learning_rate" doc:"Learning rate at the schedule's top."`
+	Schedule     string  `yaml:"schedule" enum:"cosine|constant|wsd" network:"train.schedule" doc:"How the learning rate runs."`
+	WarmupSteps  int     `yaml:"warmup_steps" min:"0" network:"train.warmup_steps" doc:"Steps of linear warm-up; at most a tenth of max_steps is used."`
+	Beta1        float64 `yaml:"beta1" min:"0" max:"1" network:"train.beta1" doc:"AdamW's decay of the first moment."`
+	Beta2        float64 `yaml:"beta2" min:"0" max:"1" network:"train.beta2" doc:"AdamW's decay of the second moment."`
+	WeightDecay  float64 `yaml:"weight_decay" min:"0" network:"train.weight_decay" doc:"AdamW's decoupled weight decay."`
+	ClipNorm     float64 `yaml:"clip_norm" min:"0" network:"train.clip_norm" doc:"Greatest global norm of a gradient; 0 sets no limit."`
+	NonFinite    string  `yaml:"non_finite" enum:"raise|skip" network:"train.non_finite" doc:"What to do about a loss or gradient that is no finite number."`
+	NonFiniteMax int     `yaml:"non_finite_max" min:"0" network:"train.non_finite_max" doc:"Batches that may be skipped in a row."`
+	EvalSteps    int     `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
+	Checkpoint   int     `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
+	DType        string  `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
+	Naming       string  `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
+}
+
+func trainSpec() pipeline.Spec[Train] {
+	return pipeline.Spec[Train]{
+		Name: "train", Version: 1,
+		Summary: "Trains the experts of the base model on the tokens.",
+		Doc: `
+Continues the base model with AdamW on the ` + "`train`" + ` tokens, in a seeded order in which no sequence comes
+twice before all have come once. With ` + "`trainable: experts`" + ` only routed experts change: those of
+` + "`network.expert_group`" + `, or, without a group, those that ` + "`route`" + ` chose. Everything else stays frozen. Where
+there is a ` + "`select`" + ` part, the weights of its lowest loss are kept. The update, only the tensors that were
+trained, is written under out/update in the network's type and names; the files that are judged
+later are these. An interrupted run goes on from its last state, to the same bits.`,
+		Example: `
+train:
+  max_steps: 100
+  batch_size: 4
+  gradient_accumulation_steps: 4
+  learning_rate: 3e-5`,
+		Takes: []pipeline.Data{pipeline.Tokens}, Makes: []pipeline.Data{pipeline.Update},
+		Default: Train{Trainable: "experts", MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
+			Schedule: "cosine", WarmupSteps: 100, Beta1: 0.9, Beta2: 0.95, WeightDecay: 0.1, ClipNorm: 1,
+			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DType: "F16", Naming: "native"},
+		New: func(c Train) (pipeline.Program, error) { return c.program() },
+	}
+}
+
+// Check asks for a base model and for experts.
+func (c *Train) Check(at *pipeline.Fields) {
+	p := at.Plan()
+	if p.Network.Base.Model == "" {
+		at.Errorf("trainable", "the plan names no base model; set network.base.model")
+	}
+	if p.Network.ExpertGroup != nil && p.Network.ExpertGroups == "" {
+		at.Errorf("trainable", "network.expert_group needs the folder of groups; set network.expert_groups")
+	}
+	if c.Trainable == "all" && at.IsSet("naming") && c.Naming != "native" {
+		at.Errorf("naming", "%s names routed experts only; use native to train all weights", c.Naming)
+	}
+	if err := c.config(0).Validate(); err != nil {
+		at.Errorf("max_steps", "%v", err)
+	}
+}
+
+// config is the loop's configuration.
+func (c Train) config(seed uint64) train.Config {
+	cfg := train.Config{Seed: seed, BatchSize: c.BatchSize, AccumulationSteps: c.Accumulation, MaxSteps: c.MaxSteps,
+		LearningRate: c.LearningRate, Schedule: train.Schedule(c.Schedule), WarmupSteps: c.WarmupSteps,
+		Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: 1e-8, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm,
+		Mean: train.MeanOfBatches, NonFinite: train.NonFinite(c.NonFinite), SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
+	return cfg.Fit(c.MaxSteps)
+}
+
+func (c Train) program() (pipeline.Program, error) {
+	return pipeline.Program{
+		Reads: func(p *pipeline.Plan) []pipeline.Read {
+			return append(readBase(p), readGroups(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
+		},
+		Run: c.run, Uses: []pipeline.Data{pipeline.Tokens, pipeline.Routing}, SkipsDocuments: true, Kernels: true,
+		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
+	}, nil
+}
+
+// groupName is the number of the plan's expert group as text, or empty.
+func groupName(p *pipeline.Plan) string {
+	if p.Network.ExpertGroup == nil {
+		return ""
+	}
+	return fmt.Sprint(*p.Network.ExpertGroup)
+}
+
+func (c Train) run(ctx context.Context, t *pipeline.Task) error {
+	m, err := openBase(t)
+	if err != nil {
+		return err
+	}
+	group, err := c.group(t)
+	if err != nil {
+		return err
+	}
+	count := m.SetTrainable(trainable(group))
+	if count == 0 {
+		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
+	}
+	data, closeData, err := openTokens(t, "train")
+	if err != nil {
+		return err
+	}
+	defer closeData()
+	if data.Sequences() == 0 {
+		return &pipeline.DataError{Msg: "there is no training sequence"}
+	}
+	sel, closeSelect, err := openTokens(t, "select")
+	if err != nil {
+		return err
+	}
+	defer closeSelect()
+	res, err := c.loop(ctx, t, m, data, sel)
+	if err != nil {
+		return err
+	}
+	t.Note("%d tensors were trained", count)
+	c.report(t, res, data, group)
+	return c.writeUpdate(t, m, group, res.Steps)
+}
+
+// group is the assignment of the experts to train; nil trains all weights.
+func (c Train) group(t *pipeline.Task) (checkpoint.Assignment, error) {
+	if c.Trainable == "all" {
+		return nil, nil
+	}
+	if want := t.Plan.Network.ExpertGroup; want != nil {
+		groups, err := checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
+		if err != nil {
+			return nil, err
+		}
+		var known []string
+		for _, g := range groups {
+			if g.Config.GroupID == *want {
+				return g.Assignment, nil
+			}
+			known = append(known, fmt.Sprint(g.Config.GroupID))
+		}
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("network.expert_group: there is no group %d in %s; there are %s",
+			*want, t.Plan.Network.ExpertGroups, strings.Join(known, ", "))}
+	}
+	dir := t.Input(pipeline.Routing)
+	if dir == "" {
+		return nil, &pipeline.UsageError{Msg: "train: which experts? set network.expert_group, or put a route stage before train"}
+	}
+	data, err := store.ReadAll(t.FS, filepath.Join(dir, "routing", "expert_config.json"))
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := routing.ParseConfig(data)
+	if err != nil {
+		return nil, err
+	}
+	return chosen.Assignment(0), nil
+}
+
+// trainable tells the tensors of the group's experts.
+func trainable(group checkpoint.Assignment) func(name string) bool {
+	if group == nil {
+		return func(string) bool { return true }
+	}
+	return func(name string) bool {
+		e, ok := checkpoint.Native.Parse(name)
+		return ok && slices.ContainsFunc(group[e.Layer], func(p checkpoint.Pair) bool { return p.Org == e.Expert })
+	}
+}
+
+// openTokens opens the shards of one part of the tokens.
+func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
+	dir := filepath.Join(t.Input(pipeline.Tokens), "tokens")
+	raw, err := store.ReadAll(t.FS, filepath.Join(dir, "tokens.json"))
+	if err != nil {
+		return tokensData{}, nil, err
+	}
+	var meta tokensMeta
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return tokensData{}, nil, fmt.Errorf("%s/tokens.json: %w", dir, err)
+	}
+	var parts []train.Data
+	var open []*tokenize.Shard
+	closeAll := func() {
+		for _, s := range open {
+			s.Close()
+		}
+	}
+	for _, name := range meta.Parts[part].Files {
+		s, err := tokenize.OpenShardFile(t.FS, filepath.Join(dir, name))
+		if err != nil {
+			closeAll()
+			return tokensData{}, nil, err
+		}
+		open, parts = append(open, s), append(parts, s)
+	}
+	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part]}
+	if len(open) > 0 {
+		data.sources = open[0].Meta().Sources
+	}
+	return data, closeAll, nil
+}
+
+// tokensData is one part of the tokens, over all its shards.
+type tokensData struct {
+	train.Data
+	part    tokensPart
+	sources []string // names by number
+}
+
+func (c Train) loop(ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data) (train.Result, error) {
+	scratch, err := t.MakeScratch()
+	if err != nil {
+		return train.Result{}, err
+	}
+	cfg := c.config(t.Seed("order"))
+	cfg.Checkpoints = train.Checkpoints{Dir: scratch, FS: t.FS, Steps: c.Checkpoint, Build: t.Report.Build,
+		Identity: string(t.Report.Key)}
+	hooks := train.Hooks{OnNotice: func(s string) { t.Note("%s", s) }}
+	loss := 0.0
+	hooks.OnStep = func(s train.Metrics) {
+		loss = s.LossNats
+		t.Progress(float64(s.Step), float64(c.MaxSteps), fmt.Sprintf("steps, loss %.4f", loss))
+	}
+	hooks.OnNonFinite = func(e train.NonFiniteEvent) { t.Note("%s", e) }
+	if sel.Sequences() > 0 {
+		hooks.Evaluate = func(ctx context.Context, m *model.Model) (float64, error) {
+			return meanLoss(ctx, m, sel, c.BatchSize)
+		}
+	}
+	return train.Run(ctx, m, data, cfg, hooks)
+}
+
+// meanLoss is the mean loss of all targets, in nats.
+func meanLoss(ctx context.Context, m *model.Model, data train.Data, batchSize int) (float64, error) {
+	l, err := eval.Measure(ctx, m, data, eval.Options{BatchSize: batchSize})
+	if err != nil {
+		return 0, err
+	}
+	return l.Mean(), nil
+}
+
+// updateName is the file of the update in the network's type and names.
+const updateName = "update/update.safetensors"
+
+func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, group checkpoint.Assignment, steps int) error {
+	dtype, err := checkpoint.ParseDType(c.DType)
+	if err != nil {
+		return err
+	}
+	naming, err := checkpoint.ParseNaming(c.Naming)
+	if err != nil {
+		return err
+	}
+	var native []checkpoint.Tensor
+	for _, p := range m.Params() {
+		if p.Grad == nil {
+			continue
+		}
+		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Data)
+		if err != nil {
+			return err
+		}
+		native = append(native, tensor)
+	}
+	if group != nil {
+		if native, err = naming.ToProfile(group, native); err != nil {
+			return err
+		}
+	}
+	meta := updateMeta{Naming: naming.String(), DType: dtype.String(), Steps: steps, Assignment: group}
+	if err := t.WriteFile("update/update.json", func(w io.Writer) error { return json.NewEncoder(w).Encode(meta) }); err != nil {
+		return err
+	}
+	return t.WriteFile(updateName, func(w io.Writer) error { return checkpoint.Write(w, native, nil) })
+}
+
+// updateMeta is update.json: how to read the update's tensors.
+type updateMeta struct {
+	Naming     string                `json:"naming"`
+	DType      string                `json:"dtype"`
+	Steps      int                   `json:"steps"`
+	Assignment checkpoint.Assignment `json:"expert_assignment,omitempty"`
+}
+
+func (c Train) report(t *pipeline.Task, res train.Result, data train.Data, group checkpoint.Assignment) {
+	step := pipeline.Curve{Name: "training loss"}
+	tokens, skipped := 0, 0
+	for _, s := range res.Metrics {
+		step.X, step.Y = append(step.X, float64(s.Step)), append(step.Y, s.LossNats)
+		tokens, skipped = tokens+s.Tokens, skipped+s.Skipped
+	}
+	curves := &pipeline.Curves{XLabel: "step", YLabel: "loss (nats per token)", Series: []pipeline.Curve{step}}
+	held := pipeline.Curve{Name: "held-out loss, select"}
+	for _, e := range res.Evaluations {
+		held.X, held.Y = append(held.X, float64(e.Step)), append(held.Y, e.LossNats)
+	}
+	if len(held.X) > 0 {
+		curves.Series = append(curves.Series, held)
+	}
+	t.Panel(pipeline.Panel{Title: "Loss", Curves: curves})
+	first, last := 0.0, 0.0
+	if n := len(res.Metrics); n > 0 {
+		first, last = windowMean(res.Metrics[:min(n, lossWindow)]), windowMean(res.Metrics[max(0, n-lossWindow):])
+	}
+	t.Figure("trained", "%d steps, %d tokens, %.2f passes over %d sequences; %d experts; training loss %.4f → %.4f",
+		res.Steps, tokens, float64(res.Steps*c.BatchSize*c.Accumulation)/float64(data.Sequences()), data.Sequences(),
+		group.Experts(), first, last)
+	if res.Best != nil {
+		t.Note("the weights are those after step %d, where the select loss was lowest: %.4f", res.Best.Step, res.Best.LossNats)
+	}
+	if skipped > 0 {
+		t.Note("%d batches were skipped, their loss being no finite number", skipped)
+	}
+}
+
+// lossWindow is how many steps the first and last training loss are the mean of.
+const lossWindow = 10
+
+func windowMean(ms []train.Metrics) float64 {
+	sum := 0.0
+	for _, m := range ms {
+		sum += m.LossNats
+	}
+	return sum / float64(len(ms))
+}
