@@ -210,5 +210,6 @@ func splitLinesSlow(text []byte, recordBytesMax int64) []Line {
 
 // tooLong is the malformed record's error for a line over the limit.
 func tooLong(length, recordBytesMax int64) error {
-	return &SyntaxError{recordBytesMax, fmt.Sprintf("record of %d bytes is over the limit of %d", length, recordBytesMax)}
+	msg := fmt.Sprintf("record of %d bytes is over the limit of %d", length, recordBytesMax)
+	return &SyntaxError{recordBytesMax, msg}
 }

@@ -38,11 +38,23 @@ func guardParquet(name string, op func() error) (err error) {
 	return op()
 }
 
+// unsupportedError says what a whole file uses that cannot be read, and what to do.
+type unsupportedError struct{ what, fix string }
+
+func (e *unsupportedError) Error() string { return e.what + " is not supported: " + e.fix }
+
+// errEncrypted refuses Parquet's modular encryption.
+var errEncrypted = &unsupportedError{"encryption", "write the file without"}
+
 // damagedParquet says what an error means to whoever has the file.
 func damagedParquet(name string, err error) error {
 	var read *readError
 	if errors.As(err, &read) {
 		return fmt.Errorf("read %s: %w", name, read.err)
+	}
+	var unsupported *unsupportedError
+	if errors.As(err, &unsupported) {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return fmt.Errorf("read %s: the file is damaged or no Parquet (%w): fetch it again", name, err)
 }
@@ -59,7 +71,7 @@ func readFooter(file io.ReaderAt, size int64) ([]byte, error) {
 		return nil, err
 	}
 	if string(head[:]) == "PARE" || string(tail[4:]) == "PARE" {
-		return nil, errors.New("encrypted, which is not supported")
+		return nil, errEncrypted
 	}
 	if string(head[:]) != "PAR1" {
 		return nil, errors.New("does not start with PAR1")
@@ -104,9 +116,9 @@ func checkChunk(chunk *format.ColumnChunk, size int64) error {
 	m := &chunk.MetaData
 	switch {
 	case chunk.FilePath != "":
-		return errors.New("data in another file, which is not supported")
+		return &unsupportedError{"data in another file", "write one file that holds it all"}
 	case chunk.CryptoMetadata.Value != nil:
-		return errors.New("encrypted, which is not supported")
+		return errEncrypted
 	case m.NumValues < 0 || m.TotalUncompressedSize < 0 || m.TotalCompressedSize < 0:
 		return errors.New("negative size")
 	case m.DataPageOffset < 0 || m.DictionaryPageOffset < 0:

@@ -30,7 +30,7 @@ func deltaHead(body []byte, values int64) (block deltaBlock, rest []byte, err er
 	size, parts, count := head[0], head[1], head[2]
 	if size == 0 || size%128 != 0 || size > deltaBlockMax || parts == 0 || size%parts != 0 ||
 		size/parts%8 != 0 || count > uint64(values) {
-		return block, nil, fmt.Errorf("%d delta-encoded numbers in blocks of %d, for %d values", count, size, values)
+		return block, nil, fmt.Errorf("%d delta-encoded numbers by %d for %d values", count, size, values)
 	}
 	return deltaBlock{int(parts), int(size / parts), int64(count)}, body, nil
 }

@@ -207,7 +207,8 @@ func (p *parquetRows) closeGroup() error {
 // finish hashes the file and ends it.
 func (p *parquetRows) finish() error {
 	hash := sha256.New()
-	n, err := io.CopyBuffer(hash, io.NewSectionReader(p.file, 0, p.file.Size()), make([]byte, readBufferBytes))
+	whole := io.NewSectionReader(p.file, 0, p.file.Size())
+	n, err := io.CopyBuffer(hash, whole, make([]byte, readBufferBytes))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.name, err)
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -79,7 +78,7 @@ func (t *parquetTree) build(file *parquet.File) ([]*parquetNode, error) {
 	t.next = 1
 	kids, err := t.members(file.Root(), 0, 0)
 	if err == nil && len(kids) == 0 {
-		err = errors.New("no columns")
+		err = &unsupportedError{"a schema without columns", "leave the file out"}
 	}
 	return kids, err
 }
@@ -160,7 +159,7 @@ func (t *parquetTree) repeated(c *parquet.Column, rep, def int) (*parquetNode, e
 		n.kids, err = t.members(c, rep, def)
 	}
 	if n.hi = len(t.levels); err == nil && n.lo == n.hi {
-		err = errors.New("a group without columns, which is not supported")
+		err = &unsupportedError{"a group without columns", "write the file without it"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name(), err)

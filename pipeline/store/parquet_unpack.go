@@ -81,7 +81,7 @@ func (u *unpacker) unpack(dst, src []byte, codec format.CompressionCodec) error 
 		}
 		return readExactly(u.brotli, dst)
 	}
-	return fmt.Errorf("%s compression, which is not supported; write the file with zstd", codec)
+	return &unsupportedError{codec.String() + " compression", "write the file with zstd"}
 }
 
 func (u *unpacker) unpackZstd(dst, src []byte) error {
@@ -166,13 +166,15 @@ func (s *pageStream) levelsV1(h *pageHeader, body []byte) (levels, rest []byte, 
 			continue
 		}
 		if level.encoding != encodingRLE {
-			return nil, nil, 0, fmt.Errorf("levels of encoding %d, which is not supported", level.encoding)
+			what := fmt.Sprintf("encoding %d of levels", level.encoding)
+			return nil, nil, 0, &unsupportedError{what, "write the file with a recent writer"}
 		}
 		var runs []byte
 		if runs, rest, err = cutPrefixed(rest); err != nil {
 			return nil, nil, 0, err
 		}
-		if present, err = countRuns(runs, h.values, bits.Len(uint(level.max)), uint64(level.max)); err != nil {
+		width := bits.Len(uint(level.max))
+		if present, err = countRuns(runs, h.values, width, uint64(level.max)); err != nil {
 			return nil, nil, 0, err
 		}
 	}

@@ -57,7 +57,7 @@ func NewParquetWriter(w io.Writer, schema []Column) (*ParquetWriter, error) {
 		p.byName[c.Name] = i
 		if c.Type == TypeExtra {
 			if p.extra >= 0 || c.Required {
-				return nil, fmt.Errorf("column %s: one extra column is allowed, and it cannot be required", c.Name)
+				return nil, fmt.Errorf("column %s: only one extra column is allowed, never a required one", c.Name)
 			}
 			p.extra = i
 		}

@@ -22,7 +22,7 @@ type Row struct {
 	Number int64
 	// Raw is the record as a JSON object: the line itself, without space around it, or
 	// what the Parquet row converts to. Of a malformed record it holds the bytes that
-	// were found, at most [RowOptions].RecordBytesMax of them.
+	// were found; of a JSONL record over the limit, its first 4 KiB.
 	Raw    []byte
 	Fields []Field // in the order of the file; of a malformed record, empty
 	Bad    error   // why the record is malformed, or nil
@@ -89,8 +89,8 @@ func (r *Rows) SHA256() [sha256.Size]byte {
 	return hash
 }
 
-// Bytes returns the number of the file's raw bytes, once [Rows.Next] has returned
-// io.EOF; before, how many were read.
+// Bytes returns the number of the file's raw bytes. It is valid once [Rows.Next] has
+// returned io.EOF.
 func (r *Rows) Bytes() int64 {
 	_, bytes := r.source.sum()
 	return bytes

@@ -285,7 +285,7 @@ func checkLines(t *testing.T, text []byte, recordBytesMax int64) {
 func TestLineReaderEqualsItsTwin(t *testing.T) {
 	alphabet := []string{"\n", "\r", " ", "a", "bc", "\r\n", "\ufeff", "{}"}
 	var every func(prefix string, depth int)
-	every = func(prefix string, depth int) { // every text of up to five pieces
+	every = func(prefix string, depth int) { // every text of up to three pieces
 		checkLines(t, []byte(prefix), 2)
 		if depth > 0 {
 			for _, s := range alphabet {
@@ -293,8 +293,15 @@ func TestLineReaderEqualsItsTwin(t *testing.T) {
 			}
 		}
 	}
-	every("", 4)
+	every("", 3)
 	rng := rand.New(rand.NewPCG(5, 6))
+	for range 300 {
+		var text []byte
+		for range 4 + rng.IntN(6) {
+			text = append(text, alphabet[rng.IntN(len(alphabet))]...)
+		}
+		checkLines(t, text, rng.Int64N(4)+1)
+	}
 	for range 60 { // long lines around the buffer's, the limit's and the kept part's size
 		var text []byte
 		for range rng.IntN(4) {
