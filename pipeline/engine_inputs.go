@@ -132,7 +132,7 @@ func newTextRule(in Input) (textRule, string, error) {
 // Files below contentKeyedBytes are known by content, larger ones by size and time,
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
 func (r *run) readFiles(read Read) ([]string, Key, error) {
-	parts := []string{read.Name, read.Value}
+	parts := []string{read.Name, read.Value, read.Suffix}
 	var all []string
 	for _, pattern := range read.Paths {
 		prefix, names, err := expandRead(r.opt.Inputs, r.plan.Path(pattern))
@@ -144,12 +144,18 @@ func (r *run) readFiles(read Read) ([]string, Key, error) {
 			return nil, "", err
 		}
 		for _, name := range names {
+			if !strings.HasSuffix(name, read.Suffix) {
+				continue
+			}
 			id, err := readIdentity(r.opt.Inputs, prefix, name)
 			if err != nil {
 				return nil, "", err
 			}
 			all, parts = append(all, name), append(parts, id)
 		}
+	}
+	if len(all) == 0 && len(read.Paths) > 0 && !read.Optional {
+		return nil, "", &UsageError{Msg: fmt.Sprintf("%s holds no file *%s; check the path", read.Paths[0], read.Suffix)}
 	}
 	return all, keyOf(parts...), nil
 }

@@ -55,7 +55,9 @@ type Read struct {
 	HeldOut bool
 	// Value is a plain value that belongs into the stage key.
 	Value string
-	// Exists, if set, is only checked to be there; its content is not in the key.
+	// Suffix, if set, picks the files of a folder whose names end in it.
+	Suffix string
+	// Optional says that paths which are not there are no error.
 	Optional bool
 }
 

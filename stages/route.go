@@ -85,7 +85,7 @@ func readBase(p *pipeline.Plan) []pipeline.Read {
 	dir := string(p.Network.Base.Model)
 	return []pipeline.Read{
 		{Name: "config", Paths: []string{dir + "/" + model.ConfigFile}},
-		{Name: "weights", Paths: []string{dir + "/*.safetensors"}},
+		{Name: "weights", Paths: []string{dir}, Suffix: ".safetensors"},
 	}
 }
 
