@@ -13,8 +13,26 @@ import (
 // value is a JSON value with the key path that leads to it, so that every error can
 // name its key. The text was checked as a whole: syntax, UTF-8, no key twice.
 type value struct {
-	path string
-	raw  jsontext.Value
+	path  string
+	index int // 1 + the place in the array at path, 0 if path is the whole way
+	raw   jsontext.Value
+}
+
+// where returns the full key path. It is put together on demand: an array of merges has
+// hundreds of thousands of elements.
+func (v value) where() string {
+	if v.index == 0 {
+		return v.path
+	}
+	return v.path + "[" + strconv.Itoa(v.index-1) + "]"
+}
+
+// member returns the key path of a member of an object at v.
+func (v value) member(name string) string {
+	if at := v.where(); at != "" {
+		return at + "." + name
+	}
+	return name
 }
 
 // field is one member of an object.
@@ -37,11 +55,11 @@ func parseJSON(data []byte) (value, error) {
 }
 
 func (v value) errorf(format string, args ...any) error {
-	path := v.path
-	if path == "" {
-		path = "the document"
+	where := v.where()
+	if where == "" {
+		where = "the document"
 	}
-	return fmt.Errorf("%s %s", path, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%s %s", where, fmt.Sprintf(format, args...))
 }
 
 // kindNames says what a value is, for messages.
@@ -83,11 +101,7 @@ func (v value) fields() ([]field, error) {
 		if err != nil {
 			return nil, v.errorf("cannot be read: %v", err)
 		}
-		path := key
-		if v.path != "" {
-			path = v.path + "." + key
-		}
-		out = append(out, field{key, value{path, slices.Clone(raw)}})
+		out = append(out, field{key, value{path: v.member(key), raw: slices.Clone(raw)}})
 	}
 	return out, nil
 }
@@ -97,13 +111,13 @@ func (v value) each(visit func(i int, e value) error) error {
 	if err := v.want('['); err != nil {
 		return err
 	}
-	d := v.decoder()
+	d, where := v.decoder(), v.where()
 	for i := 0; d.PeekKind() != ']'; i++ {
 		raw, err := d.ReadValue()
 		if err != nil {
 			return v.errorf("cannot be read: %v", err)
 		}
-		if err := visit(i, value{v.path + "[" + strconv.Itoa(i) + "]", raw}); err != nil {
+		if err := visit(i, value{where, i + 1, raw}); err != nil {
 			return err
 		}
 	}
@@ -186,11 +200,7 @@ func (o *object) take(name string) value {
 		delete(o.members, name)
 		return m
 	}
-	path := name
-	if o.path != "" {
-		path = o.path + "." + name
-	}
-	return value{path: path, raw: jsontext.Value("null")}
+	return value{path: o.member(name), raw: jsontext.Value("null")}
 }
 
 // takeType removes and returns the member "type".

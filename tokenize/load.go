@@ -70,7 +70,8 @@ func parseSpec(data []byte) (spec, error) {
 		parse func(*spec, value) error
 	}{
 		{"model", parseModel}, {"added_tokens", parseAdded}, {"normalizer", parseNormalizer},
-		{"pre_tokenizer", parsePreTokenizer}, {"post_processor", parsePostProcessor}, {"decoder", parseDecoder},
+		{"pre_tokenizer", parsePreTokenizer}, {"post_processor", parsePostProcessor},
+		{"decoder", parseDecoder},
 	} {
 		if err := part.parse(&s, o.take(part.key)); err != nil {
 			return s, err
@@ -131,7 +132,7 @@ func parseVocab(s *spec, v value) (map[string]int32, error) {
 		}
 		id, err := value{raw: raw}.id()
 		if err != nil {
-			_, err = value{v.path + fmt.Sprintf("[%q]", content), raw}.id()
+			_, err = value{path: fmt.Sprintf("%s[%q]", v.path, content), raw: raw}.id()
 			return nil, err
 		}
 		ids[content] = id

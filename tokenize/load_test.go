@@ -43,18 +43,26 @@ func edited(t *testing.T, path string, to any) []byte {
 type obj = map[string]any
 type arr = []any
 
-func TestLoadErrors(t *testing.T) {
-	byteLevel := obj{"type": "ByteLevel", "use_regex": false}
-	split := func(regex, behavior string, invert bool) obj {
-		return obj{"type": "Split", "pattern": obj{"Regex": regex}, "behavior": behavior, "invert": invert}
+// loadError is a change of a good file, and what the error says.
+type loadError struct {
+	path string
+	to   any
+	want string
+}
+
+func refused(t *testing.T, cases []loadError) {
+	t.Helper()
+	for _, c := range cases {
+		_, err := Parse(edited(t, c.path, c.to))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s = %v:\n got %v\nwant %s", c.path, c.to, err, c.want)
+		}
 	}
-	sequence := func(steps ...any) obj { return obj{"type": "Sequence", "pretokenizers": append(arr{}, steps...)} }
+}
+
+func TestLoadErrorsInModel(t *testing.T) {
 	token := func(id any, content string) obj { return obj{"id": id, "content": content, "special": true} }
-	for _, c := range []struct {
-		path string
-		to   any
-		want string
-	}{
+	refused(t, []loadError{
 		{"version", "2.0", `version "2.0" is not supported`},
 		{"surprise", 1, `surprise 1 is not supported`},
 		{"model", nil, `model is null, want an object`},
@@ -88,6 +96,16 @@ func TestLoadErrors(t *testing.T) {
 		{"added_tokens/0", token(1, "<|pad|>"), `added_tokens[1]: "<|pad|>" is listed twice`},
 		{"added_tokens/0/lstrip", true, `added_tokens[0].lstrip true is not supported`},
 		{"added_tokens/0/odd", 1, `added_tokens[0].odd 1 is not supported`},
+	})
+}
+
+func TestLoadErrorsAroundModel(t *testing.T) {
+	byteLevel := obj{"type": "ByteLevel", "use_regex": false}
+	split := func(regex, behavior string, invert bool) obj {
+		return obj{"type": "Split", "pattern": obj{"Regex": regex}, "behavior": behavior, "invert": invert}
+	}
+	sequence := func(steps ...any) obj { return obj{"type": "Sequence", "pretokenizers": append(arr{}, steps...)} }
+	refused(t, []loadError{
 		{"normalizer", obj{"type": "Lowercase"}, `normalizer.type "Lowercase" is not supported`},
 		{"pre_tokenizer", nil, `pre_tokenizer is null, want an object`},
 		{"pre_tokenizer/type", "Metaspace", `pre_tokenizer.type "Metaspace" is not supported`},
@@ -106,12 +124,10 @@ func TestLoadErrors(t *testing.T) {
 		{"post_processor", obj{"type": "TemplateProcessing", "single": arr{obj{"SpecialToken": obj{"id": "<x>"}}, obj{"Sequence": obj{"id": "A"}}}}, `post_processor.single: token "<x>" is not in the vocabulary`},
 		{"decoder", nil, `decoder is null, want an object`},
 		{"decoder/type", "WordPiece", `decoder.type "WordPiece" is not supported`},
-	} {
-		_, err := Parse(edited(t, c.path, c.to))
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s = %v:\n got %v\nwant %s", c.path, c.to, err, c.want)
-		}
-	}
+	})
+}
+
+func TestLoadNotJSON(t *testing.T) {
 	for _, c := range [][2]string{
 		{``, "not JSON"}, {`{"a":1,"a":2}`, "not JSON"}, {`{} {}`, "not JSON"}, {`[]`, "the document is an array"},
 		{"\"\xff\"", "not JSON"},
@@ -160,24 +176,56 @@ func TestLoadVariants(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	for _, name := range []string{"hf_gpt2.json", "hf_qwen2.json"} {
-		data, err := os.ReadFile("testdata/" + name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
+// overlay returns a small good file whose members, and those of its model, are replaced
+// by those of patch; or patch itself if it is not an object.
+func overlay(t testing.TB, patch []byte) []byte {
+	var over map[string]json.RawMessage
+	if json.Unmarshal(patch, &over) != nil {
+		return patch
 	}
-	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"decoder":{"type":"ByteLevel"}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		tok, err := Parse(data)
+	vocab := map[string]int{"ab": 256, "bc": 257, "abc": 258}
+	for b, r := range byteRunes {
+		vocab[string(r)] = b
+	}
+	model := map[string]any{"type": "BPE", "vocab": vocab, "merges": arr{"a b", arr{"b", "c"}, "ab c"}}
+	doc := map[string]any{"pre_tokenizer": obj{"type": "ByteLevel"}, "decoder": obj{"type": "ByteLevel"}, "model": model}
+	for key, value := range over {
+		var inner map[string]json.RawMessage
+		if key != "model" || json.Unmarshal(value, &inner) != nil {
+			doc[key] = value
+			continue
+		}
+		for key, value := range inner {
+			model[key] = value
+		}
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func FuzzParse(f *testing.F) {
+	for _, patch := range []string{
+		`{}`, `{"normalizer":{"type":"NFC"}}`, `{"model":{"ignore_merges":true,"merges":["a b",["a","bc"]]}}`,
+		`{"model":{"merges":[["x","y"]],"dropout":0.0}}`, `[1,2`, `{"a":1}{`,
+		`{"added_tokens":[{"id":259,"content":"<s>","special":true},{"id":300,"content":"no","normalized":true}]}`,
+		`{"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"ab"}},{"Sequence":{}}]}}`,
+		`{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\s"},` +
+			`"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]}}`,
+	} {
+		f.Add([]byte(patch))
+	}
+	f.Fuzz(func(t *testing.T, patch []byte) {
+		tok, err := Parse(overlay(t, patch))
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Fatalf("the error has several lines: %q", err)
 			}
 			return
 		}
-		if err := tok.RoundTrip("The río isn't 12345\n\n  wide."); err != nil {
+		if err := tok.RoundTrip("The abc isn't 12345\n\n  wide."); err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer

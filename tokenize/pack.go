@@ -136,8 +136,8 @@ type Sequence struct {
 type PackStats struct {
 	Documents int64 // given to the packer
 	Empty     int64 // had no token, and gave nothing
-	// WithoutTarget documents of truncate-pad, and leftovers of eos-concat, had nothing
-	// to predict and gave no sequence; their tokens are DroppedTokens.
+	// WithoutTarget documents of truncate-pad, and sequences of eos-concat, had nothing
+	// to predict and were not emitted; their tokens are DroppedTokens.
 	WithoutTarget int64
 	Truncated     int64 // documents that lost tokens to a length limit
 	Sequences     int64
@@ -176,7 +176,8 @@ func NewPacker(o PackOptions, emit func(*Sequence) error) (*Packer, error) {
 // Add packs a document.
 func (p *Packer) Add(d Document) error {
 	if d.Masked != nil && len(d.Masked) != len(d.Tokens) {
-		return fmt.Errorf("document %d has %d tokens and a mask of %d", d.Ordinal, len(d.Tokens), len(d.Masked))
+		return fmt.Errorf("document %d has %d tokens and a mask of %d",
+			d.Ordinal, len(d.Tokens), len(d.Masked))
 	}
 	if d.Start < 0 || d.Start > len(d.Tokens) || len(d.Tokens) > int(d.DocumentInfo.Tokens) {
 		return fmt.Errorf("document %d: start %d, %d tokens of %d do not fit together",

@@ -36,12 +36,13 @@ func (o PackOptions) Prepare(t *Tokenizer, info DocumentInfo, text string) (Docu
 	tokens = t.encode(tokens, text, o.FindSpecial)
 	whole := len(tokens) + len(suffix)
 	if whole > math.MaxUint32 {
-		return Document{}, fmt.Errorf("document %d has %d tokens, more than %d", info.Ordinal, whole, math.MaxUint32)
+		return Document{}, fmt.Errorf("document %d has %d tokens, more than %d",
+			info.Ordinal, whole, math.MaxUint32)
 	}
 	info.Tokens, info.TextBytes = uint32(whole), uint64(len(text))
 	if limit := o.headTokens(); limit > 0 && whole > limit {
 		if limit < len(prefix)+len(suffix) {
-			return Document{}, fmt.Errorf("a limit of %d tokens has no room for the template's %d special tokens",
+			return Document{}, fmt.Errorf("a limit of %d tokens has no room for the %d of the template",
 				limit, len(prefix)+len(suffix))
 		}
 		tokens = tokens[:limit-len(suffix)]

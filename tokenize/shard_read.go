@@ -192,7 +192,8 @@ func (s *Shard) checkSegments() error {
 			tokens += uint64(to - from)
 		}
 	}
-	if last := binary.LittleEndian.Uint64(s.index[8*s.header.sequences:]); next != last || last != s.header.segments {
+	last := binary.LittleEndian.Uint64(s.index[8*s.header.sequences:])
+	if next != last || last != s.header.segments {
 		return fmt.Errorf("the index ends at segment %d of %d", next, s.header.segments)
 	}
 	if tokens != s.header.tokens {

@@ -36,16 +36,20 @@ func NewShardWriter(m ShardMeta) (*ShardWriter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("token shard: %w", err)
 	}
-	return &ShardWriter{header: h, names: names, known: map[uint64]knownDocument{}, fresh: map[uint64]DocumentInfo{}}, nil
+	w := &ShardWriter{header: h, names: names}
+	w.known, w.fresh = map[uint64]knownDocument{}, map[uint64]DocumentInfo{}
+	return w, nil
 }
 
 // Reset empties the shard for other sequences of the same kind.
 func (w *ShardWriter) Reset() {
 	h := w.header
-	h.sequences, h.segments, h.documents, h.tokens, h.targets, h.idBytes, h.flags = 0, 0, 0, 0, 0, 0, 0
+	h.sequences, h.segments, h.documents = 0, 0, 0
+	h.tokens, h.targets, h.idBytes = 0, 0, 0
 	*w = ShardWriter{
-		header: h, names: w.names, tokens: w.tokens[:0], targets: w.targets[:0], index: w.index[:0],
-		segments: w.segments[:0], docs: w.docs[:0], ids: w.ids[:0], known: w.known, fresh: w.fresh,
+		header: h, names: w.names, tokens: w.tokens[:0], targets: w.targets[:0],
+		index: w.index[:0], segments: w.segments[:0], docs: w.docs[:0], ids: w.ids[:0],
+		known: w.known, fresh: w.fresh,
 	}
 	clear(w.known)
 }
@@ -104,7 +108,8 @@ func (w *ShardWriter) checkSequence(s *Sequence) error {
 			return fmt.Errorf("segment %d: source %d of %d", i, seg.Document.Source, h.sources)
 		}
 		if !w.agrees(seg.Document) {
-			return fmt.Errorf("segment %d: document %d differs from what was said of it before", i, seg.Document.Ordinal)
+			return fmt.Errorf("segment %d: document %d differs from what was said of it before",
+				i, seg.Document.Ordinal)
 		}
 		if ids += len(seg.Document.ID); ids > textMax {
 			return fmt.Errorf("the shard is full of document ids")

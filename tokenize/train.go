@@ -83,7 +83,7 @@ func newTrainer(o TrainOptions) (*trainer, error) {
 			return nil, fmt.Errorf("special token %d %q is empty or given twice", i, s)
 		}
 		if _, taken := fromByteLevel(s); taken && len([]rune(s)) == 1 {
-			return nil, fmt.Errorf("special token %q is a single byte of the vocabulary; choose a longer one", s)
+			return nil, fmt.Errorf("special token %q is one byte of the vocabulary; choose a longer one", s)
 		}
 		tr.spec.added = append(tr.spec.added, Added{ID: tr.add(s), Content: s, Special: true})
 	}

@@ -89,7 +89,7 @@ func TestTrainErrors(t *testing.T) {
 		{TrainOptions{VocabSize: 256, Special: []string{"<s>"}}, "too small"},
 		{TrainOptions{VocabSize: 300, Special: []string{"<s>", "<s>"}}, "given twice"},
 		{TrainOptions{VocabSize: 300, Special: []string{""}}, "is empty"},
-		{TrainOptions{VocabSize: 300, Special: []string{"a"}}, "single byte"},
+		{TrainOptions{VocabSize: 300, Special: []string{"a"}}, "one byte of the vocabulary"},
 		{TrainOptions{VocabSize: 300, Pattern: "words"}, `unknown pattern "words"`},
 	} {
 		if _, err := Train(slices.Values([]string{"x"}), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
