@@ -21,8 +21,8 @@ type gramStats struct {
 	before []int32  // before[i] is the number of characters in words before word i
 	at     []int32  // word positions of repeated level-grams, ascending
 	number []uint32 // their numbers
-	slots  []uint64 // pairs of numbers plus one each, 0 where empty
-	values []uint32 // the number of the pair in the same slot
+	slots  []uint32 // open addressing; the number of a pair plus one, 0 where empty
+	pairs  []uint64 // by number
 	counts []uint32 // by number
 }
 
@@ -66,11 +66,7 @@ func (s *Scratch) numberWords() {
 func (g *gramStats) next() {
 	g.level++
 	n := int32(g.level)
-	g.slots = cleared(g.slots, len(g.at))
-	if cap(g.values) < len(g.slots) {
-		g.values = make([]uint32, len(g.slots))
-	}
-	g.counts = g.counts[:0]
+	g.slots, g.pairs, g.counts = emptySlots(g.slots, len(g.at)), g.pairs[:0], g.counts[:0]
 	// Reading runs ahead of writing: entry i is read with entry i+1 before it is replaced.
 	kept := 0
 	for i := 0; i+1 < len(g.at); i++ {
@@ -104,22 +100,28 @@ func (g *gramStats) next() {
 
 // pair counts the pair (a, b) and returns its number.
 func (g *gramStats) pair(a, b uint32) uint32 {
-	key := uint64(a)<<32 | uint64(b) + 1
-	mask := uint64(len(g.slots) - 1)
-	hi, lo := bits.Mul64(key, 0x9e3779b97f4a7c15)
-	for i := (hi ^ lo) & mask; ; i = (i + 1) & mask {
-		switch g.slots[i] {
-		case 0:
-			number := uint32(len(g.counts))
-			g.slots[i], g.values[i] = key, number
-			g.counts = append(g.counts, 1)
-			return number
-		case key:
-			number := g.values[i]
-			g.counts[number]++
-			return number
+	if 2*len(g.pairs) >= len(g.slots) {
+		g.slots = grownSlots(g.slots, len(g.pairs), func(i int) uint64 { return pairHash(g.pairs[i]) })
+	}
+	pair, mask := uint64(a)<<32|uint64(b), uint64(len(g.slots)-1)
+	for i := pairHash(pair) & mask; ; i = (i + 1) & mask {
+		slot := g.slots[i]
+		if slot == 0 {
+			g.pairs, g.counts = append(g.pairs, pair), append(g.counts, 1)
+			g.slots[i] = uint32(len(g.pairs))
+			return uint32(len(g.pairs) - 1)
+		}
+		if g.pairs[slot-1] == pair {
+			g.counts[slot-1]++
+			return slot - 1
 		}
 	}
+}
+
+// pairHash spreads pairs of small numbers over all bits (Fibonacci hashing, folded).
+func pairHash(pair uint64) uint64 {
+	hi, lo := bits.Mul64(pair+1, 0x9e3779b97f4a7c15)
+	return hi ^ lo
 }
 
 // topFraction returns the share of the characters in words that the most frequent n-gram
