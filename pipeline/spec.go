@@ -76,7 +76,7 @@ func (s Spec[C]) Kind() Kind {
 }
 
 // Default is the configuration of an empty mapping, of the Spec's type.
-func (k Kind) Default() any { return k.def.Interface() }
+func (k Kind) Default() any { return clone(k.def).Interface() }
 
 // Registry is the set of kinds that a plan may name. It does not change.
 type Registry struct{ kinds map[string]Kind }

@@ -134,6 +134,11 @@ func TestDefaultsStay(t *testing.T) {
 	if !reflect.DeepEqual(step.Config, want) {
 		t.Errorf("config %s, want %s", pipeline.Canonical(step.Config), pipeline.Canonical(want))
 	}
+	own := kind.Default().(config)
+	own.Index.Dir, own.Names[0], own.Mix["p"], *own.Count = "changed", "changed", 9, 9
+	if after := string(pipeline.Canonical(kind.Default())); after != before {
+		t.Errorf("a change of one default shows in the next: %s", after)
+	}
 	kind = pipeline.Spec[config]{Name: "keep", Default: def, New: built[config]("keep"), Example: "keep: {count: null}"}.Kind()
 	if step, err = pipeline.NewRegistry(kind).ParseExample(kind); err != nil || step.Config.(config).Count != nil {
 		t.Errorf("null does not unset a pointer: %v", err)
@@ -256,5 +261,21 @@ func TestBareOptions(t *testing.T) {
 	diags, ok := err.(pipeline.Diags)
 	if !ok || len(diags) != 2 || diags[0].Path != "network.profile" || diags[1].Path != "input[0].path" {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestDiagText shows the three forms of a mistake.
+func TestDiagText(t *testing.T) {
+	d := pipeline.Diag{File: "p.yaml", Line: 12, Col: 3, Path: "seed", Msg: "want x", Hint: "write y", Source: "\tab: c\r"}
+	for _, c := range []struct{ got, want string }{
+		{d.Error(), "p.yaml:12:3: seed: want x; write y"},
+		{d.String(), "p.yaml:12:3: seed: want x\n  12 |  ab: c\n     |   ^\n  write y"},
+		{pipeline.Diag{Flag: "--set a=b", Msg: "no"}.String(), "--set a=b: no"},
+		{pipeline.Diags{d, {File: "f", Line: 1, Col: 1, Msg: "m"}}.Error(),
+			d.String() + "\nf:1:1: m\n2 mistakes"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got\n%s\nwant\n%s", c.got, c.want)
+		}
 	}
 }

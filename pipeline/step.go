@@ -173,13 +173,40 @@ func (s *Step) lookupKind(d *decoder, key, config *store.YAMLNode) {
 func (s *Step) decodeConfig(d *decoder, kind Kind, config *store.YAMLNode) {
 	s.Kind, s.plan = kind, d.plan
 	v := reflect.New(kind.config).Elem()
-	v.Set(kind.def)
+	v.Set(clone(kind.def))
 	d.at[s.path], d.origins[s.path] = config, d.originOf(config)
 	if !d.bad[config] {
 		d.structure(config, s.path, v)
 	}
 	s.Config = v.Interface()
 	s.Effective = d.settings(nil, s.path, "", v)
+}
+
+// clone copies a default with all it points to, so that no step shares it with another.
+// Values with a text form are plain values and are copied as they are.
+func clone(v reflect.Value) reflect.Value {
+	out := reflect.New(v.Type()).Elem()
+	out.Set(v)
+	switch {
+	case v.Kind() == reflect.Pointer && !v.IsNil():
+		out.Set(reflect.New(v.Type().Elem()))
+		out.Elem().Set(clone(v.Elem()))
+	case v.Kind() == reflect.Slice && !v.IsNil():
+		out.Set(reflect.MakeSlice(v.Type(), v.Len(), v.Len()))
+		for i := range v.Len() {
+			out.Index(i).Set(clone(v.Index(i)))
+		}
+	case v.Kind() == reflect.Map && !v.IsNil():
+		out.Set(reflect.MakeMapWithSize(v.Type(), v.Len()))
+		for _, key := range v.MapKeys() {
+			out.SetMapIndex(key, clone(v.MapIndex(key)))
+		}
+	case isRecord(v.Type()):
+		for _, f := range fieldsOf(v.Type()) {
+			out.FieldByIndex(f.index).Set(clone(v.FieldByIndex(f.index)))
+		}
+	}
+	return out
 }
 
 // indentHint recognises a key of the configuration that stands beside the stage's key.
@@ -229,10 +256,13 @@ func (p *Plan) Insert(after int, kind Kind, config string) {
 	p.Stages = slices.Insert(p.Stages, after+1, s)
 }
 
-// ParseExample decodes the documented example of a kind, in a plan made for it.
+// ParseExample decodes the documented example of a kind, in a plan made for it, which has
+// an input of source "example", held-out documents, a base model and an expert group.
 func (r *Registry) ParseExample(k Kind) (Step, error) {
 	example := strings.ReplaceAll(strings.TrimSpace(k.Example), "\n", "\n    ")
-	src := "input:\n  - path: example.jsonl\nstages:\n  - " + example + "\n"
+	src := "input: [{path: example.jsonl}]\nheld_out: {fraction: 0.1}\n" +
+		"network: {expert_group: 0, expert_groups: groups, base: {model: model}}\n" +
+		"stages:\n  - " + example + "\n"
 	d := newDecoder("example.yaml", []byte(src), r, ParseOptions{})
 	d.alone = true
 	plan, err := d.parse([]byte(src))
