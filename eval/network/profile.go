@@ -68,7 +68,7 @@ type Range struct {
 // Tokenize says how text becomes sequences.
 type Tokenize struct {
 	SequenceLength int    `yaml:"sequence_length"` // tokens
-	Packing        string `yaml:"packing"`         // pad: a row each; eos: joined with EOS and cut
+	Packing        string `yaml:"packing"`         // truncate-pad or eos-concat: see package tokenize
 	SpecialTokens  bool   `yaml:"special_tokens"`  // whether the tokenizer adds its own
 	LongDocuments  string `yaml:"long_documents"`  // truncate, or window: see TokenWindow
 }

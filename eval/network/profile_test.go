@@ -102,7 +102,7 @@ func TestDefaults(t *testing.T) {
 		{"blockzero-docs", "tokenize.sequence_length", nil},
 		{"blockzero", "train.learning_rate", 2e-5},
 		{"blockzero", "train.gradient_accumulation_steps", 5},
-		{"sn9", "tokenize.packing", "eos"},
+		{"sn9", "tokenize.packing", "eos-concat"},
 		{"sn9", "train.learning_rate", nil},
 	} {
 		got := load(t, c.profile).Defaults()[c.key]

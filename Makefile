@@ -1,0 +1,61 @@
+# bzdata: every target that people and the CI use. Plain `make` lists them.
+
+GO      ?= go
+FUZZTIME ?= 30s
+DATA    ?= ../shared/data
+VENV    ?= $(CURDIR)/.venv
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint unit short cross race fuzz bench interop gsm8k clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/bzdata
+	$(GO) build -o bin/bzdata ./cmd/bzdata
+
+demo: build ## make a sample corpus and model, run the whole job on it, say where the report is
+	bin/bzdata sample demo
+	bin/bzdata run demo/plan.yaml
+	@echo "report: demo/runs/sample/report.html"
+
+test: lint cross unit short ## everything that must pass: format, vet, cross builds, tests, race detector on the short set
+
+check: test ## the same, by another name
+
+lint: ## formatting, vet, tidy module file
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed: $$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+
+cross: ## build for linux/arm64 and darwin/arm64
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
+
+unit: ## all tests, in random order
+	$(GO) test -shuffle=on -timeout 20m ./...
+
+short: ## the short tests under the race detector
+	$(GO) test -race -short -timeout 20m ./...
+
+race: ## all tests under the race detector
+	$(GO) test -race -timeout 60m ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+bench: ## every benchmark once, so that none breaks unseen
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+
+gsm8k: build ## the check on real data in DATA: see examples/gsm8k
+	examples/gsm8k/run.sh $(DATA)
+
+interop: build ## open the outputs with Hugging Face datasets and safetensors for Python
+	examples/interop/run.sh $(VENV)
+
+clean: ## delete what building and the demo left
+	rm -rf bin demo
