@@ -1,0 +1,380 @@
+package eval
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"bzdata/pipeline/store"
+	"bzdata/tokenize"
+	"bzdata/train"
+	"bzdata/train/checkpoint"
+	"bzdata/train/model"
+	"bzdata/train/tensor"
+)
+
+func newModel(t testing.TB, kernels string, workers int) *model.Model {
+	t.Helper()
+	set, err := tensor.Choose(kernels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(model.Config{
+		ModelType: "bz_moe", HiddenSize: 16, NumHiddenLayers: 2, NumAttentionHeads: 2, VocabSize: 29,
+		MoeIntermediateSize: 12, NRoutedExperts: 4, NumExpertsPerTok: 2, RoutedScalingFactor: 1,
+		RMSNormEps: 1e-6, RopeTheta: 100, InitializerRange: 0.2,
+	}, tensor.New(set, workers), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// shard packs n documents that count up in steps of 3 from a random token.
+func shard(t testing.TB, packing tokenize.Packing, n int, seed uint64) *tokenize.Shard {
+	t.Helper()
+	opt := tokenize.PackOptions{Packing: packing, SequenceLength: 16, EOS: 28, Pad: -1}
+	w, err := tokenize.NewShardWriter(tokenize.ShardMeta{
+		SequenceLength: 16, VocabSize: 29, Tokenizer: strings.Repeat("ab", 32), Packing: packing,
+		BOS: -1, EOS: 28, Pad: 28, Sources: []string{"odd", "even"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := tokenize.NewPacker(opt, w.Add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(seed, 2))
+	for i := range n {
+		d := tokenize.Document{DocumentInfo: tokenize.DocumentInfo{
+			Ordinal: seed*1000 + uint64(i), Source: uint32(i % 2), Tokens: uint32(2 + rng.IntN(25)), TextBytes: 77,
+		}}
+		first, keep := rng.Int32N(28), int32(d.DocumentInfo.Tokens)
+		if packing == tokenize.PackTruncatePad {
+			keep = min(keep, 16)
+		}
+		for k := range keep {
+			d.Tokens = append(d.Tokens, (first+3*k)%28)
+		}
+		if err := p.Add(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if _, err := w.WriteTo(&buf); err != nil {
+		t.Fatal(err)
+	}
+	s, err := tokenize.OpenShard(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustMeasure(t testing.TB, m *model.Model, data Data, opts Options) *Losses {
+	t.Helper()
+	l, err := Measure(context.Background(), m, data, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestMeasure checks the sums against the model's loss for each token by itself.
+func TestMeasure(t *testing.T) {
+	for _, packing := range []tokenize.Packing{tokenize.PackTruncatePad, tokenize.PackEOSConcat} {
+		m, data := newModel(t, "auto", 2), shard(t, packing, 30, 1)
+		l := mustMeasure(t, m, data, Options{BatchSize: 7, Sources: data.Meta().Sources})
+		docs := map[uint64]*DocumentLoss{}
+		placed := map[uint64]float64{}
+		var seq tokenize.Sequence
+		total := 0.0
+		for i := range data.Sequences() {
+			if err := data.Sequence(i, &seq); err != nil {
+				t.Fatal(err)
+			}
+			want := SequenceLoss{}
+			for _, seg := range seq.Segments {
+				d := docs[seg.Document.Ordinal]
+				if d == nil {
+					d = &DocumentLoss{Ordinal: seg.Document.Ordinal, Source: seg.Document.Source}
+					docs[d.Ordinal] = d
+				}
+				placed[d.Ordinal] += float64(seg.End - seg.Start)
+				d.Bytes = 77 * min(1, placed[d.Ordinal]/float64(seg.Document.Tokens))
+				for k := seg.Start; k < seg.End; k++ {
+					if !seq.Target[k] {
+						continue
+					}
+					loss := tokenLoss(t, m, seq.Tokens[:k+1])
+					d.Nats, d.Tokens = d.Nats+loss, d.Tokens+1
+					want.Nats, want.Tokens = want.Nats+loss, want.Tokens+1
+				}
+			}
+			total += want.Nats
+			if l.Sequences[i] != want {
+				t.Fatalf("%s: sequence %d: %+v, want %+v", packing, i, l.Sequences[i], want)
+			}
+		}
+		for _, d := range l.Documents {
+			if w := docs[d.Ordinal]; math.Abs(d.Bytes-w.Bytes) > 1e-9 || d.Nats != w.Nats || d.Tokens != w.Tokens {
+				t.Errorf("%s: document %+v, want %+v", packing, d, *w)
+			}
+		}
+		if len(l.Documents) != len(docs) || l.Nats() != total || l.NonFinite() != 0 ||
+			int64(l.Tokens()) != data.Targets() {
+			t.Errorf("%s: %d documents, want %d", packing, len(l.Documents), len(docs))
+		}
+	}
+}
+
+// tokenLoss is the loss of the last token after those before it.
+func tokenLoss(t *testing.T, m *model.Model, tokens []int32) float64 {
+	n := len(tokens) - 1
+	b := model.Batch{Sequences: 1, Length: n, Tokens: tokens[:n], Targets: make([]int32, n)}
+	for i := range b.Targets {
+		b.Targets[i] = -1
+	}
+	b.Targets[n-1] = tokens[n]
+	loss := make([]float32, n)
+	if _, _, err := m.Loss(context.Background(), b, loss); err != nil {
+		t.Fatal(err)
+	}
+	return float64(loss[n-1])
+}
+
+// TestSameBits checks that batches and workers change nothing.
+func TestSameBits(t *testing.T) {
+	data := shard(t, tokenize.PackEOSConcat, 30, 1)
+	want := mustMeasure(t, newModel(t, "auto", 1), data, Options{})
+	for _, size := range []int{2, 5, 1000} {
+		calls := 0
+		opts := Options{BatchSize: size, OnProgress: func(done, total int) {
+			if calls++; done > total || total != data.Sequences() {
+				t.Errorf("%d of %d done", done, total)
+			}
+		}}
+		if got := mustMeasure(t, newModel(t, "auto", 3), data, opts); !reflect.DeepEqual(got, want) {
+			t.Errorf("batches of %d give other losses", size)
+		}
+		if want := (data.Sequences() + size - 1) / size; calls != want {
+			t.Errorf("%d calls of OnProgress, want %d", calls, want)
+		}
+	}
+	other := mustMeasure(t, newModel(t, "auto", 1), shard(t, tokenize.PackEOSConcat, 30, 2), Options{})
+	if other.DataHash == want.DataHash {
+		t.Error("other data has the same hash")
+	}
+}
+
+// edited gives sequences that a function has changed.
+type edited struct {
+	Data
+	edit func(i int, s *tokenize.Sequence)
+}
+
+func (e edited) Sequence(i int, dst *tokenize.Sequence) error {
+	err := e.Data.Sequence(i, dst)
+	e.edit(i, dst)
+	return err
+}
+
+type noData struct{}
+
+func (noData) Sequences() int                             { return 0 }
+func (noData) Sequence(i int, _ *tokenize.Sequence) error { return errors.New("no sequence") }
+
+func TestMeasureErrors(t *testing.T) {
+	data, m := shard(t, tokenize.PackTruncatePad, 9, 1), newModel(t, "auto", 1)
+	for word, d := range map[string]Data{
+		"no sequence": noData{},
+		"sequences of 16": edited{data, func(i int, s *tokenize.Sequence) {
+			if i == 2 {
+				s.Tokens = s.Tokens[:5]
+			}
+		}},
+		"exactly one document": edited{data, func(_ int, s *tokenize.Sequence) { s.Segments = nil }},
+		"stands at":            edited{data, func(_ int, s *tokenize.Sequence) { s.Segments[0].End = 99 }},
+		"is a target":          edited{data, func(_ int, s *tokenize.Sequence) { clear(s.Target) }},
+		"token 400":            edited{data, func(_ int, s *tokenize.Sequence) { s.Tokens[1] = 400 }},
+	} {
+		_, err := Measure(context.Background(), m, d, Options{BatchSize: 4})
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("error %v, want %q", err, word)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Measure(ctx, m, data, Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v after cancel", err)
+	}
+}
+
+func all(m *model.Model) (out []float32) {
+	for _, p := range m.Params() {
+		out = append(out, p.Data...)
+	}
+	return out
+}
+
+// weightsOf makes a source of a model's tensors.
+func weightsOf(t testing.TB, m *model.Model, dtype checkpoint.DType, keep func(string) bool) checkpoint.Source {
+	t.Helper()
+	var tensors []checkpoint.Tensor
+	for _, p := range m.Params() {
+		if keep(p.Name) {
+			tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tensors = append(tensors, tensor)
+		}
+	}
+	src, err := checkpoint.FromTensors(tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
+func experts(name string) bool { return strings.Contains(name, ".experts.") }
+func every(string) bool        { return true }
+
+// TestProof trains a model, writes the update as F16, and judges the file against the base.
+func TestProof(t *testing.T) {
+	ctx := context.Background()
+	m := newModel(t, "auto", 2)
+	base := weightsOf(t, m, checkpoint.F32, every)
+	m.SetTrainable(experts)
+	cfg := train.DefaultConfig()
+	cfg.MaxSteps, cfg.BatchSize, cfg.LearningRate = 60, 8, 0.02
+	trained := train.Join(shard(t, tokenize.PackTruncatePad, 300, 7), shard(t, tokenize.PackTruncatePad, 50, 8))
+	if _, err := train.Run(ctx, m, trained, cfg, train.Hooks{}); err != nil {
+		t.Fatal(err)
+	}
+	fsys := store.OS()
+	path := filepath.Join(t.TempDir(), "update.safetensors")
+	update, err := checkpoint.Tensors(weightsOf(t, m, checkpoint.F16, experts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	if err := checkpoint.Write(&buf, update, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.WriteBytes(fsys, path, buf.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	file, err := checkpoint.Open(fsys, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+
+	if err := Load(m, base); err != nil {
+		t.Fatal(err)
+	}
+	before := all(m)
+	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 250, 9), Options{BatchSize: 16})
+	c, err := e.Compare(ctx, file, CompareOptions{Seed: 1, Resamples: 999})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := Gate(c, 0.05); v.Outcome != Improves {
+		t.Errorf("%v: %v", c, v)
+	}
+	if !slices.Equal(before, all(m)) {
+		t.Error("the model does not have the base's weights again")
+	}
+	// What was measured is the base with the file's tensors over it.
+	over, err := checkpoint.Overlay(base, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assembled, err := model.FromSource(m.Config(), over, m.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	candidate, err := e.Candidate(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := mustMeasure(t, assembled, e.data, Options{})
+	if !reflect.DeepEqual(candidate, want) {
+		t.Error("the candidate's losses are not those of the assembled model")
+	}
+	if back, err := Compare(candidate, e.base, CompareOptions{}); err != nil || Gate(back, 0).Outcome != Worse {
+		t.Errorf("the base against the trained: %v %v", back, err)
+	}
+}
+
+func TestCopyOfBase(t *testing.T) {
+	m := newModel(t, "auto", 2)
+	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 250, 9), Options{})
+	same := weightsOf(t, m, checkpoint.F32, experts)
+	c, err := e.Compare(context.Background(), same, CompareOptions{Resamples: 99})
+	if err != nil || !c.EqualWeights || !c.EqualLosses || Gate(c, 0).Outcome != Refused {
+		t.Errorf("a copy: %+v: %v", c, err)
+	}
+	// Rounding the base to F16 changes weights, and is no improvement.
+	rounded := weightsOf(t, m, checkpoint.F16, experts)
+	c, err = e.Compare(context.Background(), rounded, CompareOptions{Resamples: 999})
+	if err != nil || c.EqualWeights || c.EqualLosses || Gate(c, 1e-4).Outcome == Improves {
+		t.Errorf("rounded weights: %v, %v: %v", c, Gate(c, 1e-4), err)
+	}
+}
+
+func TestUpdateErrors(t *testing.T) {
+	m := newModel(t, "auto", 1)
+	before := all(m)
+	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 9, 9), Options{})
+	source := func(tensors ...checkpoint.Tensor) checkpoint.Source {
+		src, err := checkpoint.FromTensors(tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return src
+	}
+	name := "model.layers.0.mlp.experts.0.up_proj.weight"
+	good := checkpoint.Tensor{Name: "model.layers.0.mlp.experts.0.gate_proj.weight", DType: checkpoint.F32,
+		Shape: []int{12, 16}, Data: make([]byte, 4*12*16)}
+	nan := make([]byte, 4*12*16)
+	for i := range nan {
+		nan[i] = 0xff
+	}
+	for word, src := range map[string]checkpoint.Source{
+		"no tensor": source(),
+		"naming":    source(good, checkpoint.Tensor{Name: "x", DType: checkpoint.F32, Shape: []int{1}, Data: nan[:4]}),
+		"shape": source(good, checkpoint.Tensor{Name: name, DType: checkpoint.F32, Shape: []int{16, 12},
+			Data: make([]byte, 4*12*16)}),
+		"F64": source(good, checkpoint.Tensor{Name: name, DType: checkpoint.F64, Shape: []int{12, 16},
+			Data: make([]byte, 8*12*16)}),
+	} {
+		if _, err := e.Compare(context.Background(), src, CompareOptions{}); err == nil ||
+			!strings.Contains(err.Error(), word) {
+			t.Errorf("error %v, want %q", err, word)
+		}
+		if !slices.Equal(before, all(m)) {
+			t.Fatalf("%s: the model does not have the base's weights again", word)
+		}
+	}
+	bad := source(checkpoint.Tensor{Name: name, DType: checkpoint.F32, Shape: []int{12, 16}, Data: nan})
+	c, err := e.Compare(context.Background(), bad, CompareOptions{})
+	if err != nil || c.NonFinite == 0 || Gate(c, 0).Outcome != Refused {
+		t.Errorf("NaN weights: %+v: %v", c, err)
+	}
+	if err := Load(m, source(good)); err == nil || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("error %v for a base without most tensors", err)
+	}
+}
