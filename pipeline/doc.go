@@ -1,0 +1,42 @@
+// Package pipeline turns a plan into tasks and carries them out: specs of stages, the
+// plan and its mistakes, the engine, stage keys, the ledger, resume.
+//
+// # The picture
+//
+//	plan.yaml ─ ParsePlan ─► Plan ─ build ─► waves of tasks ─ Run ─► stages/KEY/… ─ links ─► out/
+//
+// A stage is declared once, as a [Spec] whose config struct is decoder, checks, schema and
+// reference. It compiles to a [Program]: passes over the documents with barriers
+// between them, or one artifact task.
+//
+//	input files        one shard each; a document's id is (source, path, record)
+//	   │ pass │ pass │  passes of neighbouring stages fuse into one reading: a segment
+//	   ▼      ▼      ▼
+//	exchange           small (key, payload) records, sorted by both, cut into partitions
+//	   │ Reduce, Global
+//	   ▼
+//	decisions          about documents, by id; the stage's next pass carries them out
+//	   │
+//	artifact           export, route, tokenize, train, proof_of_loss, bundle
+//
+// A task is known by its [Key]: stage name and version, canonical config, seed, the keys
+// of what it reads and the identities of its files. A finished task is a folder
+// stages/KEY with its outputs and report.json, committed by one rename; a run lays out
+// all keys first and executes those that are not there. So resuming, editing a plan and
+// adding a file are one mechanism: memory by content. An interrupted task leaves only a
+// temporary folder, which the next run replaces.
+//
+// Between segments documents are stored once, by the segment that read or edited them;
+// later segments store only which of them are left.
+//
+// # Accounts
+//
+// Every task that sees documents has a [Ledger] for each of its stages, and the run
+// checks that each balances and that every pass saw exactly what the one before kept.
+//
+// # Same bytes
+//
+// Keys, partition counts and orders follow from the plan and the input alone. Nothing
+// under out/ holds a time, host, path, worker count or speed. Random choices are hashes of
+// (seed, stage, document id); see [HashID].
+package pipeline
