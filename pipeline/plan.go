@@ -111,7 +111,6 @@ type HeldOut struct {
 	Fraction     float64  `yaml:"fraction" min:"0" max:"1" doc:"Share of the documents that is held out: those with the smallest content hashes."`
 	DocumentsMax int64    `yaml:"documents_max" min:"1" doc:"Hold out at most this many documents; no limit if not set."`
 	Sources      []string `yaml:"sources" doc:"Hold out of these sources only."`
-	Like         Paths    `yaml:"like" doc:"Files of text that the held-out documents are to resemble."`
 	Inputs       []Input  `yaml:"inputs" hidden:"true" doc:"Held-out documents of their own."`
 }
 
