@@ -44,8 +44,8 @@ func Gate(c Comparison, minDelta float64) Verdict {
 	case !finite(c.Difference.Difference) || math.IsNaN(low) || math.IsNaN(high):
 		return Verdict{Refused, "the difference of the losses is not finite"}
 	case !(c.EffectiveDocuments >= c.DocumentsMin):
-		return Verdict{Undecided, fmt.Sprintf(
-			"%.1f effective documents are fewer than %g: hold more documents out", c.EffectiveDocuments, c.DocumentsMin)}
+		return Verdict{Undecided, fmt.Sprintf("%.1f effective documents are fewer than %g: hold more documents out",
+			c.EffectiveDocuments, c.DocumentsMin)}
 	}
 	percent := c.Confidence * 100
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
 	"path/filepath"
@@ -251,6 +252,27 @@ func weightsOf(t testing.TB, m *model.Model, dtype checkpoint.DType, keep func(s
 func experts(name string) bool { return strings.Contains(name, ".experts.") }
 func every(string) bool        { return true }
 
+// writtenUpdate is the model's experts, written to a file in F16 and opened again.
+func writtenUpdate(t *testing.T, m *model.Model) *checkpoint.File {
+	t.Helper()
+	fsys := store.OS()
+	path := filepath.Join(t.TempDir(), "update.safetensors")
+	update, err := checkpoint.Tensors(weightsOf(t, m, checkpoint.F16, experts))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(w io.Writer) error { return checkpoint.Write(w, update, nil) }
+	if err := store.WriteFile(fsys, path, write); err != nil {
+		t.Fatal(err)
+	}
+	file, err := checkpoint.Open(fsys, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
 // TestProof trains a model, writes the update as F16, and judges the file against the base.
 func TestProof(t *testing.T) {
 	ctx := context.Background()
@@ -263,25 +285,7 @@ func TestProof(t *testing.T) {
 	if _, err := train.Run(ctx, m, trained, cfg, train.Hooks{}); err != nil {
 		t.Fatal(err)
 	}
-	fsys := store.OS()
-	path := filepath.Join(t.TempDir(), "update.safetensors")
-	update, err := checkpoint.Tensors(weightsOf(t, m, checkpoint.F16, experts))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	if err := checkpoint.Write(&buf, update, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.WriteBytes(fsys, path, buf.Bytes()); err != nil {
-		t.Fatal(err)
-	}
-	file, err := checkpoint.Open(fsys, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-
+	file := writtenUpdate(t, m)
 	if err := Load(m, base); err != nil {
 		t.Fatal(err)
 	}
