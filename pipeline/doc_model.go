@@ -74,6 +74,7 @@ const (
 	Judge
 )
 
+// String is the name of the part.
 func (m Mark) String() string { return [...]string{"", "select", "judge"}[m] }
 
 // SetText replaces the text of a document without messages.

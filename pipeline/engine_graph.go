@@ -183,7 +183,8 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		out = w.nodes
 	}
 	if p.Barrier.Global != nil {
-		n := b.node(step, "global", keyOf("global", chain, nodeKeys(senders), nodeKeys(out)), append(slices.Clone(senders), out...))
+		key := keyOf("global", chain, nodeKeys(senders), nodeKeys(out))
+		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
 		n.files, n.heldOut, n.barrier = reads.files, reads.heldOut, out
 		n.work = p.Barrier.Global
 		b.waves = append(b.waves, wave{nodes: []*node{n}})

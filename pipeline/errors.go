@@ -9,17 +9,22 @@ type UsageError struct {
 	Err error // what it rests on, or nil
 }
 
+// Error is one line: what, where, and what to do.
 func (e *UsageError) Error() string { return e.Msg }
+
+// Unwrap returns what the error rests on.
 func (e *UsageError) Unwrap() error { return e.Err }
 
 // DataError says that the data failed a check. Commands end with exit code 3.
 type DataError struct{ Msg string }
 
+// Error is one line: what, where, and what to do.
 func (e *DataError) Error() string { return e.Msg }
 
 // GateError says that the gate refused the update. Commands end with exit code 4.
 type GateError struct{ Msg string }
 
+// Error is the gate's reason.
 func (e *GateError) Error() string { return e.Msg }
 
 // LockedError says that another run uses the work directory. Commands end with exit
@@ -30,6 +35,7 @@ type LockedError struct {
 	Age     string
 }
 
+// Error names the holder and what to do.
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by process %d on %s, last seen %s ago; wait for it (--wait 10m) or end it",
 		e.Workdir, e.Holder.PID, e.Holder.Host, e.Age)

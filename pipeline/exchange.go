@@ -144,6 +144,7 @@ type BudgetError struct {
 	Bytes int64 // the budget
 }
 
+// Error names the stage and what to do.
 func (e *BudgetError) Error() string {
 	return fmt.Sprintf("stage %s: %s need more than the memory budget of %d bytes; raise --memory",
 		e.Stage, e.What, e.Bytes)

@@ -52,7 +52,7 @@ var wrapped = map[string]string{
 const (
 	funcLinesMax = 60
 	fileLinesMax = 500
-	columnsMax   = 120
+	columnsMax   = 130
 )
 
 type source struct {

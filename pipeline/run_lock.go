@@ -95,7 +95,8 @@ func (l *Lock) try() (*Holder, error) {
 	}
 	var held Holder
 	if err := json.Unmarshal([]byte(now), &held); err != nil {
-		return nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder", l.path())}
+		return nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder",
+			l.path())}
 	}
 	if !l.dead(held) {
 		return &held, nil

@@ -62,7 +62,8 @@ func ReadRecord(fsys store.FS, workdir string) (*RunRecord, error) {
 	}
 	rec := &RunRecord{}
 	if err := json.Unmarshal(data, rec); err != nil {
-		return nil, &UsageError{Msg: fmt.Sprintf("%s is damaged: %v; begin anew with --fresh", filepath.Join(workdir, recordName), err)}
+		return nil, &UsageError{Msg: fmt.Sprintf("%s is damaged: %v; begin anew with --fresh",
+			filepath.Join(workdir, recordName), err)}
 	}
 	return rec, nil
 }
@@ -163,9 +164,15 @@ func (r *run) eachOutput(output string, visit func(name string) error) error {
 // dropColumns is the schema of the drop log.
 func dropColumns() []store.Column {
 	return []store.Column{
-		{Name: "source", Type: store.TypeString}, {Name: "file", Type: store.TypeString}, {Name: "row", Type: store.TypeInt64},
-		{Name: "stage", Type: store.TypeString}, {Name: "reason", Type: store.TypeString}, {Name: "value", Type: store.TypeDouble},
-		{Name: "matched", Type: store.TypeString}, {Name: "detail", Type: store.TypeString}, {Name: "text", Type: store.TypeString},
+		{Name: "source", Type: store.TypeString},
+		{Name: "file", Type: store.TypeString},
+		{Name: "row", Type: store.TypeInt64},
+		{Name: "stage", Type: store.TypeString},
+		{Name: "reason", Type: store.TypeString},
+		{Name: "value", Type: store.TypeDouble},
+		{Name: "matched", Type: store.TypeString},
+		{Name: "detail", Type: store.TypeString},
+		{Name: "text", Type: store.TypeString},
 	}
 }
 

@@ -25,12 +25,12 @@ func bundleSpec() pipeline.Spec[Bundle] {
 	return pipeline.Spec[Bundle]{
 		Name: "bundle", Version: 1,
 		Summary: "Lays the update out as the network takes it, with its hash and a manifest.",
-		Doc: `
+		Doc: code(`
 Writes under out/bundle the folder that the network expects, with the very bytes that
-` + "`proof_of_loss`" + ` judged, and beside it manifest.json with names, sizes, SHA-256 and the model hash by
+‹proof_of_loss› judged, and beside it manifest.json with names, sizes, SHA-256 and the model hash by
 which the network knows an update (BLAKE2b of 24 bytes over tensor names and values). An update that
 a validator would reject, because of foreign tensors, shapes or values that are no numbers, is refused
-with exit code 4. Files in PyTorch's format, which some networks also take, are not written.`,
+with exit code 4. Files in PyTorch's format, which some networks also take, are not written.`),
 		Example: `
 bundle:
   global_version: 12`,

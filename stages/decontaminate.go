@@ -19,11 +19,11 @@ func decontaminateSpec() pipeline.Spec[Decontaminate] {
 	return pipeline.Spec[Decontaminate]{
 		Name: "decontaminate", Version: 1,
 		Summary: "Drops documents that overlap with held-out text.",
-		Doc: `
-A document is dropped as ` + "`held_out_overlap`" + ` if it shares a run of ` + "`ngram_words`" + ` words with a held-out
-document (13 words: Brown et al. 2020, appendix C), and as ` + "`held_out_copy`" + ` if its words are those of a
+		Doc: code(`
+A document is dropped as ‹held_out_overlap› if it shares a run of ‹ngram_words› words with a held-out
+document (13 words: Brown et al. 2020, appendix C), and as ‹held_out_copy› if its words are those of a
 held-out document, which also finds documents shorter than such a run. Words are runs of letters and
-digits in lower case. The drop log names the held-out document.`,
+digits in lower case. The drop log names the held-out document.`),
 		Example: `
 decontaminate:
   against: [held_out]`,

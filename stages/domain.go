@@ -42,17 +42,17 @@ func domainSpec() pipeline.Spec[Domain] {
 	return pipeline.Spec[Domain]{
 		Name: "domain", Version: 1,
 		Summary: "Drops documents that do not look like a reference domain.",
-		Doc: `
+		Doc: code(`
 An interpolated modified Kneser-Ney language model of the reference scores each document.
-` + "`moore-lewis`" + ` subtracts the cross-entropy under a model of text in general, a seeded sample of the
-input (Moore and Lewis 2010); ` + "`perplexity`" + ` takes the reference's model alone. Lower is closer.
+‹moore-lewis› subtracts the cross-entropy under a model of text in general, a seeded sample of the
+input (Moore and Lewis 2010); ‹perplexity› takes the reference's model alone. Lower is closer.
 
 No document scores itself. The reference is cut into folds: a reference row is scored by the model of
 the other folds, and an input document by one such model, chosen by its content, so that both are
 measured alike. The general sample is cut in two: a sampled document is scored by the half without it.
-Exactly one of ` + "`keep_reference`" + `, ` + "`keep_fraction`" + `, ` + "`keep_tokens`" + ` and ` + "`threshold`" + ` sets the
-threshold; the default is ` + "`keep_reference: 0.97`" + `. Documents beyond it are dropped as ` + "`off_domain`" + `, with their
-score; those equal to a reference row as ` + "`reference`" + `.`,
+Exactly one of ‹keep_reference›, ‹keep_fraction›, ‹keep_tokens› and ‹threshold› sets the
+threshold; the default is ‹keep_reference: 0.97›. Documents beyond it are dropped as ‹off_domain›, with their
+score; those equal to a reference row as ‹reference›.`),
 		Example: `
 domain:
   method: moore-lewis

@@ -20,10 +20,10 @@ func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
 		Name: "exact_dedup", Version: 1,
 		Summary: "Drops documents whose text is equal to that of another.",
-		Doc: `
+		Doc: code(`
 Documents are compared by the 128-bit XXH3 hash of their text. Of each group of copies one
-stays; the others are dropped as ` + "`exact_duplicate`" + `, naming it. With ` + "`compare: words`" + ` texts that
-differ only in case, punctuation or white space count as copies.`,
+stays; the others are dropped as ‹exact_duplicate›, naming it. With ‹compare: words› texts that
+differ only in case, punctuation or white space count as copies.`),
 		Example: `
 exact_dedup:
   compare: text

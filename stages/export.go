@@ -25,11 +25,11 @@ func exportSpec() pipeline.Spec[Export] {
 	return pipeline.Spec[Export]{
 		Name: "export", Version: 1,
 		Summary: "Writes the documents as a data set, in seeded order.",
-		Doc: `
-The files are ` + "`data/train-00000-of-000NN`" + ` below ` + "`to`" + `, as Hugging Face's ` + "`load_dataset`" + ` finds them without
-further instructions. Parquet files have the columns ` + "`text`" + `, ` + "`messages`" + ` if the input has them, and ` + "`extra`" + `, a
+		Doc: code(`
+The files are ‹data/train-00000-of-000NN› below ‹to›, as Hugging Face's ‹load_dataset› finds them without
+further instructions. Parquet files have the columns ‹text›, ‹messages› if the input has them, and ‹extra›, a
 JSON object of all other fields, byte for byte; JSONL files have the fields as they came. The order is
-a seeded shuffle of all documents.`,
+a seeded shuffle of all documents.`),
 		Example: `
 export:
   to: out/data

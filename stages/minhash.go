@@ -28,13 +28,13 @@ func minhashSpec() pipeline.Spec[MinHash] {
 	return pipeline.Spec[MinHash]{
 		Name: "minhash", Version: 1,
 		Summary: "Drops documents that are near copies of another.",
-		Doc: `
+		Doc: code(`
 Documents that share a band of their MinHash signatures are candidates; with *b* bands of *r*
 rows, a pair of Jaccard similarity *s* becomes one with probability 1-(1-s^r)^b. Candidates are
 then compared shingle by shingle: visited in keep order, a document is dropped as
-` + "`near_duplicate`" + `, naming its match, exactly if it shares a band with a document already kept and
-their similarity reaches ` + "`verify`" + `. There is no chaining: what is dropped really is a near copy of
-what it names. Words are runs of letters and digits in lower case.`,
+‹near_duplicate›, naming its match, exactly if it shares a band with a document already kept and
+their similarity reaches ‹verify›. There is no chaining: what is dropped really is a near copy of
+what it names. Words are runs of letters and digits in lower case.`),
 		Example: `
 minhash:
   bands: 14

@@ -27,11 +27,11 @@ func mixSpec() pipeline.Spec[Mix] {
 	return pipeline.Spec[Mix]{
 		Name: "mix", Version: 1,
 		Summary: "Samples and repeats documents so that sources have given shares.",
-		Doc: `
-The result is as large as the weights allow when no source is repeated more than ` + "`repeat_max`" + ` times.
+		Doc: code(`
+The result is as large as the weights allow when no source is repeated more than ‹repeat_max› times.
 A source that occurs m times on average has each document floor(m) times, and once more with
 probability m - floor(m), by a seeded choice about each document. What is not chosen is dropped as
-` + "`not_sampled`" + `, what no weight names as ` + "`no_weight`" + `.`,
+‹not_sampled›, what no weight names as ‹no_weight›.`),
 		Example: `
 mix:
   weights: {a: 0.7, b: 0.3}`,

@@ -27,12 +27,12 @@ func proofOfLossSpec() pipeline.Spec[ProofOfLoss] {
 	return pipeline.Spec[ProofOfLoss]{
 		Name: "proof_of_loss", Version: 1,
 		Summary: "Measures whether the update lowers the held-out loss, and stops the run if it does not.",
-		Doc: `
+		Doc: code(`
 Reads the update's files back over the base model, as a validator assembles them, and compares the
-loss of both on the ` + "`judge`" + ` part of the held-out set, document by document. The interval of the difference
-comes from resampling documents. The gate passes if the loss falls by more than ` + "`min_delta`" + ` at
-` + "`confidence`" + `; anything else, also a copy of the base, ends the run with exit code 4. The figures are
-written as out/score.json.`,
+loss of both on the ‹judge› part of the held-out set, document by document. The interval of the difference
+comes from resampling documents. The gate passes if the loss falls by more than ‹min_delta› at
+‹confidence›; anything else, also a copy of the base, ends the run with exit code 4. The figures are
+written as out/score.json.`),
 		Example: `
 proof_of_loss:
   confidence: 0.95`,

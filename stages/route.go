@@ -33,12 +33,12 @@ func routeSpec() pipeline.Spec[Route] {
 	return pipeline.Spec[Route]{
 		Name: "route", Version: 1,
 		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
-		Doc: `
+		Doc: code(`
 A seeded sample of the documents runs through the base model, and the router's choices are counted:
 token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
-decimals as its published results are. The choice by ` + "`p`" + `, ` + "`top_n`" + ` or ` + "`min_share`" + ` is written as
-` + "`expert_config.json`" + ` and ` + "`expert_assignment.json`" + `, the scores as ` + "`summary.json`" + `, under out/routing. Where the plan
-names a folder of expert groups, they are ranked by how much of the activation falls on them.`,
+decimals as its published results are. The choice by ‹p›, ‹top_n› or ‹min_share› is written as
+‹expert_config.json› and ‹expert_assignment.json›, the scores as ‹summary.json›, under out/routing. Where the plan
+names a folder of expert groups, they are ranked by how much of the activation falls on them.`),
 		Example: `
 route:
   sample_tokens: 65536

@@ -7,7 +7,11 @@
 // tokenize and stages/quality.
 package stages
 
-import "bzdata/pipeline"
+import (
+	"strings"
+
+	"bzdata/pipeline"
+)
 
 // All returns the registry of every stage.
 func All() *pipeline.Registry {
@@ -27,6 +31,9 @@ func All() *pipeline.Registry {
 		bundleSpec().Kind(),
 	)
 }
+
+// code writes ‹name› as Markdown writes code, which a raw string of Go cannot hold.
+func code(doc string) string { return strings.NewReplacer("‹", "`", "›", "`").Replace(doc) }
 
 // documentsOnly is what a stage that curates documents takes and makes.
 var documentsOnly = []pipeline.Data{pipeline.Documents}

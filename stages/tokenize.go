@@ -29,11 +29,11 @@ func tokenizeSpec() pipeline.Spec[Tokenize] {
 	return pipeline.Spec[Tokenize]{
 		Name: "tokenize", Version: 1,
 		Summary: "Turns the documents and the held-out set into token shards.",
-		Doc: `
-Writes token shards under out/tokens with the base model's tokenizer: ` + "`train`" + ` in a seeded order of
-documents, ` + "`select`" + ` and ` + "`judge`" + ` of the held-out set. Every sequence knows which documents its tokens
+		Doc: code(`
+Writes token shards under out/tokens with the base model's tokenizer: ‹train› in a seeded order of
+documents, ‹select› and ‹judge› of the held-out set. Every sequence knows which documents its tokens
 are from, so that losses can be told by document and source. Padding, truncation and leftovers are
-counted. Messages are written as ` + "`User: …`" + ` and ` + "`Assistant: …`" + `.`,
+counted. Messages are written as ‹User: …› and ‹Assistant: …›.`),
 		Example: `
 tokenize:
   sequence_length: 1024
@@ -109,7 +109,8 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	table := &pipeline.Table{Columns: []string{"part", "documents", "sequences", "tokens", "targets", "padding",
 		"truncated documents", "truncated tokens"}}
-	meta := tokensMeta{Tokenizer: tok.Hash(), SequenceLength: c.SequenceLength, Packing: c.Packing, Parts: map[string]tokensPart{}}
+	meta := tokensMeta{Tokenizer: tok.Hash(), SequenceLength: c.SequenceLength, Packing: c.Packing,
+		Parts: map[string]tokensPart{}}
 	for _, part := range []struct {
 		name string
 		docs []tokenized

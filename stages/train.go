@@ -44,13 +44,13 @@ func trainSpec() pipeline.Spec[Train] {
 	return pipeline.Spec[Train]{
 		Name: "train", Version: 1,
 		Summary: "Trains the experts of the base model on the tokens.",
-		Doc: `
-Continues the base model with AdamW on the ` + "`train`" + ` tokens, in a seeded order in which no sequence comes
-twice before all have come once. With ` + "`trainable: experts`" + ` only routed experts change: those of
-` + "`network.expert_group`" + `, or, without a group, those that ` + "`route`" + ` chose. Everything else stays frozen. Where
-there is a ` + "`select`" + ` part, the weights of its lowest loss are kept. The update, only the tensors that were
+		Doc: code(`
+Continues the base model with AdamW on the ‹train› tokens, in a seeded order in which no sequence comes
+twice before all have come once. With ‹trainable: experts› only routed experts change: those of
+‹network.expert_group›, or, without a group, those that ‹route› chose. Everything else stays frozen. Where
+there is a ‹select› part, the weights of its lowest loss are kept. The update, only the tensors that were
 trained, is written under out/update in the network's type and names; the files that are judged
-later are these. An interrupted run goes on from its last state, to the same bits.`,
+later are these. An interrupted run goes on from its last state, to the same bits.`),
 		Example: `
 train:
   max_steps: 100
