@@ -209,19 +209,19 @@ func (r *docReader) Next() (*Doc, error) {
 	if r.r.atEnd() {
 		return nil, io.EOF
 	}
-	d := &Doc{Source: string(r.r.bytes()), Path: string(r.r.bytes())}
+	d := &Doc{Source: r.r.text(), Path: r.r.text()}
 	d.Ref.Record = r.r.uvarint()
 	flags := r.r.byte()
 	d.Mark = Mark(r.r.byte())
 	d.Copies = int(r.r.uvarint())
 	d.Slot = int(r.r.uvarint()) - 1
-	d.Text = string(r.r.bytes())
+	d.Text = r.r.text()
 	n := r.r.uvarint()
 	for range n {
 		if r.r.err != nil {
 			break
 		}
-		f := store.Field{Key: string(r.r.bytes()), RawKey: cloneBytes(r.r.bytes())}
+		f := store.Field{Key: r.r.text(), RawKey: cloneBytes(r.r.bytes())}
 		f.Value = cloneBytes(r.r.bytes())
 		d.Fields = append(d.Fields, f)
 	}
