@@ -67,17 +67,22 @@ func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	if err := r.prepare(); err != nil {
 		return nil, err
 	}
-	if err := r.build(); err != nil {
-		return nil, err
-	}
 	r.announce()
 	runErr := r.execute(ctx)
-	if runErr == nil {
-		runErr = r.finish()
+	if runErr == nil || refused(runErr) {
+		runErr = cmp.Or(runErr, r.finish())
 	}
 	res, err := r.result()
 	runErr = cmp.Or(runErr, err)
 	return res, cmp.Or(runErr, r.writeRecord(runErr))
+}
+
+// refused reports whether the run ended at a check of its data or at the gate: then
+// the drop log and the rejects are what its owner needs next.
+func refused(err error) bool {
+	var data *DataError
+	var gate *GateError
+	return errors.As(err, &data) || errors.As(err, &gate)
 }
 
 func newRun(plan *Plan, opt Options) (*run, error) {
@@ -92,16 +97,31 @@ func newRun(plan *Plan, opt Options) (*run, error) {
 	return r, nil
 }
 
-// prepare makes the work directory and refuses one that holds another kernel set's results.
+// prepare lays the tasks out and makes the work directory. What is wrong with the plan
+// or its files shows before anything is written.
 func (r *run) prepare() error {
+	if err := r.build(); err != nil {
+		return err
+	}
 	if r.opt.Fresh {
 		if err := Forget(r.opt.FS, r.opt.Workdir); err != nil {
 			return err
 		}
+		r.waves = nil
+		if err := r.build(); err != nil { // anew: no boundary is left to start from
+			return err
+		}
+	} else if err := r.checkKernels(); err != nil {
+		return err
 	}
-	if err := r.opt.FS.MkdirAll(r.stages()); err != nil {
+	if err := makeDurable(r.opt.FS, r.stages()); err != nil {
 		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
 	}
+	return r.writeStart()
+}
+
+// checkKernels refuses a work directory that holds another kernel set's results.
+func (r *run) checkKernels() error {
 	old, err := ReadRecord(r.opt.FS, r.opt.Workdir)
 	if err != nil {
 		return err
@@ -110,7 +130,25 @@ func (r *run) prepare() error {
 		return &UsageError{Msg: fmt.Sprintf("%s was begun with the kernel set %s, now it would be %s, whose last bits differ; "+
 			"add --kernels %s, or begin anew with --fresh", r.opt.Workdir, old.Kernels, r.opt.Kernels, old.Kernels)}
 	}
-	return r.writeStart()
+	return nil
+}
+
+// makeDurable makes a directory and its missing parents, so that a crash of the machine
+// keeps them: each new name is synced in the directory that it stands in.
+func makeDurable(fsys store.FS, name string) error {
+	if store.Exists(fsys, name) {
+		return nil
+	}
+	parent := filepath.Dir(name)
+	if parent != name {
+		if err := makeDurable(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(name); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
 }
 
 // announce says how much of the plan is there already.
@@ -217,7 +255,11 @@ func (r *run) node(ctx context.Context, n *node) error {
 	for _, d := range n.deps { // only a limit's chain is still open here
 		select {
 		case <-d.done:
+			if d.report == nil { // it failed; its error is the one that counts
+				return context.Canceled
+			}
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	if err := ctx.Err(); err != nil {
