@@ -331,6 +331,21 @@ func TestCopyOfBase(t *testing.T) {
 	if err != nil || !c.EqualWeights || !c.EqualLosses || Gate(c, 0).Outcome != Refused {
 		t.Errorf("a copy: %+v: %v", c, err)
 	}
+	// One tensor that differs is enough, wherever it stands.
+	for i := range same.Names() {
+		tensors, err := checkpoint.Tensors(same)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors[i].Read = func() ([]byte, error) { return make([]byte, 4*12*16), nil }
+		changed, err := checkpoint.FromTensors(tensors)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := e.Candidate(context.Background(), changed); err != nil || l.CopyOfBase {
+			t.Errorf("%s differs, and the update is called a copy: %v", tensors[i].Name, err)
+		}
+	}
 	// Rounding the base to F16 changes weights, and is no improvement.
 	rounded := weightsOf(t, m, checkpoint.F16, experts)
 	c, err = e.Compare(context.Background(), rounded, CompareOptions{Resamples: 999})

@@ -237,6 +237,15 @@ func TestSkipLimit(t *testing.T) {
 	}
 }
 
+// TestSkipsApart checks that batches skipped now and then do not add up to too many in a row.
+func TestSkipsApart(t *testing.T) {
+	cfg, data := tinyRun(40), newData()
+	cfg.NonFinite, cfg.SkipsMax, data.poisoned = Skip, 2, []int{6}
+	if res := mustRun(t, poisonedModel(t), data, cfg, Hooks{}); len(res.NonFinite) < 8 {
+		t.Errorf("%d batches skipped in ten epochs", len(res.NonFinite))
+	}
+}
+
 // TestDroppedGradient checks that a tensor whose gradient is no number stays as it is.
 func TestDroppedGradient(t *testing.T) {
 	for _, policy := range []NonFinite{Raise, Skip} {
