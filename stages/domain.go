@@ -33,7 +33,7 @@ type Domain struct {
 	Threshold     *float64 `yaml:"threshold" doc:"Keeps documents that score at most this."`
 
 	Order    int            `yaml:"order" min:"1" max:"5" doc:"Length of the longest n-grams of the language models."`
-	MinCount int            `yaml:"min_count" min:"1" max:"1000" doc:"Words that occur less often in the reference are all one unknown word."`
+	MinCount int            `yaml:"min_count" min:"0" max:"1000" doc:"Words that occur less often in the text that gives the vocabulary are all one unknown word; 0 stands for 2 with moore-lewis and 1 with perplexity."`
 	Folds    int            `yaml:"folds" min:"2" max:"20" doc:"Parts of the reference: each is scored by a model of the others."`
 	General  pipeline.Bytes `yaml:"general_bytes" min:"64KiB" max:"4GiB" doc:"Size of the seeded sample of the input that stands for text in general."`
 }
@@ -59,7 +59,7 @@ domain:
   reference: ref/*.jsonl
   keep_reference: 0.97`,
 		Takes: documentsOnly, Makes: documentsOnly,
-		Default: Domain{Method: "moore-lewis", Order: 3, MinCount: 2, Folds: 5, General: 64 << 20},
+		Default: Domain{Method: "moore-lewis", Order: 3, Folds: 5, General: 64 << 20},
 		New:     func(c Domain) (pipeline.Program, error) { return c.program(), nil },
 	}
 }
@@ -87,6 +87,11 @@ func (c *Domain) Check(at *pipeline.Fields) {
 }
 
 func (c Domain) program() pipeline.Program {
+	if c.MinCount == 0 {
+		// Under a model of the reference alone, a word that it does not know must not pass
+		// for one of the many that it has seen once.
+		c.MinCount = map[string]int{"moore-lewis": 2, "perplexity": 1}[c.Method]
+	}
 	if c.KeepReference == nil && c.KeepFraction == nil && c.KeepTokens == nil && c.Threshold == nil {
 		share := keepReferenceDefault
 		c.KeepReference = &share
@@ -129,16 +134,28 @@ func (c Domain) openSample(ctx context.Context, t *pipeline.Task, ref *reference
 	}), nil
 }
 
-// halfOf says which half of the general sample a text belongs to, by content, so that
-// copies share a half.
+// halfOf says which half of the general sample a text belongs to, and foldOf which fold
+// of the reference, both by content, so that copies share them. A text is scored by
+// models of the other half and of the other folds.
 func halfOf(contentHash uint64) int { return int(contentHash >> 32 & 1) }
 
-// The files of the training barrier: a model of the reference without each fold, a
-// model of each half of the general sample, and the reference's own scores.
-func foldName(i int) string    { return fmt.Sprintf("reference-%d.ngram", i) }
-func generalName(i int) string { return fmt.Sprintf("general-%d.ngram", i) }
+func foldOf(contentHash uint64, folds int) int { return int((contentHash >> 33) % uint64(folds)) }
+
+// The files of the training barrier: for each half of the general sample its model and,
+// with the same vocabulary, a model of the reference without each fold; and the
+// reference's own scores.
+func referenceName(half, fold int) string { return fmt.Sprintf("reference-%d-%d.ngram", half, fold) }
+func generalName(half int) string         { return fmt.Sprintf("general-%d.ngram", half) }
 
 const referenceScoresName = "reference-scores.txt"
+
+// halves is how many sets of models there are: perplexity needs no general text.
+func (c Domain) halves() int {
+	if c.Method == "moore-lewis" {
+		return 2
+	}
+	return 1
+}
 
 func (c Domain) train(ctx context.Context, t *pipeline.Task, part *pipeline.Partition, ref *referenceTexts) error {
 	if err := ref.load(ctx, t); err != nil {
@@ -148,20 +165,15 @@ func (c Domain) train(ctx context.Context, t *pipeline.Task, part *pipeline.Part
 		return &pipeline.UsageError{Msg: fmt.Sprintf("domain: the reference has %d rows, too few for %d folds; give at least %d",
 			len(ref.texts), c.Folds, 10*c.Folds)}
 	}
-	folds, err := ngram.NewCrossFold(ngram.Config{Order: c.Order, MinCount: c.MinCount}, c.Folds)
-	if err != nil {
-		return err
-	}
-	for _, text := range ref.texts {
-		folds.Add(folds.Fold(pipeline.ContentHash(text)), words.AppendHashes(nil, text))
-	}
-	scorers, err := c.models(t, folds, part)
-	if err != nil {
-		return err
+	s := &domainScorer{folds: c.Folds}
+	for half := range c.halves() {
+		if err := c.trainHalf(ctx, t, part, ref.texts, half, s); err != nil {
+			return err
+		}
 	}
 	scores := make([]float64, len(ref.texts))
 	for i, text := range ref.texts {
-		scores[i], _ = scorers.score(text)
+		scores[i], _ = s.score(text)
 	}
 	slices.Sort(scores)
 	return t.WriteFile(referenceScoresName, func(w io.Writer) error {
@@ -174,42 +186,70 @@ func (c Domain) train(ctx context.Context, t *pipeline.Task, part *pipeline.Part
 	})
 }
 
-// models trains and writes every model. All share the reference's vocabulary.
-func (c Domain) models(t *pipeline.Task, folds *ngram.CrossFold, part *pipeline.Partition) (*domainScorer, error) {
-	vocabulary := folds.Vocabulary()
-	s := &domainScorer{folds: folds.Fold}
-	var err error
-	if s.reference, err = folds.TrainFolds(t.Workers); err != nil {
+// trainHalf trains the model of one half of the general sample and, over its
+// vocabulary, the reference's. The vocabulary must not come from the reference: its
+// rows would then know their own rare words, and score closer than new text of the same
+// kind.
+func (c Domain) trainHalf(ctx context.Context, t *pipeline.Task, part *pipeline.Partition, reference []string,
+	half int, s *domainScorer) error {
+	cfg := ngram.Config{Order: c.Order, MinCount: c.MinCount}
+	if c.Method == "moore-lewis" {
+		general, err := trainGeneral(cfg, part, half)
+		if err != nil {
+			return err
+		}
+		if err := writeModel(t, generalName(half), general); err != nil {
+			return err
+		}
+		s.general = append(s.general, general)
+		cfg = ngram.Config{Order: c.Order, Vocabulary: general.Vocabulary()}
+	}
+	models := make([]*ngram.Model, c.Folds)
+	err := parallel(ctx, t.Workers, c.Folds, func(_ context.Context, fold int) (err error) {
+		models[fold], err = trainWithout(cfg, reference, fold, c.Folds)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for fold, m := range models {
+		if err := writeModel(t, referenceName(half, fold), m); err != nil {
+			return err
+		}
+	}
+	s.reference = append(s.reference, models)
+	return nil
+}
+
+func trainGeneral(cfg ngram.Config, part *pipeline.Partition, half int) (*ngram.Model, error) {
+	trainer, err := ngram.NewTrainer(cfg)
+	if err != nil {
 		return nil, err
 	}
-	for i, m := range s.reference {
-		if err := writeModel(t, foldName(i), m); err != nil {
-			return nil, err
+	for _, r := range part.Records {
+		if halfOf(r.Key) == half {
+			trainer.Add(words.AppendHashes(nil, string(r.Payload)))
 		}
 	}
-	if c.Method != "moore-lewis" {
-		return s, nil
+	m, err := trainer.Train()
+	if err != nil {
+		return nil, fmt.Errorf("half %d of the general sample of %d documents: %w", half+1, len(part.Records), err)
 	}
-	for half := range 2 {
-		trainer, err := ngram.NewTrainer(ngram.Config{Order: c.Order, Vocabulary: vocabulary})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range part.Records {
-			if halfOf(r.Key) == half {
-				trainer.Add(words.AppendHashes(nil, string(r.Payload)))
-			}
-		}
-		m, err := trainer.Train()
-		if err != nil {
-			return nil, fmt.Errorf("domain: half %d of the general sample of %d documents: %w", half+1, len(part.Records), err)
-		}
-		s.general = append(s.general, m)
-		if err := writeModel(t, generalName(half), m); err != nil {
-			return nil, err
+	return m, nil
+}
+
+// trainWithout trains on the reference rows of all folds but one.
+func trainWithout(cfg ngram.Config, reference []string, fold, folds int) (*ngram.Model, error) {
+	trainer, err := ngram.NewTrainer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range reference {
+		if foldOf(pipeline.ContentHash(text), folds) != fold {
+			trainer.Add(words.AppendHashes(nil, text))
 		}
 	}
-	return s, nil
+	return trainer.Train()
 }
 
 func writeModel(t *pipeline.Task, name string, m *ngram.Model) error {
@@ -218,9 +258,9 @@ func writeModel(t *pipeline.Task, name string, m *ngram.Model) error {
 
 // domainScorer scores texts; lower is closer to the reference.
 type domainScorer struct {
-	folds     func(contentHash uint64) int
-	reference []*ngram.Model // without each fold
-	general   []*ngram.Model // of each half; none for perplexity
+	folds     int
+	reference [][]*ngram.Model // by half, then without each fold
+	general   []*ngram.Model   // of each half; none for perplexity
 	hashes    []uint64
 }
 
@@ -232,33 +272,31 @@ func (s *domainScorer) score(text string) (float64, int) {
 		return math.Inf(1), 0
 	}
 	hash := pipeline.ContentHash(text)
-	in := s.reference[s.folds(hash)]
+	fold := foldOf(hash, s.folds)
 	if s.general == nil {
-		return ngram.Perplexity(in.Score(s.hashes)), len(s.hashes)
+		return ngram.Perplexity(s.reference[0][fold].Score(s.hashes)), len(s.hashes)
 	}
-	// The half without the text: it may be in its own half's model.
-	general := s.general[1-halfOf(hash)]
-	return ngram.MooreLewis{InDomain: in, General: general}.Score(s.hashes), len(s.hashes)
+	other := 1 - halfOf(hash)
+	pair := ngram.MooreLewis{InDomain: s.reference[other][fold], General: s.general[other]}
+	return pair.Score(s.hashes), len(s.hashes)
 }
 
 func (c Domain) openModels(fsys store.FS, dir string) (*domainScorer, error) {
-	folds, err := ngram.NewCrossFold(ngram.Config{Order: c.Order, MinCount: c.MinCount}, c.Folds)
-	if err != nil {
-		return nil, err
-	}
-	s := &domainScorer{folds: folds.Fold}
-	for i := range c.Folds {
-		m, err := readModel(fsys, filepath.Join(dir, foldName(i)))
-		if err != nil {
-			return nil, err
+	s := &domainScorer{folds: c.Folds}
+	for half := range c.halves() {
+		models := make([]*ngram.Model, c.Folds)
+		for fold := range models {
+			m, err := readModel(fsys, filepath.Join(dir, referenceName(half, fold)))
+			if err != nil {
+				return nil, err
+			}
+			models[fold] = m
 		}
-		s.reference = append(s.reference, m)
-	}
-	for i := range 2 {
+		s.reference = append(s.reference, models)
 		if c.Method != "moore-lewis" {
-			break
+			continue
 		}
-		m, err := readModel(fsys, filepath.Join(dir, generalName(i)))
+		m, err := readModel(fsys, filepath.Join(dir, generalName(half)))
 		if err != nil {
 			return nil, err
 		}
