@@ -50,14 +50,14 @@ func Gate(c Comparison, minDelta float64) Verdict {
 	percent := c.Confidence * 100
 	switch {
 	case high < -minDelta:
-		return Verdict{Improves, minus("the loss falls by more than %g: the %g %% interval ends at %+.2g",
+		return Verdict{Improves, minus("the loss falls by more than %g: the %g %% interval ends at %+.3g",
 			minDelta, percent, high)}
 	case low > 0:
-		return Verdict{Worse, minus("the loss rises: the %g %% interval begins at %+.2g", percent, low)}
+		return Verdict{Worse, minus("the loss rises: the %g %% interval begins at %+.3g", percent, low)}
 	case low >= -minDelta:
-		return Verdict{Undecided, minus("the loss falls by no more than %g: the %g %% interval begins at %+.2g",
+		return Verdict{Undecided, minus("the loss falls by no more than %g: the %g %% interval begins at %+.3g",
 			minDelta, percent, low)}
 	}
-	return Verdict{Undecided, minus("the %g %% interval from %+.2g to %+.2g reaches beyond %+g: "+
+	return Verdict{Undecided, minus("the %g %% interval from %+.3g to %+.3g reaches beyond %+g: "+
 		"hold more documents out, or train more", percent, low, high, -minDelta)}
 }

@@ -1,0 +1,103 @@
+// Command compare says whether the update of one run beats that of another on the same
+// held-out documents: it measures both over their common base and compares them
+// document by document.
+//
+//	compare --base DIR --tokens RUN/out/tokens --first RUN --second RUN
+//
+// It ends with status 0 if the second run's loss is lower and the 95 % interval of the
+// difference excludes zero, with 1 otherwise.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"bzdata/eval"
+	"bzdata/pipeline/store"
+	"bzdata/tokenize"
+	"bzdata/train/checkpoint"
+	"bzdata/train/model"
+	"bzdata/train/tensor"
+)
+
+func main() {
+	base := flag.String("base", "", "base model's folder")
+	tokens := flag.String("tokens", "", "folder of token shards, of which judge is used")
+	first := flag.String("first", "", "work directory whose update is the reference")
+	second := flag.String("second", "", "work directory whose update should be better")
+	workers := flag.Int("workers", 2, "threads")
+	flag.Parse()
+	better, err := compare(context.Background(), *base, *tokens, *first, *second, *workers)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		os.Exit(1)
+	}
+	if !better {
+		os.Exit(1)
+	}
+}
+
+func compare(ctx context.Context, base, tokens, first, second string, workers int) (better bool, err error) {
+	kernels, err := tensor.Choose("auto")
+	if err != nil {
+		return false, err
+	}
+	m, err := model.Open(store.OS(), base, tensor.New(kernels, workers))
+	if err != nil {
+		return false, err
+	}
+	judge, err := tokenize.OpenShardFile(store.OS(), filepath.Join(tokens, "judge-00000.tokens"))
+	if err != nil {
+		return false, err
+	}
+	defer judge.Close()
+	e := eval.NewEvaluator(m, judge, eval.Options{BatchSize: 8, Sources: judge.Meta().Sources})
+	var losses [2]*eval.Losses
+	for i, run := range []string{first, second} {
+		if losses[i], err = measure(ctx, e, run); err != nil {
+			return false, fmt.Errorf("%s: %w", run, err)
+		}
+	}
+	c, err := eval.Compare(losses[0], losses[1], eval.CompareOptions{Seed: 1, Workers: workers})
+	if err != nil {
+		return false, err
+	}
+	fmt.Printf("%s, %d documents\n", c, c.Documents)
+	return c.Interval.High < 0, nil
+}
+
+// measure evaluates the update of a run, as its files hold it.
+func measure(ctx context.Context, e *eval.Evaluator, run string) (*eval.Losses, error) {
+	dir := filepath.Join(run, "out", "update")
+	raw, err := os.ReadFile(filepath.Join(dir, "update.json"))
+	if err != nil {
+		return nil, err
+	}
+	var meta struct {
+		Naming     string                `json:"naming"`
+		Assignment checkpoint.Assignment `json:"expert_assignment"`
+	}
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return nil, err
+	}
+	naming, err := checkpoint.ParseNaming(meta.Naming)
+	if err != nil {
+		return nil, err
+	}
+	file, err := checkpoint.Open(store.OS(), filepath.Join(dir, "update.safetensors"))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var update checkpoint.Source = file
+	if meta.Assignment != nil {
+		if update, err = checkpoint.FromProfile(file, naming, meta.Assignment); err != nil {
+			return nil, err
+		}
+	}
+	return e.Candidate(ctx, update)
+}
