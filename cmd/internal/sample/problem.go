@@ -180,7 +180,7 @@ func (m *problemMaker) cast(r *rng) {
 
 // plan chooses the steps: 2 to 6 calculations.
 func (m *problemMaker) plan(r *rng) {
-	left := 1 + r.below(5)
+	left := 1 + min(r.below(5), r.below(6))
 	m.steps = append(m.steps[:0], step{kind: stepKind(r.below(2))})
 	var tail [4]step
 	n := 0
