@@ -99,14 +99,16 @@ func (c Domain) program() pipeline.Program {
 	reference := &referenceTexts{config: c}
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return []pipeline.Read{{Name: "reference", Paths: c.Reference, Value: fmt.Sprint(reference.input(p))}}
+			return []pipeline.Read{{Name: "reference", Paths: c.Reference, Value: fmt.Sprint(reference.input(p))},
+				{Name: "held_out", HeldOut: true}}
 		},
 		Passes: []pipeline.Pass{
-			{Name: "sample", Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
-				return c.openSample(ctx, t, reference)
-			}, Barrier: &pipeline.Barrier{Reduce: func(ctx context.Context, t *pipeline.Task, p *pipeline.Partition) error {
-				return c.train(ctx, t, p, reference)
-			}}},
+			{Name: "sample", Sees: func(bytes int64) string { return fmt.Sprint(c.generalShare(bytes)) },
+				Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+					return c.openSample(ctx, t, reference)
+				}, Barrier: &pipeline.Barrier{Reduce: func(ctx context.Context, t *pipeline.Task, p *pipeline.Partition) error {
+					return c.train(ctx, t, p, reference)
+				}}},
 			{Name: "score", Open: c.openScore, Barrier: &pipeline.Barrier{Reduce: c.decide}},
 			pipeline.Apply("drop"),
 		},
@@ -118,10 +120,7 @@ func (c Domain) openSample(ctx context.Context, t *pipeline.Task, ref *reference
 	if err := ref.load(ctx, t); err != nil {
 		return nil, err
 	}
-	share := 1.0
-	if total := t.InputBytes(); total > int64(c.General) {
-		share = float64(c.General) / float64(total)
-	}
+	share := c.generalShare(t.InputBytes())
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
 		if ref.hashes[pipeline.ContentHash(d.Text)] {
 			out.Drop("reference", 0)
@@ -132,6 +131,14 @@ func (c Domain) openSample(ctx context.Context, t *pipeline.Task, ref *reference
 		}
 		return nil
 	}), nil
+}
+
+// generalShare is the share of the documents that the sample of text in general takes.
+func (c Domain) generalShare(inputBytes int64) float64 {
+	if c.Method != "moore-lewis" || inputBytes <= int64(c.General) {
+		return 1
+	}
+	return float64(c.General) / float64(inputBytes)
 }
 
 // halfOf says which half of the general sample a text belongs to, and foldOf which fold
@@ -345,7 +352,7 @@ func fromSortableBits(b uint64) float64 {
 }
 
 // decide sets the threshold and drops what lies beyond it.
-func (c Domain) decide(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
+func (c Domain) decide(ctx context.Context, t *pipeline.Task, part *pipeline.Partition) error {
 	reference, err := readScores(t.FS, filepath.Join(t.BarrierDirs()[0], referenceScoresName))
 	if err != nil {
 		return err
@@ -359,7 +366,29 @@ func (c Domain) decide(_ context.Context, t *pipeline.Task, part *pipeline.Parti
 	t.Note("threshold %.6g; %d reference rows score %.4g at the median and %.4g at the 97th percentile",
 		limit, len(reference), ngram.Quantile(reference, 0.5), ngram.Quantile(reference, 0.97))
 	t.Panel(c.panel(reference, part.Records, limit))
-	return nil
+	return c.exam(ctx, t, limit)
+}
+
+// exam says how much of the held-out set is off the domain: an exam that training text
+// was not chosen for is no fair judge of the choice, and a validator's may be like it.
+func (c Domain) exam(ctx context.Context, t *pipeline.Task, limit float64) error {
+	s, err := c.openModels(t.FS, t.BarrierDirs()[0])
+	if err != nil {
+		return err
+	}
+	all, beyond := 0, 0
+	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
+		all++
+		if score, _ := s.score(d.Text); score > limit {
+			beyond++
+		}
+		return nil
+	})
+	if all > 0 {
+		t.Note("of the held-out documents, which no training stage filters, %d of %d (%.1f %%) lie beyond the threshold",
+			beyond, all, 100*float64(beyond)/float64(all))
+	}
+	return err
 }
 
 // limit is the highest score that is kept. Records are in the order of scores.
