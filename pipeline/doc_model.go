@@ -3,12 +3,10 @@ package pipeline
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"bzdata/pipeline/store"
 )
@@ -85,23 +83,15 @@ func (d *Doc) SetText(text string) {
 	}
 }
 
-// SetMessages replaces the messages and derives the text anew.
+// SetMessages replaces the messages and derives the text anew. Other members of the
+// record's messages stay as they are as long as their number does.
 func (d *Doc) SetMessages(ms []Message) error {
-	raw, err := json.Marshal(ms)
+	raw, err := patchMessages(d.Fields[d.Slot].Value, ms)
 	if err != nil {
 		return err
 	}
 	d.Messages, d.Text, d.Fields[d.Slot].Value = ms, textOfMessages(ms), raw
 	return nil
-}
-
-// textOfMessages joins the contents by line ends.
-func textOfMessages(ms []Message) string {
-	parts := make([]string, len(ms))
-	for i, m := range ms {
-		parts[i] = m.Content
-	}
-	return strings.Join(parts, "\n")
 }
 
 // ExportFields returns the record to be written for d: its fields, with a field
@@ -242,7 +232,9 @@ func (d *Doc) restore(flags byte) error {
 		d.Fields[d.Slot].Value = store.AppendQuote(nil, d.Text)
 	}
 	if flags&docHasMessages != 0 {
-		return json.Unmarshal(d.Fields[d.Slot].Value, &d.Messages)
+		ms, err := parseMessages(d.Fields[d.Slot].Value)
+		d.Messages = ms
+		return err
 	}
 	return nil
 }

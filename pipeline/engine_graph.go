@@ -294,6 +294,9 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	for _, p := range passes {
 		stores = stores || p.pass.Edits
 		chain = append(chain, stageChain(p.step, p.pass.Name, p.reads), nodeKeys(p.barrier))
+		if p.pass.Sees != nil {
+			chain = append(chain, p.pass.Sees(b.inputBytes()))
+		}
 		deps = append(deps, p.barrier...)
 		if p.reads.heldOut != nil {
 			deps = append(deps, p.reads.heldOut)

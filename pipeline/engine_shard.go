@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -294,11 +293,8 @@ func (r textRule) fillMessages(d *Doc) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(d.Fields[i].Value, &d.Messages); err != nil {
-		return fmt.Errorf("field %q is not a list of messages {role, content}", r.messages)
-	}
-	if d.Messages == nil {
-		d.Messages = []Message{}
+	if d.Messages, err = parseMessages(d.Fields[i].Value); err != nil {
+		return fmt.Errorf("field %q %w", r.messages, err)
 	}
 	d.Text, d.Slot = textOfMessages(d.Messages), i
 	return nil

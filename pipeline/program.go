@@ -69,6 +69,9 @@ type Pass struct {
 	Edits bool
 	// Open makes the mapper of one shard's task.
 	Open func(ctx context.Context, t *Task) (Mapper, error)
+	// Sees, if not nil, is what the mapper makes of [Task.InputBytes]: it belongs into the
+	// keys of the pass, so that other files repeat it only where it comes out differently.
+	Sees func(inputBytes int64) string
 	// Barrier, if not nil, runs between this pass and the next.
 	Barrier *Barrier
 }

@@ -230,8 +230,8 @@ func (st *segmentTask) doc(t *Task, d *Doc) error {
 		case v.Reason != "":
 			return st.drop(i, d, o)
 		case v.Copies > 1:
+			l.Extra += int64(d.Copies * (v.Copies - 1))
 			d.Copies *= v.Copies
-			l.Extra += int64(v.Copies - 1)
 		}
 		l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+int64(len(d.Text)), src.Kept+1
 	}

@@ -195,7 +195,8 @@ func (t *Task) BarrierDirs() []string {
 	return dirs
 }
 
-// InputBytes is the size of all input files.
+// InputBytes is the size of all input files. A mapper that depends on it says how in
+// [Pass.Sees]; partition counts and artifact tasks need not.
 func (t *Task) InputBytes() int64 {
 	sum := int64(0)
 	for _, f := range t.run.inputs {

@@ -136,8 +136,9 @@ func (c Mix) times(have map[string]int64) (map[string]float64, error) {
 		}
 		if have[name] == 0 {
 			known := slices.Sorted(maps.Keys(have))
-			return nil, fmt.Errorf("weights name source %s, of which no document is left; sources with documents: %s",
-				name, strings.Join(known, ", "))
+			return nil, &pipeline.DataError{Msg: fmt.Sprintf(
+				"weights name source %s, of which no document is left; sources with documents: %s",
+				name, strings.Join(known, ", "))}
 		}
 		total = min(total, float64(have[name])*c.RepeatMax/share)
 	}
