@@ -19,14 +19,15 @@ var pageSource string
 // no font, no address.
 func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"panel": drawPanel, "count": group, "percent": percent, "why": whyDropped, "took": took,
+		"panel": drawPanel, "count": group, "percent": percent, "took": Span, "size": Size,
+		"value":  func(v any) string { return Value(v, 300) },
 		"number": func(v float64) string { return fmt.Sprintf("%.6g", v) },
 		"join":   strings.Join,
 	}).Parse(pageSource)
 	if err != nil {
 		return fmt.Errorf("report page: %w", err)
 	}
-	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r), Failed: failed(r, m)})
+	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r, narrowSpace), Failed: failed(r, m)})
 }
 
 // pageData is what the page's template sees.
@@ -64,9 +65,11 @@ type flowRow struct {
 	Dropped     int64
 	KeptPercent float64 // of what came into the first stage, for the bar
 	Why         string
+	Reused      bool
 }
 
-func flow(r *pipeline.Result) []flowRow {
+// flow lists the stages that saw documents, counts with sep between their thousands.
+func flow(r *pipeline.Result, sep string) []flowRow {
 	var rows []flowRow
 	first := int64(0)
 	for _, s := range r.Stages {
@@ -76,44 +79,33 @@ func flow(r *pipeline.Result) []flowRow {
 		}
 		first = max(first, l.In)
 		rows = append(rows, flowRow{s.Label, l.In, l.Kept + l.Extra, l.In - l.Kept,
-			100 * float64(l.Kept) / float64(max(1, first)), whyDropped(l)})
+			100 * float64(l.Kept) / float64(max(1, first)), whyDropped(l, sep), s.Reused})
 	}
 	return rows
 }
 
 // whyDropped lists the reasons of a ledger with their counts.
-func whyDropped(l *pipeline.Ledger) string {
+func whyDropped(l *pipeline.Ledger, sep string) string {
 	var why []string
-	if l.HeldOut > 0 {
-		why = append(why, "held out "+group(l.HeldOut))
+	add := func(what string, n int64) {
+		if n > 0 {
+			why = append(why, what+" "+Count(n, sep))
+		}
 	}
-	if l.Rejected > 0 {
-		why = append(why, "malformed "+group(l.Rejected))
-	}
+	add("held out", l.HeldOut)
+	add("malformed", l.Rejected)
 	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
-		why = append(why, reason+" "+group(l.Dropped[reason]))
+		add(reason, l.Dropped[reason])
 	}
-	if n := l.Edits["documents"]; n > 0 {
-		why = append(why, "edited "+group(n))
-	}
-	if l.Extra > 0 {
-		why = append(why, "repeated "+group(l.Extra))
-	}
+	add("edited", l.Edits["documents"])
+	add("repeated", l.Extra)
 	return strings.Join(why, ", ")
 }
 
-// group writes a count with its thousands apart.
-func group(n int64) string {
-	s := fmt.Sprint(n)
-	var b strings.Builder
-	for i, d := range s {
-		if i > 0 && (len(s)-i)%3 == 0 && s[i-1] != '-' {
-			b.WriteString("\u202f")
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
-}
+// narrowSpace sets thousands apart without a line break.
+const narrowSpace = "\u202f"
+
+func group(n int64) string { return Count(n, narrowSpace) }
 
 func percent(part, whole int64) string {
 	if whole == 0 {

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"bzdata/pipeline"
 )
@@ -39,20 +38,23 @@ func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 }
 
 // WriteText writes the summary for a terminal: documents by stage, why they were
-// dropped, and the figures of the stages.
+// dropped, the figures of the stages, and what was not done.
 func WriteText(w io.Writer, r *pipeline.Result, m Meta) error {
 	t := &textWriter{w: w}
-	t.printf("plan    %s, seed %d, %s\n\n", r.Plan, r.Seed, took(m.Took))
-	t.printf("%-16s %10s %10s %10s\n", "stage", "documents", "kept", "dropped")
+	t.printf("plan  %s, seed %d, %s\n", r.Plan, r.Seed, Span(m.Took))
+	t.flow(flow(r, " "))
+	var figures []pipeline.Figure
+	var open []string
 	for _, s := range r.Stages {
-		t.stage(s)
-	}
-	t.printf("\n")
-	for _, s := range r.Stages {
-		for _, f := range s.Summary {
-			t.figure(f)
+		figures = append(figures, s.Summary...)
+		if !s.Finished {
+			open = append(open, s.Label)
 		}
 	}
+	if len(open) > 0 {
+		figures = append(figures, pipeline.Figure{Name: "not done", Value: strings.Join(open, ", ")})
+	}
+	t.figures(figures)
 	if m.Err != nil {
 		t.printf("\nended early: %v\n", m.Err)
 	}
@@ -71,50 +73,49 @@ func (t *textWriter) printf(format string, args ...any) {
 	}
 }
 
-func (t *textWriter) stage(s pipeline.StageResult) {
-	l := s.Ledger
-	if l == nil {
+// flow prints what went in and out of each stage.
+func (t *textWriter) flow(rows []flowRow) {
+	if len(rows) == 0 {
 		return
 	}
-	t.printf("%-16s %10d %10d %10d", s.Label, l.In, l.Kept+l.Extra, l.In-l.Kept)
-	var why []string
-	if l.HeldOut > 0 {
-		why = append(why, fmt.Sprintf("held out %d", l.HeldOut))
+	count := func(n int64) string { return Count(n, " ") }
+	cells := [][5]string{{"stage", "documents", "kept", "dropped", "why"}}
+	for _, r := range rows {
+		why := r.Why
+		if r.Reused {
+			why = strings.TrimPrefix(why+", reused", ", ")
+		}
+		cells = append(cells, [5]string{r.Stage, count(r.In), count(r.Kept), count(r.Dropped), why})
 	}
-	if l.Rejected > 0 {
-		why = append(why, fmt.Sprintf("malformed %d", l.Rejected))
+	var width [5]int
+	for _, row := range cells {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
-		why = append(why, fmt.Sprintf("%s %d", reason, l.Dropped[reason]))
+	t.printf("\n")
+	for _, c := range cells {
+		line := fmt.Sprintf("%-*s  %*s  %*s  %*s  %s", width[0], c[0], width[1], c[1], width[2], c[2], width[3], c[3], c[4])
+		t.printf("%s\n", strings.TrimRight(line, " "))
 	}
-	if n := l.Edits["documents"]; n > 0 {
-		why = append(why, fmt.Sprintf("edited %d", n))
-	}
-	if l.Extra > 0 {
-		why = append(why, fmt.Sprintf("repeated %d", l.Extra))
-	}
-	if s.Reused {
-		why = append(why, "reused")
-	}
-	t.printf("   %s\n", strings.Join(why, ", "))
 }
 
-// figure prints a name and a value that may have several lines.
-func (t *textWriter) figure(f pipeline.Figure) {
-	for i, line := range strings.Split(f.Value, "\n") {
+// figures prints names and values; a value may have several lines.
+func (t *textWriter) figures(figures []pipeline.Figure) {
+	width := 0
+	for _, f := range figures {
+		width = max(width, utf8.RuneCountInString(f.Name))
+	}
+	for i, f := range figures {
+		if i == 0 {
+			t.printf("\n")
+		}
 		name := f.Name
-		if i > 0 {
+		for _, line := range strings.Split(f.Value, "\n") {
+			t.printf("%-*s  %s\n", width, name, line)
 			name = ""
 		}
-		t.printf("%-16s %s\n", name, line)
 	}
-}
-
-func took(d time.Duration) string {
-	if d < time.Minute {
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	}
-	return d.Round(time.Second).String()
 }
 
 // ReadJSON reads what [WriteJSON] wrote.

@@ -1,10 +1,17 @@
 package cli
 
 import (
+	"bufio"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
+	"unicode/utf8"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/report"
 	"bzdata/stages"
 
 	"github.com/spf13/cobra"
@@ -17,21 +24,19 @@ func newCheck(env *environment) *cobra.Command {
 		Short: "Find every mistake in a plan, and say what a run would do",
 		Long: `Check reads a plan and reports every mistake with its line. If there is none, it lists the
 settings in force with their origin, the files that are read, and which stages are done already.
+It writes nothing.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: exactly(1, "one PLAN"),
 		RunE: func(_ *cobra.Command, args []string) error { return f.check(env, args[0]) },
 	}
-	f.addRun(cmd.Flags())
+	f.addWork(cmd.Flags())
+	cmd.Flags().StringVar(&f.json, "json", "", "write the answer as JSON to this `FILE`; - is standard output")
 	return cmd
 }
 
 func (f *runFlags) check(env *environment, file string) error {
-	plan, err := f.load(file)
-	if err != nil {
-		return err
-	}
-	opt, err := f.options(plan)
+	plan, opt, err := f.load(file)
 	if err != nil {
 		return err
 	}
@@ -42,33 +47,90 @@ func (f *runFlags) check(env *environment, file string) error {
 	if f.json != "" {
 		return writeJSON(env, f.json, work.WriteJSON)
 	}
-	return writeWork(env.stdout, plan, work)
+	out := bufio.NewWriter(env.stdout)
+	writeWork(out, plan, work)
+	return out.Flush()
 }
 
-func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) error {
-	fmt.Fprintf(w, "plan      %s: no mistakes\n", plan.Name)
-	fmt.Fprintf(w, "workdir   %s\n", work.Workdir)
-	fmt.Fprintf(w, "input     %d files, %s bytes\n", work.Files, count(float64(work.Bytes)))
-	fmt.Fprintf(w, "memory    budget %s bytes\n", count(float64(work.MemoryBytes)))
+func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
+	done := "nothing is done yet"
+	if work.TasksDone > 0 {
+		done = fmt.Sprintf("%d of %d stages and %d of %d tasks are done",
+			work.StagesReused, len(work.Stages), work.TasksDone, work.Tasks)
+	}
+	rows := [][2]string{
+		{"plan", plan.File + ": no mistakes"},
+		{"workdir", work.Workdir},
+		{"input", plural(work.Files, "file") + ", " + report.Size(work.Bytes)},
+		{"memory", "up to " + report.Size(work.MemoryBytes)},
+		{"work", plural(len(work.Stages), "stage") + " in " + plural(work.Tasks, "task") + "; " + done},
+	}
 	if plan.NetworkOrigin != "" {
-		fmt.Fprintf(w, "network   %s\n", plan.NetworkOrigin)
+		rows = append(rows, [2]string{"network", plan.NetworkOrigin})
 	}
-	fmt.Fprintf(w, "tasks     %d, of which %d are done; reused %d of %d stages\n\n",
-		work.Tasks, work.TasksDone, work.StagesReused, len(work.Stages))
+	for _, r := range rows {
+		fmt.Fprintf(w, "%-8s  %s\n", r[0], r[1])
+	}
+	key, value := columns(plan, work)
+	fmt.Fprintf(w, "\nplan:\n")
+	writeSettings(w, inForce(plan.Settings), key, value)
 	for _, s := range work.Stages {
-		state := "to do"
-		if s.Reused {
-			state = "done"
-		}
-		fmt.Fprintf(w, "  %-16s %s%s\n", s.Label, state, map[bool]string{true: ", added because the plan has held-out text"}[s.Implied])
-		for _, set := range s.Settings {
-			fmt.Fprintf(w, "    %-24s %-20v %s\n", set.Key, set.Value, set.Origin)
-		}
-		if s.Note != "" {
-			fmt.Fprintf(w, "    %s\n", s.Note)
-		}
+		writeStageWork(w, s, key, value)
 	}
-	return nil
+}
+
+func writeStageWork(w io.Writer, s pipeline.StageWork, key, value int) {
+	state := "to do"
+	if s.Reused {
+		state = "done"
+	}
+	if s.Implied {
+		state += ", added because the plan has held-out text"
+	}
+	fmt.Fprintf(w, "\n%s: %s\n", s.Label, state)
+	writeSettings(w, s.Settings, key, value)
+	if s.Note != "" {
+		fmt.Fprintf(w, "  %s\n", s.Note)
+	}
+}
+
+// valueWidth is how much of a setting's value check shows.
+const valueWidth = 48
+
+func writeSettings(w io.Writer, settings []pipeline.Setting, key, value int) {
+	for _, s := range settings {
+		fmt.Fprintf(w, "  %-*s  %-*s  %s\n", key, s.Key, value, report.Value(s.Value, valueWidth), s.Origin)
+	}
+}
+
+// inForce leaves out the settings of a plan's sections that nobody has set and that
+// have no default.
+func inForce(settings []pipeline.Setting) []pipeline.Setting {
+	return slices.DeleteFunc(slices.Clone(settings), func(s pipeline.Setting) bool {
+		v := reflect.ValueOf(s.Value)
+		return s.Origin == "default" && (!v.IsValid() || v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0)
+	})
+}
+
+// columns are the widths of keys and values over all sections.
+func columns(plan *pipeline.Plan, work *pipeline.Work) (key, value int) {
+	all := inForce(plan.Settings)
+	for _, s := range work.Stages {
+		all = append(all, s.Settings...)
+	}
+	for _, s := range all {
+		key = max(key, utf8.RuneCountInString(s.Key))
+		value = max(value, utf8.RuneCountInString(report.Value(s.Value, valueWidth)))
+	}
+	return key, value
+}
+
+// plural counts things.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return report.Count(int64(n), " ") + " " + thing
 }
 
 func newStages(env *environment) *cobra.Command {
@@ -78,7 +140,7 @@ func newStages(env *environment) *cobra.Command {
 		Long:  "Stages lists the stages that a plan may use; with a name, it prints that stage's reference.\n\n" + exitStatus(exitDone, exitUsage),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return &flagError{fmt.Errorf("bzdata stages wants at most one NAME")}
+				return &flagError{errors.New("stages wants at most one NAME; see bzdata stages --help")}
 			}
 			return nil
 		},
@@ -92,11 +154,16 @@ func newStages(env *environment) *cobra.Command {
 			}
 			k, ok := reg.Lookup(args[0])
 			if !ok {
-				return &pipeline.UsageError{Msg: fmt.Sprintf("unknown stage %q%s", args[0], pipeline.Suggest(args[0], reg.Names()))}
+				return unknownStage(args[0], reg.Names())
 			}
 			return k.WriteReference(env.stdout)
 		},
 	}
+}
+
+func unknownStage(name string, names []string) error {
+	hint := cmp.Or(pipeline.Suggest(name, names), "bzdata stages lists them")
+	return &flagError{fmt.Errorf("unknown stage %q; %s", name, hint)}
 }
 
 func newSchema(env *environment) *cobra.Command {
@@ -122,6 +189,9 @@ func newVersion(env *environment) *cobra.Command {
 		Short: "Print the version of this build",
 		Long:  "Version prints the build's revision, the Go release, and the kernels of this processor.\n\n" + exitStatus(exitDone),
 		Args:  exactly(0, "no arguments"),
-		RunE:  func(*cobra.Command, []string) error { return writeVersion(env.stdout) },
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(env.stdout, versionLine())
+			return err
+		},
 	}
 }

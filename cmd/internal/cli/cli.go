@@ -13,8 +13,6 @@ import (
 	"syscall"
 
 	"bzdata/pipeline"
-
-	"github.com/spf13/cobra"
 )
 
 // The exit codes. They are interface: scripts and schedulers read them.
@@ -29,7 +27,11 @@ const (
 	exitTerminated  = 143
 )
 
-// exitStatus is the part of each command's help that lists its exit codes.
+// exitsTitle begins the last part of each command's help, which help prints behind the
+// flags.
+const exitsTitle = "Exit codes:\n"
+
+// exitStatus is that part: every command's Long ends with it.
 func exitStatus(codes ...int) string {
 	texts := map[int]string{
 		exitDone:        "0    done",
@@ -38,10 +40,10 @@ func exitStatus(codes ...int) string {
 		exitData:        "3    a data check failed: too many malformed records, or no document left",
 		exitGate:        "4    the gate refused the update",
 		exitInUse:       "5    the work directory is in use",
-		exitInterrupted: "130  interrupted, can be resumed (143 when terminated)",
+		exitInterrupted: "130  interrupted (143: terminated); the same command goes on",
 	}
 	var b strings.Builder
-	b.WriteString("Exit status:\n")
+	b.WriteString(exitsTitle)
 	for _, c := range codes {
 		fmt.Fprintf(&b, "  %s\n", texts[c])
 	}
@@ -69,7 +71,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil && code < exitInterrupted {
 		fmt.Fprintln(stderr, strings.TrimRight(errorText(err), "\n"))
 	} else if code >= exitInterrupted {
-		fmt.Fprintln(stderr, "bzdata: interrupted; run the same command again to go on")
+		fmt.Fprintln(stderr, "bzdata: interrupted; the same command goes on from here")
 	}
 	return code
 }
@@ -144,43 +146,4 @@ func withSignals() (ctx context.Context, caught func() os.Signal, stop func()) {
 		}
 	}
 	return ctx, caught, func() { signal.Stop(signals); cancel() }
-}
-
-func newRoot(env *environment) *cobra.Command {
-	root := &cobra.Command{
-		Use:   "bzdata",
-		Short: "Turn raw text into a better score",
-		Long: `bzdata curates text for training: it cleans, deduplicates and filters Parquet and JSONL by a
-YAML plan, finds the experts of a mixture-of-experts model that the data activates, trains
-them, and checks on held-out text whether the update lowers the loss.`,
-		SilenceUsage: true, SilenceErrors: true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &flagError{fmt.Errorf("unknown command %q; see bzdata help", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &flagError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-	})
-	for _, c := range []*cobra.Command{
-		newRun(env), newCheck(env), newWhy(env), newReport(env), newVerify(env),
-		newStages(env), newSchema(env), newVersion(env),
-	} {
-		root.AddCommand(c)
-	}
-	return root
-}
-
-// exactly is cobra.ExactArgs with an error that ends in exit code 2.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return &flagError{fmt.Errorf("%s wants %s; see %s --help", cmd.CommandPath(), what, cmd.CommandPath())}
-		}
-		return nil
-	}
 }

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/report"
@@ -30,19 +33,26 @@ elsewhere.
 		Args: exactly(1, "one RUN, a work directory"),
 		RunE: func(_ *cobra.Command, args []string) error { return showReport(env, args[0], html, jsonFile) },
 	}
-	cmd.Flags().StringVar(&html, "html", "", "write the page to this file")
-	cmd.Flags().StringVar(&jsonFile, "json", "", "write the report as JSON to this file; - is standard output")
+	cmd.Flags().StringVar(&html, "html", "", "write the page to this `FILE`, too")
+	cmd.Flags().StringVar(&jsonFile, "json", "", "write the report as JSON to this `FILE` instead; - is standard output")
 	return cmd
 }
 
 func showReport(env *environment, workdir, html, jsonFile string) error {
-	data, err := os.ReadFile(filepath.Join(workdir, "report.json"))
-	if err != nil {
-		return &pipeline.UsageError{Msg: fmt.Sprintf("%s holds no report (%v); name the folder that bzdata run wrote", workdir, err)}
+	if err := errors.Join(checkOutput("--html", html), checkOutput("--json", jsonFile)); err != nil {
+		return err
+	}
+	name := filepath.Join(workdir, "report.json")
+	data, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return &pipeline.UsageError{Msg: workdir + " holds no report; name the folder that bzdata run wrote", Err: err}
+	case err != nil:
+		return err
 	}
 	res, meta, err := report.ReadJSON(data)
 	if err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(workdir, "report.json"), err)
+		return fmt.Errorf("%s is damaged: %w; run the plan again", name, err)
 	}
 	if html != "" {
 		err := store.WriteFile(store.OS(), html, func(w io.Writer) error { return report.WriteHTML(w, res, meta) })
@@ -68,11 +78,14 @@ was recorded when it was made.
 		Args: exactly(1, "one RUN or BUNDLE, a folder"),
 		RunE: func(_ *cobra.Command, args []string) error { return verify(env, args[0], jsonFile) },
 	}
-	cmd.Flags().StringVar(&jsonFile, "json", "", "write the answer as JSON to this file; - is standard output")
+	cmd.Flags().StringVar(&jsonFile, "json", "", "write the answer as JSON to this `FILE`; - is standard output")
 	return cmd
 }
 
 func verify(env *environment, dir, jsonFile string) error {
+	if err := checkOutput("--json", jsonFile); err != nil {
+		return err
+	}
 	look := pipeline.VerifyRun
 	if stages.IsBundle(store.OS(), dir) {
 		look = stages.VerifyBundle
@@ -98,8 +111,7 @@ func verify(env *environment, dir, jsonFile string) error {
 	return err
 }
 
-func writeVersion(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "bzdata %s, %s, %s/%s, kernels %s\n", buildID(), runtime.Version(), runtime.GOOS,
+func versionLine() string {
+	return fmt.Sprintf("bzdata %s, %s, %s/%s, kernels %s", buildID(), runtime.Version(), runtime.GOOS,
 		runtime.GOARCH, strings.Join(tensor.Names(), " "))
-	return err
 }

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,15 +24,15 @@ type planFlags struct {
 }
 
 func (f *planFlags) add(fs *pflag.FlagSet) {
-	fs.StringArrayVar(&f.set, "set", nil, "override a value of the plan, KEY=VALUE, such as minhash.bands=20")
-	fs.StringArrayVar(&f.vars, "var", nil, "value of a variable of the plan, NAME=VALUE")
+	fs.StringArrayVar(&f.set, "set", nil, "override a value of the plan, `KEY=VALUE`, such as minhash.bands=20")
+	fs.StringArrayVar(&f.vars, "var", nil, "value of a variable of the plan, `NAME=VALUE`")
 }
 
-// load reads and checks a plan.
-func (f *planFlags) load(file string) (*pipeline.Plan, error) {
-	src, err := os.ReadFile(file)
+// parse reads and checks a plan.
+func (f *planFlags) parse(file string) (*pipeline.Plan, error) {
+	src, err := readPlan(file)
 	if err != nil {
-		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("plan %v", err), Err: err}
+		return nil, err
 	}
 	opt := pipeline.ParseOptions{Env: os.LookupEnv, Vars: map[string]string{}, Complete: stages.Complete}
 	opt.Profile = func(name string) (map[string]any, string, error) { return profileDefaults(filepath.Dir(file), name) }
@@ -48,6 +51,32 @@ func (f *planFlags) load(file string) (*pipeline.Plan, error) {
 		opt.Vars[name] = value
 	}
 	return pipeline.ParsePlan(file, src, stages.All(), opt)
+}
+
+// readPlan reads a plan file. What is no plan at all is said here, before its text is
+// looked at.
+func readPlan(file string) ([]byte, error) {
+	usage := func(err error, format string, args ...any) error {
+		return &pipeline.UsageError{Msg: fmt.Sprintf(format, args...), Err: err}
+	}
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		plans, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.y*ml")) // for the hint only
+		return nil, usage(err, "plan %s is not there; %s", file, cmp.Or(pipeline.Suggest(file, plans), "check the path"))
+	case err != nil:
+		return nil, usage(err, "plan %v", err)
+	case info.IsDir():
+		return nil, usage(nil, "plan %s is a folder; name a YAML file", file)
+	}
+	if _, err := store.FormatOf(file); err == nil {
+		return nil, usage(nil, "%s is a data file; name a plan, a YAML file that lists data files under input", file)
+	}
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usage(err, "plan %v", err)
+	}
+	return src, nil
 }
 
 // profileDefaults finds a network profile: a built-in one by name, or a file, relative to

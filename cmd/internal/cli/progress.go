@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/report"
 )
 
 // progress shows what a run does, on standard error and in WORKDIR/events.jsonl.
@@ -31,15 +35,11 @@ const (
 )
 
 func newProgress(mode string, w io.Writer, opt pipeline.Options) (*progress, error) {
-	switch mode {
-	case "auto":
+	if mode == "auto" {
 		mode = "plain"
 		if f, ok := w.(*os.File); ok && isTerminal(f) {
 			mode = "live"
 		}
-	case "plain", "json", "none":
-	default:
-		return nil, &flagError{fmt.Errorf("--progress %s: want auto, plain, json or none", mode)}
 	}
 	if err := os.MkdirAll(opt.Workdir, 0o777); err != nil {
 		return nil, err
@@ -49,6 +49,14 @@ func newProgress(mode string, w io.Writer, opt pipeline.Options) (*progress, err
 		return nil, err
 	}
 	return &progress{mode: mode, w: w, events: f, began: map[string]time.Time{}}, nil
+}
+
+// checkMode is the mistake of an unknown --progress.
+func checkMode(mode string, modes ...string) error {
+	if slices.Contains(modes, mode) {
+		return nil
+	}
+	return &flagError{fmt.Errorf("--progress %s: want one of %s", mode, strings.Join(modes, ", "))}
 }
 
 func isTerminal(f *os.File) bool {
@@ -87,7 +95,7 @@ func (p *progress) plain(e pipeline.Event, now time.Time) {
 		fmt.Fprintln(p.w, e.Note)
 	case "start":
 		if _, known := p.began[e.Stage]; !known {
-			p.began[e.Stage] = now
+			p.began[e.Stage], p.shown = now, now
 			fmt.Fprintf(p.w, "%s: started\n", e.Stage)
 		}
 	case "progress":
@@ -122,8 +130,8 @@ func (p *progress) describe(e pipeline.Event, now time.Time) string {
 	line = fmt.Sprintf("%s: %s of %s %s", e.Stage, count(e.Done), count(e.Total), e.Unit)
 	if took > 1 && e.Done > 0 {
 		rate := e.Done / took
-		left := time.Duration((e.Total - e.Done) / rate * float64(time.Second)).Round(time.Second)
-		line += fmt.Sprintf(", %s/s, %s left", count(rate), left)
+		left := time.Duration((e.Total - e.Done) / rate * float64(time.Second))
+		line += fmt.Sprintf(", %s/s, %s left", count(rate), report.Span(left))
 	}
 	if e.Note != "" {
 		line += ", " + e.Note
@@ -131,20 +139,12 @@ func (p *progress) describe(e pipeline.Event, now time.Time) string {
 	return line
 }
 
-// count writes a number with thousands separated.
+// count writes a number with thousands separated, small fractions with one digit.
 func count(v float64) string {
-	if v < 100 && v != float64(int64(v)) {
-		return fmt.Sprintf("%.1f", v)
+	if v < 100 && v != math.Trunc(v) {
+		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
-	digits := fmt.Sprintf("%.0f", v)
-	var b strings.Builder
-	for i, d := range digits {
-		if i > 0 && (len(digits)-i)%3 == 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(d)
-	}
-	return b.String()
+	return report.Count(int64(math.Round(v)), " ")
 }
 
 func (p *progress) close() {

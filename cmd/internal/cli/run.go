@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"bzdata/pipeline"
@@ -34,18 +38,24 @@ type runFlags struct {
 	json     string
 }
 
-func (f *runFlags) addRun(fs *pflag.FlagSet) {
+// addWork adds the flags that say what work there is.
+func (f *runFlags) addWork(fs *pflag.FlagSet) {
 	f.add(fs)
-	fs.StringVar(&f.workdir, "workdir", "", "folder for everything that the run writes (default runs/NAME beside the plan)")
-	fs.Int64Var(&f.limit, "limit", 0, "read at most this many records of each input entry")
-	fs.StringVar(&f.until, "until", "", "stop after the stage of this id")
-	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "tasks and threads at a time; the result does not depend on it")
-	fs.StringVar(&f.memory, "memory", "", "memory budget, such as 4GiB (default half of what the machine or container has)")
+	fs.StringVar(&f.workdir, "workdir", "", "`DIR` for all that a run writes (default runs/NAME beside the plan)")
+	fs.Int64Var(&f.limit, "limit", 0, "read at most `N` records of each input entry; 0 is all")
+	fs.StringVar(&f.until, "until", "", "stop behind the stage of this `ID`")
+	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` tasks at a time; the result does not depend on it")
+	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
 	fs.BoolVar(&f.fresh, "fresh", false, "forget what earlier runs left in the work directory")
-	fs.DurationVar(&f.wait, "wait", 0, "wait so long for another run in the work directory")
-	fs.StringVar(&f.progress, "progress", "auto", "auto, plain, json or none")
-	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point kernels: auto, avx512, avx2 or plain")
-	fs.StringVar(&f.json, "json", "", "write the report as JSON to this file; - is standard output")
+	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+}
+
+// addRun adds those that say how it is done.
+func (f *runFlags) addRun(fs *pflag.FlagSet) {
+	f.addWork(fs)
+	fs.DurationVar(&f.wait, "wait", 0, "wait for another run in the work directory, for a `TIME` such as 10m")
+	fs.StringVar(&f.progress, "progress", "auto", "what standard error shows, a `MODE`: auto, plain, json or none")
+	fs.StringVar(&f.json, "json", "", "write the report as JSON to this `FILE` instead; - is standard output")
 }
 
 func newRun(env *environment) *cobra.Command {
@@ -66,12 +76,8 @@ under WORKDIR/out, the report as WORKDIR/report.html and report.json.
 }
 
 func (f *runFlags) run(ctx context.Context, env *environment, file string) error {
-	plan, err := f.load(file)
-	if err != nil {
-		return err
-	}
-	opt, err := f.options(plan)
-	if err != nil {
+	plan, opt, err := f.load(file)
+	if err := errors.Join(err, checkMode(f.progress, "auto", "plain", "json", "none")); err != nil {
 		return err
 	}
 	lock, err := pipeline.Acquire(ctx, opt.FS, opt.Workdir, f.wait)
@@ -95,6 +101,38 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	return errors.Join(runErr, lock.Release())
 }
 
+// load reads the plan and the flags; whatever is wrong with them is said here, before
+// anything is written.
+func (f *runFlags) load(file string) (*pipeline.Plan, pipeline.Options, error) {
+	plan, err := f.parse(file)
+	if err != nil {
+		return nil, pipeline.Options{}, err
+	}
+	opt, err := f.options(plan)
+	if err != nil {
+		return nil, opt, err
+	}
+	if info, err := os.Stat(opt.Workdir); err == nil && !info.IsDir() {
+		return nil, opt, &flagError{fmt.Errorf("work directory %s is a file; choose another with --workdir", opt.Workdir)}
+	}
+	return plan, opt, checkOutput("--json", f.json)
+}
+
+// checkOutput finds out before the work whether a file can be written after it.
+func checkOutput(flag, name string) error {
+	if name == "" || name == "-" {
+		return nil
+	}
+	dir := filepath.Dir(name)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return &flagError{fmt.Errorf("%s %s: there is no folder %s; make it first", flag, name, dir)}
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return &flagError{fmt.Errorf("%s %s is a folder; name a file", flag, name)}
+	}
+	return nil
+}
+
 // options turns the flags into the engine's options.
 func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	opt := pipeline.Options{Workdir: f.workdir, FS: store.OS(), Inputs: store.OS(), Workers: f.workers,
@@ -102,8 +140,14 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	if opt.Workdir == "" {
 		opt.Workdir = filepath.Join(plan.Dir(), "runs", plan.Name)
 	}
-	if f.workers < 1 || f.limit < 0 {
-		return opt, &flagError{fmt.Errorf("--workers must be 1 or more and --limit 0 or more")}
+	if f.workers < 1 {
+		return opt, &flagError{fmt.Errorf("--workers %d: want 1 or more", f.workers)}
+	}
+	if f.limit < 0 {
+		return opt, &flagError{fmt.Errorf("--limit %d: want 1 or more, or 0 for all", f.limit)}
+	}
+	if f.until != "" && !slices.ContainsFunc(plan.Stages, func(s pipeline.Step) bool { return s.ID == f.until }) {
+		return opt, unknownUntil(f.until, plan)
 	}
 	kernels, err := tensor.Choose(f.kernels)
 	if err != nil {
@@ -134,11 +178,21 @@ func (f *runFlags) report(env *environment, opt pipeline.Options, res *pipeline.
 	if f.json != "" {
 		return writeJSON(env, f.json, func(w io.Writer) error { return report.WriteJSON(w, res, meta) })
 	}
+	meta.Err = nil // standard error says it
 	if err := report.WriteText(env.stdout, res, meta); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(env.stdout, "report  %s\n", name)
+	_, err = fmt.Fprintf(env.stdout, "\nreport: %s\n", name)
 	return err
+}
+
+func unknownUntil(id string, plan *pipeline.Plan) error {
+	var ids []string
+	for _, s := range plan.Stages {
+		ids = append(ids, s.ID)
+	}
+	hint := cmp.Or(pipeline.Suggest(id, ids), "its stages are "+strings.Join(ids, ", "))
+	return &flagError{fmt.Errorf("--until %s: the plan has no such stage; %s", id, hint)}
 }
 
 // writeJSON writes a result to a file, or to standard output for "-".

@@ -3,9 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -22,49 +24,65 @@ func newWhy(env *environment) *cobra.Command {
 		Short: "Tell what became of a document, and why",
 		Long: `Why follows documents through a finished or interrupted run: which stages kept them, which one
 dropped them, for what reason and measured value, and which document they matched. RUN is the
-work directory. ROW counts records from 0, as the drop log does; FILE may be the end of a path.
+work directory. ROW counts records from 0, as the drop log does; FILE is a file's path as the run
+names it, SOURCE:PATH, or its last part alone. Dropped documents are found by FILE:ROW, by their
+fields or text only if they were dropped behind other stages, or the plan says keep_dropped: true.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if want := map[bool]int{true: 1, false: 2}[text != ""]; len(args) != want {
-				return &flagError{fmt.Errorf("bzdata why wants RUN and one of FILE:ROW, FIELD=VALUE and --text")}
+				return &flagError{errors.New("why wants RUN and one of FILE:ROW, FIELD=VALUE and --text; see bzdata why --help")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			match := func(d *pipeline.Doc) bool { return strings.Contains(d.Text, text) }
+			q := query{said: fmt.Sprintf("--text %q", text),
+				match: func(d *pipeline.Doc) bool { return strings.Contains(d.Text, text) }}
 			if text == "" {
 				var err error
-				if match, err = matcher(args[1]); err != nil {
+				if q, err = parseQuery(args[1]); err != nil {
 					return err
 				}
 			}
-			return why(cmd.Context(), env, args[0], match, jsonFile)
+			if err := checkOutput("--json", jsonFile); err != nil {
+				return err
+			}
+			return why(cmd.Context(), env, args[0], q, jsonFile)
 		},
 	}
-	cmd.Flags().StringVar(&text, "text", "", "find documents whose text holds this")
-	cmd.Flags().StringVar(&jsonFile, "json", "", "write the answer as JSON to this file; - is standard output")
+	cmd.Flags().StringVar(&text, "text", "", "find documents whose text holds this `SUBSTRING`")
+	cmd.Flags().StringVar(&jsonFile, "json", "", "write the answer as JSON to this `FILE`; - is standard output")
 	return cmd
 }
 
-// matcher reads FILE:ROW or FIELD=VALUE.
-func matcher(query string) (func(d *pipeline.Doc) bool, error) {
-	if field, value, ok := strings.Cut(query, "="); ok {
-		return func(d *pipeline.Doc) bool { return hasField(d, field, value) }, nil
+// query says which documents are asked for.
+type query struct {
+	said  string // on the command line
+	file  string // of FILE:ROW
+	match func(d *pipeline.Doc) bool
+}
+
+// parseQuery reads FILE:ROW or FIELD=VALUE.
+func parseQuery(said string) (query, error) {
+	i := strings.LastIndexByte(said, ':')
+	row, err := strconv.ParseUint(said[i+1:], 10, 64)
+	if i > 0 && err == nil {
+		file := said[:i]
+		return query{said, file, func(d *pipeline.Doc) bool {
+			return d.Ref.Record == row && isFile(file, d.Source, d.Path)
+		}}, nil
 	}
-	i := strings.LastIndexByte(query, ':')
-	row, err := strconv.ParseUint(query[i+1:], 10, 64)
-	if i <= 0 || err != nil {
-		return nil, &flagError{fmt.Errorf("%q is neither FILE:ROW nor FIELD=VALUE", query)}
+	if field, value, ok := strings.Cut(said, "="); ok && field != "" {
+		return query{said: said, match: func(d *pipeline.Doc) bool { return hasField(d, field, value) }}, nil
 	}
-	file := query[:i]
-	if j := strings.LastIndexByte(file, ':'); j >= 0 {
-		file = file[j+1:] // source:path:row, as reports write it
-	}
-	return func(d *pipeline.Doc) bool {
-		same := d.Path == file || path.Base(d.Path) == file || strings.HasSuffix(file, "/"+d.Path)
-		return same && d.Ref.Record == row
-	}, nil
+	return query{}, &flagError{fmt.Errorf("%q is neither FILE:ROW, such as a.jsonl:7, nor FIELD=VALUE", said)}
+}
+
+// isFile reports whether name can stand for a file of the run: SOURCE:PATH as reports
+// write it, its path there, the path's last part, or a longer path that ends in it.
+func isFile(name, source, file string) bool {
+	return name == source+":"+file || name == file || name == path.Base(file) ||
+		strings.HasSuffix(filepath.ToSlash(name), "/"+file)
 }
 
 func hasField(d *pipeline.Doc, field, value string) bool {
@@ -79,14 +97,13 @@ func hasField(d *pipeline.Doc, field, value string) bool {
 	return false
 }
 
-func why(ctx context.Context, env *environment, workdir string, match func(*pipeline.Doc) bool, jsonFile string) error {
-	fates, more, err := pipeline.Why(ctx, store.OS(), workdir, match)
+func why(ctx context.Context, env *environment, workdir string, q query, jsonFile string) error {
+	fates, more, err := pipeline.Why(ctx, store.OS(), workdir, q.match)
 	if err != nil {
 		return err
 	}
 	if len(fates) == 0 {
-		return &pipeline.UsageError{Msg: "no document of the run matches; documents that were dropped are found " +
-			"by FILE:ROW, and by text if the plan says keep_dropped: true"}
+		return notFound(workdir, q)
 	}
 	if jsonFile != "" {
 		return writeJSON(env, jsonFile, func(w io.Writer) error {
@@ -102,6 +119,34 @@ func why(ctx context.Context, env *environment, workdir string, match func(*pipe
 		fmt.Fprintf(env.stdout, "… and more; narrow the search\n")
 	}
 	return nil
+}
+
+// filesShown bounds how many files an error lists.
+const filesShown = 5
+
+// notFound says why there may be no answer.
+func notFound(workdir string, q query) error {
+	usage := func(format string, args ...any) error {
+		return &pipeline.UsageError{Msg: "no document of the run matches " + q.said + "; " + fmt.Sprintf(format, args...)}
+	}
+	if q.file == "" {
+		return usage("documents that were dropped are found by FILE:ROW, or if the plan says keep_dropped: true")
+	}
+	rec, err := pipeline.ReadRecord(store.OS(), workdir)
+	if err != nil || rec == nil {
+		return errors.Join(err, usage("the run is gone"))
+	}
+	var names []string
+	for _, in := range rec.Inputs {
+		if isFile(q.file, in.Source, in.Path) {
+			return usage("%s has %d records, counted from 0", in.Source+":"+in.Path, in.Records)
+		}
+		names = append(names, in.Source+":"+in.Path)
+	}
+	if n := len(names) - filesShown; n > 0 {
+		names = append(names[:filesShown], fmt.Sprintf("%d more", n))
+	}
+	return usage("the run has read %s", strings.Join(names, ", "))
 }
 
 func writeFate(w io.Writer, f pipeline.Fate) {

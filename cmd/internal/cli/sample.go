@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"bzdata/cmd/internal/sample"
+	"bzdata/pipeline/store"
+	"bzdata/train/tensor"
+
+	"github.com/spf13/cobra"
+)
+
+func newSample(env *environment) *cobra.Command {
+	opt := sample.Options{}
+	var progressMode string
+	var model bool
+	cmd := &cobra.Command{
+		Use:   "sample DIR",
+		Short: "Write an example: corpus with truth, base model, expert groups, plans",
+		Long: `Sample composes a corpus of word problems with planted copies, near copies, off-domain prose,
+boilerplate, malformed lines and leaks of held-out text, with a truth file; a small base model
+trained on the spot; expert groups; and plans. The same options give the same bytes. With
+--model=false it writes the corpus only, of any size in constant memory.
+
+` + exitStatus(exitDone, exitFailed, exitUsage, exitInterrupted),
+		Args: exactly(1, "one DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kernels, err := tensor.Choose(opt.Kernels)
+			if err != nil {
+				return &flagError{fmt.Errorf("--kernels: %w", err)}
+			}
+			opt.Kernels, opt.NoModel = kernels.Name(), !model
+			opt.Progress = sampleProgress(env, progressMode)
+			sum, err := sample.Write(cmd.Context(), store.OS(), args[0], opt)
+			if err != nil {
+				return err
+			}
+			return writeSample(env.stdout, args[0], sum)
+		},
+	}
+	fs := cmd.Flags()
+	fs.IntVar(&opt.Documents, "documents", 20000, "rows of the corpus")
+	fs.Uint64Var(&opt.Seed, "seed", 42, "seed of everything")
+	fs.BoolVar(&model, "model", true, "make the base model, which takes most of the time")
+	fs.IntVar(&opt.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it")
+	fs.StringVar(&opt.Kernels, "kernels", "auto", "floating-point kernels: auto, avx512, avx2 or plain")
+	fs.StringVar(&progressMode, "progress", "auto", "auto, plain or none")
+	return cmd
+}
+
+func writeSample(w io.Writer, dir string, s sample.Summary) error {
+	fmt.Fprintf(w, "%s documents in %d files", count(float64(s.Documents)), len(s.Files))
+	for i, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
+		fmt.Fprintf(w, "%s %s %s", map[bool]string{true: ":", false: ","}[i == 0], kind, count(float64(s.Kinds[kind])))
+	}
+	fmt.Fprintf(w, "\nheld out %s, reference %s\n", count(float64(s.HeldOut)), count(float64(s.Reference)))
+	if s.Parameters > 0 {
+		fmt.Fprintf(w, "base model of %s parameters, %d steps to a loss of %.3f nats\n",
+			count(float64(s.Parameters)), s.TrainingSteps, s.LossNats)
+	}
+	_, err := fmt.Fprintf(w, "next: bzdata run %s\n", filepath.Join(dir, "plan.yaml"))
+	return err
+}
+
+// sampleProgress prints a line when a part begins, and every few seconds within it.
+func sampleProgress(env *environment, mode string) func(stage string, done, total float64) {
+	if mode == "none" {
+		return nil
+	}
+	var mu sync.Mutex
+	last, shown := "", time.Time{}
+	return func(stage string, done, total float64) {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		if stage == last && now.Sub(shown) < plainEvery {
+			return
+		}
+		last, shown = stage, now
+		fmt.Fprintf(env.stderr, "%s: %s of %s\n", stage, count(done), count(total))
+	}
+}
