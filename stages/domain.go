@@ -140,12 +140,10 @@ func (c Domain) generalShare(inputBytes int64) float64 {
 	return float64(c.General) / float64(inputBytes)
 }
 
-// halfOf says which half of the general sample a text belongs to, and foldOf which fold
-// of the reference, both by content, so that copies share them. A text is scored by
-// models of the other half and of the other folds.
-func halfOf(contentHash uint64) int { return int(contentHash >> 32 & 1) }
-
-func foldOf(contentHash uint64, folds int) int { return int((contentHash >> 33) % uint64(folds)) }
+// halfOf says which half of the general sample a text belongs to, by content, so that
+// copies share it. A text is scored by models of the other half, and of the other folds
+// of the reference.
+func halfOf(contentHash uint64) int { return int(contentHash & 1) }
 
 // The files of the training barrier: for each half of the general sample its model and,
 // with the same vocabulary, a model of the reference without each fold; and the
@@ -173,7 +171,7 @@ func (c Domain) train(ctx context.Context, t *pipeline.Task, part *pipeline.Part
 	}
 	s := &domainScorer{folds: c.Folds}
 	for half := range c.halves() {
-		if err := c.trainHalf(ctx, t, part, ref.texts, half, s); err != nil {
+		if err := c.trainHalf(t, part, ref.texts, half, s); err != nil {
 			return err
 		}
 	}
@@ -196,7 +194,7 @@ func (c Domain) train(ctx context.Context, t *pipeline.Task, part *pipeline.Part
 // vocabulary, the reference's. The vocabulary must not come from the reference: its
 // rows would then know their own rare words, and score closer than new text of the same
 // kind.
-func (c Domain) trainHalf(ctx context.Context, t *pipeline.Task, part *pipeline.Partition, reference []string,
+func (c Domain) trainHalf(t *pipeline.Task, part *pipeline.Partition, reference []string,
 	half int, s *domainScorer) error {
 	cfg := ngram.Config{Order: c.Order, MinCount: c.MinCount}
 	if c.Method == "moore-lewis" {
@@ -210,11 +208,14 @@ func (c Domain) trainHalf(ctx context.Context, t *pipeline.Task, part *pipeline.
 		s.general = append(s.general, general)
 		cfg = ngram.Config{Order: c.Order, Vocabulary: general.Vocabulary()}
 	}
-	models := make([]*ngram.Model, c.Folds)
-	err := parallel(ctx, t.Workers, c.Folds, func(_ context.Context, fold int) (err error) {
-		models[fold], err = trainWithout(cfg, reference, fold, c.Folds)
+	folds, err := ngram.NewCrossFold(cfg, c.Folds)
+	if err != nil {
 		return err
-	})
+	}
+	for _, text := range reference {
+		folds.Add(folds.Fold(pipeline.ContentHash(text)), words.AppendHashes(nil, text))
+	}
+	models, err := folds.TrainFolds(t.Workers)
 	if err != nil {
 		return err
 	}
@@ -244,20 +245,6 @@ func trainGeneral(cfg ngram.Config, part *pipeline.Partition, half int) (*ngram.
 	return m, nil
 }
 
-// trainWithout trains on the reference rows of all folds but one.
-func trainWithout(cfg ngram.Config, reference []string, fold, folds int) (*ngram.Model, error) {
-	trainer, err := ngram.NewTrainer(cfg)
-	if err != nil {
-		return nil, err
-	}
-	for _, text := range reference {
-		if foldOf(pipeline.ContentHash(text), folds) != fold {
-			trainer.Add(words.AppendHashes(nil, text))
-		}
-	}
-	return trainer.Train()
-}
-
 func writeModel(t *pipeline.Task, name string, m *ngram.Model) error {
 	return t.WriteFile(name, func(w io.Writer) error { _, err := m.WriteTo(w); return err })
 }
@@ -278,7 +265,7 @@ func (s *domainScorer) score(text string) (float64, int) {
 		return math.Inf(1), 0
 	}
 	hash := pipeline.ContentHash(text)
-	fold := foldOf(hash, s.folds)
+	fold := ngram.FoldOf(hash, s.folds)
 	if s.general == nil {
 		return ngram.Perplexity(s.reference[0][fold].Score(s.hashes)), len(s.hashes)
 	}

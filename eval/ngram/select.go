@@ -74,9 +74,12 @@ func NewCrossFold(cfg Config, folds int) (*CrossFold, error) {
 // Folds returns the number of folds.
 func (c *CrossFold) Folds() int { return len(c.folds) }
 
-// Fold returns the fold of a document, given a hash of its content, so that equal
+// Fold is [FoldOf] among the folds of c.
+func (c *CrossFold) Fold(contentHash uint64) int { return FoldOf(contentHash, len(c.folds)) }
+
+// FoldOf returns the fold of a document, given a hash of its content, so that equal
 // documents share one.
-func (c *CrossFold) Fold(contentHash uint64) int { return home(contentHash, len(c.folds)) }
+func FoldOf(contentHash uint64, folds int) int { return home(contentHash, folds) }
 
 // Add takes in a document of a fold, 0 to Folds()-1. The words are copied.
 func (c *CrossFold) Add(fold int, words []uint64) { c.folds[fold].add(&c.dict, words) }
