@@ -120,7 +120,8 @@ func (d *decoder) nodeAt(path string) *store.YAMLNode {
 // structure decodes the keys of a map into a struct that holds its defaults.
 func (d *decoder) structure(n *store.YAMLNode, path string, v reflect.Value) {
 	if n.Kind != store.YAMLMap && !isNull(n) {
-		d.report(n, path, "", "want a mapping of keys to values, got %s", describe(n))
+		d.report(n, path, colonHint(n.Text, visible(fieldsOf(v.Type()))),
+			"want a mapping of keys to values, got %s", describe(n))
 		return
 	}
 	before, fields := len(d.diags), visible(fieldsOf(v.Type()))
@@ -137,6 +138,18 @@ func (d *decoder) structure(n *store.YAMLNode, path string, v reflect.Value) {
 	if c, ok := v.Addr().Interface().(checker); ok && sound {
 		c.Check(&Fields{dec: d, path: path})
 	}
+}
+
+// colonHint recognises a key whose colon, or the blank behind it, is missing.
+func colonHint(text string, fields []field) string {
+	for _, key := range keysOf(fields) {
+		rest, ok := strings.CutPrefix(text, key)
+		value := strings.TrimLeft(rest, ": ")
+		if ok && value != rest && value != "" {
+			return "write " + key + ": " + short(value)
+		}
+	}
+	return ""
 }
 
 // keys matches the keys of a map with fields. It returns the values by field key, and
@@ -250,11 +263,27 @@ func newElement(t reflect.Type) reflect.Value {
 	return v
 }
 
+// listHint shows how an entry of a list begins that was written as a bare value: with
+// its required key.
+func listHint(text string, fields []field) string {
+	for _, f := range fields {
+		if f.required {
+			return "write [{" + f.key + ": " + short(text) + "}]"
+		}
+	}
+	return ""
+}
+
 func (d *decoder) list(n *store.YAMLNode, path string, f field, v reflect.Value) {
 	if n.Kind != store.YAMLList {
 		hint := ""
-		if n.Kind == store.YAMLScalar && !isNull(n) {
+		if n.Kind == store.YAMLMap {
+			hint = "begin each entry with - and a blank"
+		} else if !isNull(n) {
 			hint = "write [" + short(n.Text) + "]"
+			if item := elem(f.typ.Elem()); isRecord(item) {
+				hint = listHint(n.Text, visible(fieldsOf(item)))
+			}
 		}
 		d.report(n, path, hint, "want a list, got %s", describe(n))
 		return

@@ -47,6 +47,14 @@ minhash:
 	}
 }
 
+// Note says which pairs are compared: where the curve is steepest, and three points of it.
+func (c MinHash) Note() string {
+	p := c.params(0)
+	at := func(s float64) float64 { return 100 * p.CandidateProbability(s) }
+	return fmt.Sprintf("threshold (1/%d)^(1/%d) = %.3f; compared are %.1f %% of the pairs of similarity 0.7, %.1f %% of 0.8, "+
+		"%.1f %% of 0.9", c.Bands, c.Rows, p.Threshold(), at(0.7), at(0.8), at(0.9))
+}
+
 func (c MinHash) params(seed uint64) dedup.Params {
 	return dedup.Params{Bands: c.Bands, Rows: c.Rows, Shingle: c.Shingle, Seed: seed}
 }

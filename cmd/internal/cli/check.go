@@ -24,7 +24,7 @@ func newCheck(env *environment) *cobra.Command {
 		Short: "Find every mistake in a plan, and say what a run would do",
 		Long: `Check reads a plan and reports every mistake with its line. If there is none, it lists the
 settings in force with their origin, the files that are read, and which stages are done already.
-It writes nothing.
+It looks at the first records of each input, and writes nothing.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: exactly(1, "one PLAN"),
@@ -42,6 +42,9 @@ func (f *runFlags) check(env *environment, file string) error {
 	}
 	work, err := pipeline.Outlook(plan, opt)
 	if err != nil {
+		return err
+	}
+	if err := pipeline.Peek(plan, opt); err != nil {
 		return err
 	}
 	if f.json != "" {
@@ -137,7 +140,9 @@ func newStages(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stages [NAME]",
 		Short: "List the stages, or explain one",
-		Long:  "Stages lists the stages that a plan may use; with a name, it prints that stage's reference.\n\n" + exitStatus(exitDone, exitUsage),
+		Long: `Stages lists the stages that a plan may use; with a name, it prints that stage's reference.
+
+` + exitStatus(exitDone, exitUsage),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return &flagError{errors.New("stages wants at most one NAME; see bzdata stages --help")}
@@ -170,8 +175,10 @@ func newSchema(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of plans, for editors",
-		Long:  "Schema prints a JSON Schema (2020-12) of plan files, for completion and checks in editors.\n\n" + exitStatus(exitDone),
-		Args:  exactly(0, "no arguments"),
+		Long: `Schema prints a JSON Schema (2020-12) of plan files, for completion and checks in editors.
+
+` + exitStatus(exitDone, exitUsage),
+		Args: exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			data, err := stages.All().Schema()
 			if err != nil {
@@ -187,8 +194,10 @@ func newVersion(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of this build",
-		Long:  "Version prints the build's revision, the Go release, and the kernels of this processor.\n\n" + exitStatus(exitDone),
-		Args:  exactly(0, "no arguments"),
+		Long: `Version prints the build's revision, the Go release, and the kernels of this processor.
+
+` + exitStatus(exitDone, exitUsage),
+		Args: exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(env.stdout, versionLine())
 			return err

@@ -34,7 +34,8 @@ elsewhere.
 		RunE: func(_ *cobra.Command, args []string) error { return showReport(env, args[0], html, jsonFile) },
 	}
 	cmd.Flags().StringVar(&html, "html", "", "write the page to this `FILE`, too")
-	cmd.Flags().StringVar(&jsonFile, "json", "", "write the report as JSON to this `FILE` instead; - is standard output")
+	cmd.Flags().StringVar(&jsonFile, "json", "",
+		"write the report as JSON to this `FILE` instead; - is standard output")
 	return cmd
 }
 
@@ -46,7 +47,8 @@ func showReport(env *environment, workdir, html, jsonFile string) error {
 	data, err := os.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return &pipeline.UsageError{Msg: workdir + " holds no report; name the folder that bzdata run wrote", Err: err}
+		msg := workdir + " holds no report; name the folder that bzdata run wrote"
+		return &pipeline.UsageError{Msg: msg, Err: err}
 	case err != nil:
 		return err
 	}
@@ -106,7 +108,8 @@ func verify(env *environment, dir, jsonFile string) error {
 		_, err = fmt.Fprintf(env.stdout, "%s: %d checks, all well\n", dir, len(checks))
 	}
 	if len(faults) > 0 {
-		return &pipeline.DataError{Msg: fmt.Sprintf("%d of %d checks failed:\n  %s", len(faults), len(checks), strings.Join(faults, "\n  "))}
+		return &pipeline.DataError{Msg: fmt.Sprintf("%d of %d checks failed:\n  %s",
+			len(faults), len(checks), strings.Join(faults, "\n  "))}
 	}
 	return err
 }

@@ -35,7 +35,9 @@ func (f *planFlags) parse(file string) (*pipeline.Plan, error) {
 		return nil, err
 	}
 	opt := pipeline.ParseOptions{Env: os.LookupEnv, Vars: map[string]string{}, Complete: stages.Complete}
-	opt.Profile = func(name string) (map[string]any, string, error) { return profileDefaults(filepath.Dir(file), name) }
+	opt.Profile = func(name string) (map[string]any, string, error) {
+		return profileDefaults(filepath.Dir(file), name)
+	}
 	for _, s := range f.set {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
@@ -63,14 +65,15 @@ func readPlan(file string) ([]byte, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		plans, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "*.y*ml")) // for the hint only
-		return nil, usage(err, "plan %s is not there; %s", file, cmp.Or(pipeline.Suggest(file, plans), "check the path"))
+		hint := cmp.Or(pipeline.Suggest(file, plans), "check the path")
+		return nil, usage(err, "plan %s is not there; %s", file, hint)
 	case err != nil:
 		return nil, usage(err, "plan %v", err)
 	case info.IsDir():
 		return nil, usage(nil, "plan %s is a folder; name a YAML file", file)
 	}
 	if _, err := store.FormatOf(file); err == nil {
-		return nil, usage(nil, "%s is a data file; name a plan, a YAML file that lists data files under input", file)
+		return nil, usage(nil, "%s is a data file; name a plan, a YAML file that lists data under input", file)
 	}
 	src, err := os.ReadFile(file)
 	if err != nil {

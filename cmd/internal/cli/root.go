@@ -150,10 +150,11 @@ func flagMistake(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("unknown flag -%s; %s", unknown.GetSpecifiedShortnames(), see)
 	case errors.As(err, &missing):
 		what, _ := pflag.UnquoteUsage(missing.GetFlag())
-		return fmt.Errorf("--%s needs a value, --%s %s; %s", missing.GetFlag().Name, missing.GetFlag().Name, what, see)
+		name := missing.GetFlag().Name
+		return fmt.Errorf("--%s needs a value, --%s %s; %s", name, name, what, see)
 	case errors.As(err, &invalid):
-		want := map[string]string{"int": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more",
-			"duration": "a duration such as 90s, 10m or 1h30m", "bool": "true or false"}
+		want := map[string]string{"int": "a whole number", "int64": "a whole number", "bool": "true or false",
+			"uint64": "a whole number, 0 or more", "duration": "a duration such as 90s, 10m or 1h30m"}
 		if w := want[invalid.GetFlag().Value.Type()]; w != "" {
 			return fmt.Errorf("--%s %s: want %s", invalid.GetFlag().Name, invalid.GetValue(), w)
 		}

@@ -44,7 +44,8 @@ func (f *runFlags) addWork(fs *pflag.FlagSet) {
 	fs.StringVar(&f.workdir, "workdir", "", "`DIR` for all that a run writes (default runs/NAME beside the plan)")
 	fs.Int64Var(&f.limit, "limit", 0, "read at most `N` records of each input entry; 0 is all")
 	fs.StringVar(&f.until, "until", "", "stop behind the stage of this `ID`")
-	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` tasks at a time; the result does not depend on it")
+	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0),
+		"`N` tasks at a time; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
 	fs.BoolVar(&f.fresh, "fresh", false, "forget what earlier runs left in the work directory")
 	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
@@ -53,9 +54,11 @@ func (f *runFlags) addWork(fs *pflag.FlagSet) {
 // addRun adds those that say how it is done.
 func (f *runFlags) addRun(fs *pflag.FlagSet) {
 	f.addWork(fs)
-	fs.DurationVar(&f.wait, "wait", 0, "wait for another run in the work directory, for a `TIME` such as 10m")
-	fs.StringVar(&f.progress, "progress", "auto", "what standard error shows, a `MODE`: auto, plain, json or none")
-	fs.StringVar(&f.json, "json", "", "write the report as JSON to this `FILE` instead; - is standard output")
+	fs.DurationVar(&f.wait, "wait", 0,
+		"wait for another run in the work directory, for a `TIME` such as 10m")
+	fs.StringVar(&f.progress, "progress", "auto", "progress on standard error, a `MODE`: auto, plain, json, none")
+	fs.StringVar(&f.json, "json", "",
+		"write the report as JSON to this `FILE` instead; - is standard output")
 }
 
 func newRun(env *environment) *cobra.Command {
@@ -113,7 +116,8 @@ func (f *runFlags) load(file string) (*pipeline.Plan, pipeline.Options, error) {
 		return nil, opt, err
 	}
 	if info, err := os.Stat(opt.Workdir); err == nil && !info.IsDir() {
-		return nil, opt, &flagError{fmt.Errorf("work directory %s is a file; choose another with --workdir", opt.Workdir)}
+		return nil, opt, &flagError{
+			fmt.Errorf("work directory %s is a file; choose another with --workdir", opt.Workdir)}
 	}
 	return plan, opt, checkOutput("--json", f.json)
 }

@@ -32,6 +32,9 @@ trained on the spot; expert groups; and plans. The same options give the same by
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitInterrupted),
 		Args: exactly(1, "one DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkMode(progressMode, "auto", "plain", "none"); err != nil {
+				return err
+			}
 			kernels, err := tensor.Choose(opt.Kernels)
 			if err != nil {
 				return &flagError{fmt.Errorf("--kernels: %w", err)}
@@ -46,19 +49,21 @@ trained on the spot; expert groups; and plans. The same options give the same by
 		},
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&opt.Documents, "documents", 20000, "rows of the corpus")
-	fs.Uint64Var(&opt.Seed, "seed", 42, "seed of everything")
+	fs.IntVar(&opt.Documents, "documents", 20000, "`N` rows of the corpus")
+	fs.Uint64Var(&opt.Seed, "seed", 42, "seed of everything, a number `N`")
 	fs.BoolVar(&model, "model", true, "make the base model, which takes most of the time")
-	fs.IntVar(&opt.Workers, "workers", runtime.GOMAXPROCS(0), "threads; the result does not depend on it")
-	fs.StringVar(&opt.Kernels, "kernels", "auto", "floating-point kernels: auto, avx512, avx2 or plain")
-	fs.StringVar(&progressMode, "progress", "auto", "auto, plain or none")
+	fs.IntVar(&opt.Workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
+	fs.StringVar(&opt.Kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+	fs.StringVar(&progressMode, "progress", "auto", "progress on standard error, a `MODE`: auto, plain or none")
 	return cmd
 }
 
 func writeSample(w io.Writer, dir string, s sample.Summary) error {
 	fmt.Fprintf(w, "%s documents in %d files", count(float64(s.Documents)), len(s.Files))
-	for i, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
-		fmt.Fprintf(w, "%s %s %s", map[bool]string{true: ":", false: ","}[i == 0], kind, count(float64(s.Kinds[kind])))
+	sep := ":"
+	for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
+		fmt.Fprintf(w, "%s %s %s", sep, kind, count(float64(s.Kinds[kind])))
+		sep = ","
 	}
 	fmt.Fprintf(w, "\nheld out %s, reference %s\n", count(float64(s.HeldOut)), count(float64(s.Reference)))
 	if s.Parameters > 0 {

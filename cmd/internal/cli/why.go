@@ -31,7 +31,8 @@ fields or text only if they were dropped behind other stages, or the plan says k
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if want := map[bool]int{true: 1, false: 2}[text != ""]; len(args) != want {
-				return &flagError{errors.New("why wants RUN and one of FILE:ROW, FIELD=VALUE and --text; see bzdata why --help")}
+				return &flagError{errors.New("why wants RUN and one of FILE:ROW, FIELD=VALUE and --text; " +
+					"see bzdata why --help")}
 			}
 			return nil
 		},
@@ -127,7 +128,8 @@ const filesShown = 5
 // notFound says why there may be no answer.
 func notFound(workdir string, q query) error {
 	usage := func(format string, args ...any) error {
-		return &pipeline.UsageError{Msg: "no document of the run matches " + q.said + "; " + fmt.Sprintf(format, args...)}
+		hint := fmt.Sprintf(format, args...)
+		return &pipeline.UsageError{Msg: "no document of the run matches " + q.said + "; " + hint}
 	}
 	if q.file == "" {
 		return usage("documents that were dropped are found by FILE:ROW, or if the plan says keep_dropped: true")
