@@ -3,9 +3,12 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"bzdata/pipeline/store"
@@ -117,7 +120,33 @@ func (r *run) prepare() error {
 	if err := makeDurable(r.opt.FS, r.stages()); err != nil {
 		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
 	}
+	if err := removeUncommitted(r.opt.FS, r.stages()); err != nil {
+		return err
+	}
 	return r.writeStart()
+}
+
+// removeUncommitted deletes what tasks that were cut off have left: also those of other
+// plans, which no task of this one would clear away.
+func removeUncommitted(fsys store.FS, stages string) error {
+	entries, err := fsys.ReadDir(stages)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if key, temp := strings.CutPrefix(e.Name(), store.TempPrefix); temp && isTaskKey(key) {
+			if err := store.RemoveAll(fsys, filepath.Join(stages, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isTaskKey reports whether a name is one that [keyOf] gives.
+func isTaskKey(name string) bool {
+	raw, err := hex.DecodeString(name)
+	return err == nil && len(raw) == keyBytes
 }
 
 // checkKernels refuses a work directory that holds another kernel set's results.
@@ -272,7 +301,8 @@ func (r *run) node(ctx context.Context, n *node) error {
 	if report != nil {
 		n.report, n.reused = report, true
 		r.event(Event{Kind: "reused", Stage: n.stage, Task: n.name})
-		return r.link(n)
+		// A crash between commit and here left the checkpoints of what is done.
+		return errors.Join(store.RemoveAll(r.opt.FS, n.scratch()), r.link(n))
 	}
 	r.event(Event{Kind: "start", Stage: n.stage, Task: n.name})
 	if n.report, err = n.execute(ctx); err != nil {
@@ -302,33 +332,61 @@ func (r *run) link(n *node) error {
 
 // checkWave stops the run where its data or its gate say so.
 func (r *run) checkWave(w *wave) error {
-	var records, rejected, left int64
-	var first string
-	segment := false
+	var records, rejected int64
+	var read []string
+	first := ""
 	for _, n := range w.nodes {
 		if n.report.Refused != "" {
 			return &GateError{n.report.Refused}
 		}
 		if in := n.report.Input; in != nil {
-			records, rejected = records+in.Records, rejected+in.Rejected
+			records, rejected, read = records+in.Records, rejected+in.Rejected, append(read, n.file)
 			if first == "" && in.Rejected > 0 {
 				first = n.report.Notes[0]
 			}
 		}
-		if n.shard >= 0 && len(n.report.Ledgers) > 0 {
-			segment = true
-			left += n.report.Ledgers[len(n.report.Ledgers)-1].Kept
-		}
 	}
-	if limit := r.plan.MaxRejectFraction; records > 0 && float64(rejected) > limit*float64(records) {
+	if limit := r.plan.MaxRejectFraction; float64(rejected) > limit*float64(records) {
 		return &DataError{fmt.Sprintf("%d of %d records are malformed, more than max_reject_fraction %g allows; first: %s; "+
 			"see rejects/ in the work directory", rejected, records, limit, first)}
 	}
-	if segment && left == 0 {
-		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory",
-			w.nodes[0].stage)}
+	if len(read) > 0 && records == 0 {
+		return &DataError{fmt.Sprintf("%s: no record is there; check the plan's paths", firstOf(read))}
+	}
+	if stage := emptiedBy(w); stage != "" {
+		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory", stage)}
 	}
 	return nil
+}
+
+// firstOf names the first of some files, and how many there are.
+func firstOf(files []string) string {
+	if len(files) == 1 {
+		return files[0]
+	}
+	return fmt.Sprintf("%s and %d more", files[0], len(files)-1)
+}
+
+// emptiedBy returns the first stage of a wave's segments that kept no document at all,
+// or "".
+func emptiedBy(w *wave) string {
+	var stages []string
+	var kept []int64
+	for _, n := range w.nodes {
+		if n.shard < 0 {
+			continue
+		}
+		for i, l := range n.report.Ledgers {
+			if i == len(kept) {
+				stages, kept = append(stages, l.Stage), append(kept, 0)
+			}
+			kept[i] += l.Kept
+		}
+	}
+	if i := slices.Index(kept, 0); i >= 0 {
+		return stages[i]
+	}
+	return ""
 }
 
 func (r *run) event(e Event) {

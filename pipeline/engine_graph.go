@@ -19,11 +19,13 @@ type node struct {
 	work        func(ctx context.Context, t *Task) error
 	deps        []*node
 	shard       int
+	file        string // of a segment's task: the input file of its shard
 	kernels     bool
 	links       []Link
 
 	barrier []*node
 	files   map[string][]string
+	pinned  []pinnedFile // must not change until the task is committed
 	uses    map[Data]*node
 	heldOut *node
 	shards  []docSource
@@ -119,6 +121,7 @@ func (b *builder) step(step *Step) error {
 type readSet struct {
 	files   map[string][]string
 	keys    []string
+	pinned  []pinnedFile
 	heldOut *node
 }
 
@@ -132,7 +135,12 @@ func (b *builder) reads(p Program) (readSet, error) {
 		if err != nil {
 			return set, err
 		}
-		set.files[read.Name], set.keys = files, append(set.keys, string(key))
+		names := make([]string, len(files))
+		for i, f := range files {
+			names[i] = f.name
+		}
+		set.files[read.Name], set.keys = names, append(set.keys, string(key))
+		set.pinned = append(set.pinned, files...)
 		if read.HeldOut && b.heldSet != nil {
 			set.heldOut, set.keys = b.heldSet, append(set.keys, string(b.heldSet.key))
 		}
@@ -175,7 +183,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		for i := range parts {
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
 				keyOf("reduce", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
-			n.files, n.heldOut, n.barrier = reads.files, reads.heldOut, before
+			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
 			n.work = reduceWork(p.Barrier, senders, i, parts)
 			w.nodes = append(w.nodes, n)
 		}
@@ -185,7 +193,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 	if p.Barrier.Global != nil {
 		key := keyOf("global", chain, nodeKeys(senders), nodeKeys(out))
 		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
-		n.files, n.heldOut, n.barrier = reads.files, reads.heldOut, out
+		n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, out
 		n.work = p.Barrier.Global
 		b.waves = append(b.waves, wave{nodes: []*node{n}})
 		out = append(slices.Clone(out), n)
@@ -343,9 +351,10 @@ func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape,
 	file := b.files[shard]
 	n := b.node(lastStep(passes), fmt.Sprintf("%s:%s", file.source, file.identity.Path),
 		keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
-	n.shard, n.work = shard, seg.work
+	n.shard, n.file, n.work = shard, file.full, seg.work
 	for _, p := range passes {
 		n.segmentSteps = append(n.segmentSteps, p.step.Label())
+		n.pinned = append(n.pinned, p.reads.pinned...)
 	}
 	return n
 }
@@ -400,7 +409,8 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 		}
 	}
 	n := b.node(step, "run", keyOf(parts...), deps)
-	n.uses, n.files, n.heldOut, n.kernels, n.links = uses, reads.files, reads.heldOut, p.Kernels, p.Links
+	n.uses, n.files, n.pinned, n.heldOut = uses, reads.files, reads.pinned, reads.heldOut
+	n.kernels, n.links = p.Kernels, p.Links
 	if n.heldOut != nil {
 		n.deps = append(n.deps, n.heldOut)
 	}

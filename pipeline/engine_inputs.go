@@ -128,12 +128,32 @@ func newTextRule(in Input) (textRule, string, error) {
 	return textRule{field: field}, "text:" + field, nil
 }
 
+// pinnedFile is a file that a stage reads beside documents, as it was when the tasks
+// were laid out.
+type pinnedFile struct {
+	prefix, name string
+	stat         store.Identity
+	identity     string
+}
+
+// unchanged returns an error if the file is no longer the one that was pinned.
+func (f pinnedFile) unchanged(fsys store.FS) error {
+	now, err := store.IdentityOf(fsys, f.prefix, f.name)
+	if err == nil && now == f.stat {
+		return nil
+	}
+	if again, err := pin(fsys, f.prefix, f.name); err == nil && again.identity == f.identity {
+		return nil // written anew with the same content
+	}
+	return fmt.Errorf("%s changed during the run; run again when nothing writes to it", f.name)
+}
+
 // readFiles resolves one Read: its files, sorted, and a key of their identities.
 // Files below contentKeyedBytes are known by content, larger ones by size and time,
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
-func (r *run) readFiles(read Read) ([]string, Key, error) {
+func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
-	var all []string
+	var all []pinnedFile
 	for _, pattern := range read.Paths {
 		prefix, names, err := expandRead(r.opt.Inputs, r.plan.Path(pattern))
 		if err != nil && read.Optional && errors.Is(err, fs.ErrNotExist) {
@@ -147,11 +167,11 @@ func (r *run) readFiles(read Read) ([]string, Key, error) {
 			if !strings.HasSuffix(name, read.Suffix) {
 				continue
 			}
-			id, err := readIdentity(r.opt.Inputs, prefix, name)
+			f, err := pin(r.opt.Inputs, prefix, name)
 			if err != nil {
 				return nil, "", err
 			}
-			all, parts = append(all, name), append(parts, id)
+			all, parts = append(all, f), append(parts, f.identity)
 		}
 	}
 	if len(all) == 0 && len(read.Paths) > 0 && !read.Optional {
@@ -163,20 +183,16 @@ func (r *run) readFiles(read Read) ([]string, Key, error) {
 // contentKeyedBytes is the size up to which a file's identity is its content.
 const contentKeyedBytes = 64 << 20
 
-func readIdentity(fsys store.FS, prefix, name string) (string, error) {
+func pin(fsys store.FS, prefix, name string) (pinnedFile, error) {
 	id, err := store.IdentityOf(fsys, prefix, name)
-	if err != nil {
-		return "", err
-	}
-	if id.Bytes > contentKeyedBytes {
-		return fmt.Sprint(id.Path, " ", id.Bytes, " ", id.ModTimeNS), nil
+	f := pinnedFile{prefix, name, id, fmt.Sprint(id.Path, " ", id.Bytes, " ", id.ModTimeNS)}
+	if err != nil || id.Bytes > contentKeyedBytes {
+		return f, err
 	}
 	data, err := store.ReadAll(fsys, name)
-	if err != nil {
-		return "", err
-	}
 	sum := sha256.Sum256(data)
-	return id.Path + " " + hex.EncodeToString(sum[:]), nil
+	f.identity = id.Path + " " + hex.EncodeToString(sum[:])
+	return f, err
 }
 
 // expandRead lists a file, all files of a folder, or a glob's files.

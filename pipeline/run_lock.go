@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -45,14 +46,15 @@ type Lock struct {
 // holds it. A [*LockedError] names the holder. A holder that died on this host, or was
 // not seen for two minutes, loses the lock. ctx ends the waiting.
 func Acquire(ctx context.Context, fsys store.FS, workdir string, wait time.Duration) (*Lock, error) {
-	if err := fsys.MkdirAll(workdir); err != nil {
+	if err := makeDurable(fsys, workdir); err != nil {
 		return nil, fmt.Errorf("work directory %s: %w; choose another with --workdir", workdir, err)
 	}
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
-	l := &Lock{fsys: fsys, workdir: workdir, holder: Holder{Host: host, PID: os.Getpid(), Since: time.Now()}}
+	// No monotonic clock: a holder is compared with what was written.
+	l := &Lock{fsys: fsys, workdir: workdir, holder: Holder{Host: host, PID: os.Getpid(), Since: time.Now().Round(0)}}
 	deadline := time.Now().Add(wait)
 	for {
 		held, err := l.try()
@@ -76,55 +78,86 @@ func Acquire(ctx context.Context, fsys store.FS, workdir string, wait time.Durat
 
 func (l *Lock) path() string { return filepath.Join(l.workdir, lockName) }
 
+// triesMax bounds how often a lock that changes hands is looked at again.
+const triesMax = 100
+
 // try takes the lock, or returns who holds it.
 func (l *Lock) try() (*Holder, error) {
-	target, err := l.target()
-	if err != nil {
-		return nil, err
-	}
-	made := l.fsys.Symlink(target, l.path())
-	if made == nil {
-		return nil, nil
-	}
-	now, err := l.fsys.Readlink(l.path())
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) && !errors.Is(made, os.ErrExist) {
-			return nil, fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", l.workdir, made)
+	var made error
+	for range triesMax {
+		target, err := l.target()
+		if err != nil {
+			return nil, err
 		}
-		return &l.holder, nil // it changed under us: look again
+		if made = l.fsys.Symlink(target, l.path()); made == nil {
+			return nil, nil
+		}
+		now, held, err := l.read()
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && errors.Is(made, fs.ErrExist):
+			continue // it was given up in between
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", l.workdir, made)
+		case err != nil:
+			return nil, err
+		case !l.dead(*held):
+			return held, nil
+		}
+		if err := l.remove(now); err != nil {
+			return nil, err
+		}
 	}
-	var held Holder
-	if err := json.Unmarshal([]byte(now), &held); err != nil {
-		return nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder",
+	return nil, fmt.Errorf("lock %s changes all the time: %w; try again", l.path(), made)
+}
+
+// read returns the lock as it stands, and who holds it.
+func (l *Lock) read() (target string, held *Holder, err error) {
+	target, err = l.fsys.Readlink(l.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, err
+	}
+	held = &Holder{}
+	if err != nil || json.Unmarshal([]byte(target), held) != nil {
+		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder",
 			l.path())}
 	}
-	if !l.dead(held) {
-		return &held, nil
-	}
-	return l.takeOver(now, held)
+	return target, held, nil
 }
 
-// takeOver removes a dead holder's lock. Renaming it away first makes sure that only
-// one of several takers removes it, and that none removes a living one's.
-func (l *Lock) takeOver(dead string, held Holder) (*Holder, error) {
+// remove deletes a dead holder's lock. Renaming it away first makes sure that only one
+// of several takers removes it, and that none removes a living one's.
+func (l *Lock) remove(dead string) error {
 	aside := l.path() + "-" + strconv.Itoa(l.holder.PID)
 	if err := l.fsys.Rename(l.path(), aside); err != nil {
-		return &held, nil
+		return nil // another was faster; what stands there now is looked at next
 	}
 	if moved, err := l.fsys.Readlink(aside); err != nil || moved != dead {
-		return &held, errors.Join(err, l.fsys.Rename(aside, l.path()))
+		return errors.Join(err, l.fsys.Rename(aside, l.path()))
 	}
-	if err := l.fsys.Remove(aside); err != nil {
-		return nil, err
-	}
-	return l.try()
+	return l.fsys.Remove(aside)
 }
 
+// processStart is about when this process began. In a container, process numbers come
+// again: a lock of the own number that is older is of an earlier process.
+var processStart = time.Now()
+
 func (l *Lock) dead(h Holder) bool {
-	if h.Host == l.holder.Host && h.PID != l.holder.PID && !processAlive(h.PID) {
-		return true
+	if h.Host == l.holder.Host {
+		if h.PID != l.holder.PID && !processAlive(h.PID) {
+			return true
+		}
+		if h.PID == l.holder.PID && h.Since.Before(processStart) {
+			return true
+		}
 	}
 	return time.Since(h.Seen) > lockStale
+}
+
+// own reports whether the lock still is this one: a process that slept for longer than
+// lockStale may have lost it.
+func (l *Lock) own() bool {
+	_, held, err := l.read()
+	return err == nil && held.Host == l.holder.Host && held.PID == l.holder.PID && held.Since.Equal(l.holder.Since)
 }
 
 func (l *Lock) target() (string, error) {
@@ -147,7 +180,7 @@ func (l *Lock) keepAlive() {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if target, err := l.target(); err == nil {
+				if target, err := l.target(); err == nil && l.own() {
 					// A failed renewal is tried again at the next beat.
 					_ = store.SwapLink(l.fsys, target, l.path())
 				}
@@ -156,9 +189,12 @@ func (l *Lock) keepAlive() {
 	}()
 }
 
-// Release gives the work directory up.
+// Release gives the work directory up. A lock that was lost to another is left to it.
 func (l *Lock) Release() error {
 	l.stop()
 	<-l.stopped
+	if !l.own() {
+		return nil
+	}
 	return l.fsys.Remove(l.path())
 }

@@ -260,9 +260,22 @@ func removeAll(fsys store.FS, names ...string) error {
 	return nil
 }
 
-// forgetStages deletes the task folders of earlier plans, which run.json no longer names.
+// forgetStages deletes the task folders and checkpoints of earlier plans, which run.json
+// no longer names.
 func forgetStages(fsys store.FS, workdir string) error {
-	entries, err := fsys.ReadDir(filepath.Join(workdir, "stages"))
+	finished := func(key string) bool {
+		report, err := TaskReportOf(fsys, workdir, Key(key))
+		return err == nil && string(report.Key) == key
+	}
+	if err := forgetTasks(fsys, filepath.Join(workdir, "stages"), finished); err != nil {
+		return err
+	}
+	return forgetTasks(fsys, filepath.Join(workdir, "scratch"), isTaskKey)
+}
+
+// forgetTasks deletes the folders below dir that belong to a task.
+func forgetTasks(fsys store.FS, dir string, ours func(name string) bool) error {
+	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -270,9 +283,8 @@ func forgetStages(fsys store.FS, workdir string) error {
 		return err
 	}
 	for _, e := range entries {
-		report, err := TaskReportOf(fsys, workdir, Key(e.Name()))
-		if err == nil && string(report.Key) == e.Name() {
-			if err := removeAll(fsys, filepath.Join(workdir, "stages", e.Name())); err != nil {
+		if ours(e.Name()) {
+			if err := removeAll(fsys, filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,13 +23,16 @@ import (
 // canonical config, seed, the keys of what it reads and the identities of its files.
 type Key string
 
+// keyBytes is the length of a key, which is written in hexadecimal.
+const keyBytes = 16
+
 // keyOf hashes parts, each with its length, so that no two lists of parts agree.
 func keyOf(parts ...string) Key {
 	h := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(h, "%d:%s,", len(p), p)
 	}
-	return Key(hex.EncodeToString(h.Sum(nil)[:16]))
+	return Key(hex.EncodeToString(h.Sum(nil)[:keyBytes]))
 }
 
 // TaskReport is what a finished task says about itself. It is committed with the
@@ -234,6 +238,9 @@ func (t *Task) MakeScratch() (string, error) { return t.Scratch, t.FS.MkdirAll(t
 // dir is where the committed outputs of a node are.
 func (n *node) dir() string { return filepath.Join(n.run.stages(), string(n.key)) }
 
+// scratch is where an unfinished node keeps its checkpoints.
+func (n *node) scratch() string { return filepath.Join(n.run.opt.Workdir, "scratch", string(n.key)) }
+
 // load returns the report of a finished node, or nil if the node must run.
 func (n *node) load() (*TaskReport, error) {
 	data, err := store.ReadAll(n.run.opt.FS, filepath.Join(n.dir(), reportName))
@@ -281,23 +288,34 @@ func (n *node) execute(ctx context.Context) (*TaskReport, error) {
 		return nil, err
 	}
 	t := n.task(tmp)
-	if err := n.work(ctx, t); err != nil {
-		return nil, errors.Join(n.wrap(err), store.RemoveAll(fsys, tmp))
+	err := cmp.Or(n.work(ctx, t), ctx.Err())
+	if !errors.Is(err, context.Canceled) {
+		err = cmp.Or(n.changed(), err) // a changed file may be why the work failed
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, errors.Join(err, store.RemoveAll(fsys, tmp))
+	if err == nil {
+		err = n.commit(t, tmp)
 	}
-	if err := n.commit(t, tmp); err != nil {
+	if err != nil {
 		return nil, errors.Join(n.wrap(err), store.RemoveAll(fsys, tmp))
 	}
 	return t.Report, store.RemoveAll(fsys, t.Scratch)
+}
+
+// changed returns an error if a file that the task reads is not the one it was keyed by.
+func (n *node) changed() error {
+	for _, f := range n.pinned {
+		if err := f.unchanged(n.run.opt.Inputs); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *node) task(dir string) *Task {
 	o := n.run.opt
 	return &Task{
 		Plan: n.run.plan, Step: n.step, FS: o.FS, Inputs: o.Inputs,
-		Scratch: filepath.Join(o.Workdir, "scratch", string(n.key)),
+		Scratch: n.scratch(),
 		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels,
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },

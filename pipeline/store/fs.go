@@ -74,7 +74,7 @@ func WriteFile(fsys FS, name string, write func(io.Writer) error) error {
 		return errors.Join(err, removeIfThere(fsys, tmp))
 	}
 	if err := fsys.Rename(tmp, name); err != nil {
-		return fmt.Errorf("commit %s: %w", name, err)
+		return errors.Join(fmt.Errorf("commit %s: %w", name, err), removeIfThere(fsys, tmp))
 	}
 	return fsys.SyncDir(filepath.Dir(name))
 }
@@ -186,18 +186,18 @@ func RemoveAll(fsys FS, name string) error {
 
 // SwapLink makes link a symbolic link to target, replacing an older link atomically.
 func SwapLink(fsys FS, target, link string) error {
-	if now, err := fsys.Readlink(link); err == nil && now == target {
-		return nil
-	}
 	tmp := TempName(link)
 	if err := removeIfThere(fsys, tmp); err != nil {
 		return err
+	}
+	if now, err := fsys.Readlink(link); err == nil && now == target {
+		return nil
 	}
 	if err := fsys.Symlink(target, tmp); err != nil {
 		return err
 	}
 	if err := fsys.Rename(tmp, link); err != nil {
-		return err
+		return errors.Join(err, removeIfThere(fsys, tmp))
 	}
 	return fsys.SyncDir(filepath.Dir(link))
 }
