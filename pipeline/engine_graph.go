@@ -170,7 +170,7 @@ func (b *builder) passes(step *Step, passes []Pass, reads readSet) error {
 func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([]*node, error) {
 	parts := 1
 	if p.Barrier.Parts != nil {
-		parts = max(1, p.Barrier.Parts(b.run.inputBytes()))
+		parts = max(1, p.Barrier.Parts(b.inputBytes()))
 	}
 	if err := b.close(&parts); err != nil {
 		return nil, err
@@ -224,6 +224,15 @@ func gather(t *Task, senders []*node, part int) ([]Record, error) {
 	}
 	slices.SortFunc(recs, compareRecords)
 	return recs, nil
+}
+
+// inputBytes is the size of all input files, from which partition counts follow.
+func (b *builder) inputBytes() int64 {
+	sum := int64(0)
+	for _, f := range b.inputs {
+		sum += f.identity.Bytes
+	}
+	return sum
 }
 
 func (b *builder) node(step *Step, name string, key Key, deps []*node) *node {
@@ -294,7 +303,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 		stores = stores || p.pass.Edits
 		chain = append(chain, stageChain(p.step, p.pass.Name, p.reads), nodeKeys(p.barrier))
 		if p.pass.Sees != nil {
-			chain = append(chain, p.pass.Sees(b.run.inputBytes()))
+			chain = append(chain, p.pass.Sees(b.inputBytes()))
 		}
 		deps = append(deps, p.barrier...)
 		if p.reads.heldOut != nil {

@@ -153,9 +153,6 @@ func (f pinnedFile) unchanged(fsys store.FS) error {
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
 func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
-	if read.Scale != nil {
-		parts = append(parts, read.Scale(r.inputBytes()))
-	}
 	var all []pinnedFile
 	for _, pattern := range read.Paths {
 		prefix, names, err := expandRead(r.opt.Inputs, r.plan.Path(pattern))

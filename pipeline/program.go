@@ -55,9 +55,6 @@ type Read struct {
 	HeldOut bool
 	// Value is a plain value that belongs into the stage key.
 	Value string
-	// Scale, if not nil, returns what the stage makes of the size of all input files; it
-	// belongs into the stage key, since a shard's own file says nothing of the others.
-	Scale func(inputBytes int64) string
 	// Suffix, if set, picks the files of a folder whose names end in it.
 	Suffix string
 	// Optional says that paths which are not there are no error.

@@ -199,13 +199,11 @@ func (t *Task) BarrierDirs() []string {
 	return dirs
 }
 
-// InputBytes is the size of all input files. A pass that uses it says so by [Read].Scale.
-func (t *Task) InputBytes() int64 { return t.run.inputBytes() }
-
-// inputBytes is the size of all input files, from which partition counts follow.
-func (r *run) inputBytes() int64 {
+// InputBytes is the size of all input files. A mapper that depends on it says how in
+// [Pass.Sees]; partition counts and artifact tasks need not.
+func (t *Task) InputBytes() int64 {
 	sum := int64(0)
-	for _, f := range r.inputs {
+	for _, f := range t.run.inputs {
 		sum += f.identity.Bytes
 	}
 	return sum

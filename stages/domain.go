@@ -99,8 +99,7 @@ func (c Domain) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
 			return []pipeline.Read{{Name: "reference", Paths: c.Reference, Value: fmt.Sprint(reference.input(p))},
-				{Name: "held_out", HeldOut: true},
-				{Name: "general", Scale: func(bytes int64) string { return fmt.Sprint(c.generalShare(bytes)) }}}
+				{Name: "held_out", HeldOut: true}}
 		},
 		Passes: []pipeline.Pass{
 			{Name: "sample", Sees: func(bytes int64) string { return fmt.Sprint(c.generalShare(bytes)) },
@@ -139,11 +138,6 @@ func (c Domain) generalShare(inputBytes int64) float64 {
 		return 1
 	}
 	return float64(c.General) / float64(inputBytes)
-}
-
-// generalShare is the share of the documents that the general sample takes.
-func (c Domain) generalShare(inputBytes int64) float64 {
-	return min(1, float64(c.General)/float64(max(1, inputBytes)))
 }
 
 // halfOf says which half of the general sample a text belongs to, by content, so that
