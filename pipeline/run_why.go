@@ -115,8 +115,9 @@ func (w *whySearch) documents(ctx context.Context, shard int, tasks []TaskRecord
 		return err
 	}
 	seen := map[uint64]bool{}
-	for _, t := range tasks {
-		for _, file := range []string{docsName, heldOutName} {
+	// What was held out stands among the input's documents, too: it is looked for first.
+	for _, file := range []string{heldOutName, docsName} {
+		for _, t := range tasks {
 			err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), file), nil, func(d *Doc) error {
 				if seen[d.Ref.Record] || dropped[d.Ref.Record] || !w.match(d) {
 					return nil

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs testdata/script. Beside testscript's own commands there are
+//
+//	exits CODE PROGRAM ARGS…   run it, and want this exit code
+//	lines FILE N               a file, stdout or stderr has N lines
+//	corpus FILE                write the small corpus of [corpus]
+//	base DIR                   write a tiny base model
+//	hold DIR                   hold a work directory until the script ends
+//	flip FILE                  change one byte in the middle of a file
+//	same FILE FILE             two files have the same bytes, or with ! have not
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": scriptExits, "lines": scriptLines, "corpus": scriptCorpus, "base": scriptBase,
+			"hold": scriptHold, "flip": scriptFlip, "same": scriptSame,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		code = exit.ExitCode()
+	}
+	if want := args[0]; strconv.Itoa(code) != want {
+		ts.Fatalf("exit code %d, want %s", code, want)
+	}
+}
+
+func scriptLines(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lines FILE N")
+	}
+	text := ts.ReadFile(args[0])
+	if n := strings.Count(text, "\n"); strconv.Itoa(n) != args[1] || text != "" && !strings.HasSuffix(text, "\n") {
+		ts.Fatalf("%s has %d lines, want %s:\n%s", args[0], n, args[1], text)
+	}
+}
+
+func scriptCorpus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: corpus FILE")
+	}
+	name := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(filepath.Dir(name), 0o777))
+	ts.Check(os.WriteFile(name, []byte(corpus()), 0o666))
+}
+
+// corpus has 200 clean rows, d0 to d199, and a fault of each kind: row 200 is a copy of
+// row 3, row 201 a near copy of row 5, row 202 too short, row 203 no JSON.
+func corpus() string {
+	rng := rand.New(rand.NewPCG(1, 2))
+	words := strings.Fields(`the of a to in and market river stone when child people would bring light over under
+		morning because window great small year found where quick brown garden winter letter house that with have`)
+	var b strings.Builder
+	var texts []string
+	row := func(id, text string) { fmt.Fprintf(&b, "{\"id\":%q,\"text\":%q}\n", id, text) }
+	for i := range 200 {
+		var text []string
+		for j := range 96 {
+			word := words[rng.IntN(len(words))]
+			if j%12 == 11 {
+				word += "."
+			}
+			text = append(text, word)
+		}
+		texts = append(texts, strings.Join(text, " "))
+		row(fmt.Sprintf("d%d", i), texts[i])
+	}
+	row("copy", texts[3])
+	row("near", texts[5]+" zebra")
+	row("short", "too short")
+	b.WriteString("{\"id\":\"bad\",\"text\":\"cut\n")
+	return b.String()
+}
+
+func scriptHold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold DIR")
+	}
+	lock, err := pipeline.Acquire(context.Background(), store.OS(), ts.MkAbs(args[0]), 0)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(lock.Release()) })
+}
+
+func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip FILE")
+	}
+	name := globbed(ts, args[0])
+	data, err := os.ReadFile(name)
+	ts.Check(err)
+	data[len(data)/2] ^= 1
+	ts.Check(os.WriteFile(name, data, 0o666))
+}
+
+func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: same FILE FILE")
+	}
+	if same := ts.ReadFile(args[0]) == ts.ReadFile(args[1]); same == neg {
+		ts.Fatalf("%s and %s: same bytes is %v", args[0], args[1], same)
+	}
+}
+
+// globbed is the one file that a pattern matches.
+func globbed(ts *testscript.TestScript, pattern string) string {
+	names, err := filepath.Glob(ts.MkAbs(pattern))
+	ts.Check(err)
+	if len(names) != 1 {
+		ts.Fatalf("%s matches %d files, want 1", pattern, len(names))
+	}
+	return names[0]
+}
