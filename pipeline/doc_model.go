@@ -129,8 +129,8 @@ const (
 
 // docWriter writes the documents of a shard.
 type docWriter struct {
-	z   io.WriteCloser
-	buf []byte
+	z           io.WriteCloser
+	buf, quoted []byte
 }
 
 func newDocWriter(w io.Writer) (*docWriter, error) {
@@ -147,8 +147,11 @@ func (w *docWriter) Write(d *Doc) error {
 	flags := byte(0)
 	if d.Messages != nil {
 		flags |= docHasMessages
-	} else if d.Slot >= 0 && bytes.Equal(d.Fields[d.Slot].Value, store.AppendQuote(nil, d.Text)) {
-		flags |= docTextElided
+	} else if d.Slot >= 0 {
+		w.quoted = store.AppendQuote(w.quoted[:0], d.Text)
+		if bytes.Equal(d.Fields[d.Slot].Value, w.quoted) {
+			flags |= docTextElided
+		}
 	}
 	b := appendBytes(appendBytes(w.buf[:0], d.Source), d.Path)
 	b = binary.AppendUvarint(b, d.Ref.Record)
@@ -229,7 +232,7 @@ func (d *Doc) restore(flags byte) error {
 		return errors.New("document shard: text field out of range")
 	}
 	if flags&docTextElided != 0 {
-		d.Fields[d.Slot].Value = store.AppendQuote(nil, d.Text)
+		d.Fields[d.Slot].Value = store.AppendQuote(make([]byte, 0, len(d.Text)+len(d.Text)/16+16), d.Text)
 	}
 	if flags&docHasMessages != 0 {
 		ms, err := parseMessages(d.Fields[d.Slot].Value)

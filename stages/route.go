@@ -121,16 +121,17 @@ func (c Route) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	sample, err := c.sample(ctx, t)
+	cfg := m.Config()
+	length := min(c.SequenceLength, cfg.MaxPositionEmbeddings)
+	sample, err := c.sample(ctx, t, length)
 	if err != nil {
 		return err
 	}
-	cfg := m.Config()
 	acc, err := routing.NewAccumulator(cfg.NRoutedExperts, cfg.NumExpertsPerTok)
 	if err != nil {
 		return err
 	}
-	tokens, documents, err := c.routeSample(ctx, t, m, tok, sample, acc)
+	tokens, documents, err := c.routeSample(ctx, t, m, tok, sample, length, acc)
 	if err != nil {
 		return err
 	}
@@ -145,30 +146,39 @@ type sampled struct {
 	text   string
 }
 
-// bytesPerToken is a low guess, so that the sample is rather too large: what is left
+// bytesPerToken is a high guess, so that the sample is rather too large: what is left
 // over is not routed.
 const bytesPerToken = 12
 
 // sample draws documents by a seeded hash, the same share of every source, and orders
-// them by it.
-func (c Route) sample(ctx context.Context, t *pipeline.Task) ([]sampled, error) {
-	total := int64(0)
-	err := eachDocument(ctx, t, func(d *pipeline.Doc) error { total += int64(len(d.Text)); return nil })
+// them by it. A document counts with what of it is routed, length tokens at most. The
+// share grows until the sample is large enough, so that a few long documents among many
+// short ones do not leave it empty.
+func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]sampled, error) {
+	weight := func(d *pipeline.Doc) float64 { return float64(min(len(d.Text), length*bytesPerToken)) }
+	total := 0.0
+	err := eachDocument(ctx, t, func(d *pipeline.Doc) error { total += weight(d); return nil })
 	if err != nil {
 		return nil, err
 	}
-	share := min(1, float64(c.SampleTokens)*bytesPerToken/float64(max(1, total)))
-	var out []sampled
-	err = eachDocument(ctx, t, func(d *pipeline.Doc) error {
-		if choice := t.Choice("sample", d); float64(choice) <= share*math.MaxUint64 {
-			out = append(out, sampled{choice, d.Name(), d.Text})
+	want := min(float64(c.SampleTokens)*bytesPerToken, total)
+	for share := want / max(1, total); ; share *= 2 {
+		var out []sampled
+		drawn := 0.0
+		err = eachDocument(ctx, t, func(d *pipeline.Doc) error {
+			if choice := t.Choice("sample", d); float64(choice) <= share*math.MaxUint64 {
+				out, drawn = append(out, sampled{choice, d.Name(), d.Text}), drawn+weight(d)
+			}
+			return nil
+		})
+		if err == nil && drawn < want/2 && share < 1 {
+			continue
 		}
-		return nil
-	})
-	slices.SortFunc(out, func(a, b sampled) int {
-		return cmp.Or(cmp.Compare(a.choice, b.choice), cmp.Compare(a.name, b.name))
-	})
-	return out, err
+		slices.SortFunc(out, func(a, b sampled) int {
+			return cmp.Or(cmp.Compare(a.choice, b.choice), cmp.Compare(a.name, b.name))
+		})
+		return out, err
+	}
 }
 
 // eachDocument reads all shards in order.
@@ -184,8 +194,7 @@ func eachDocument(ctx context.Context, t *pipeline.Task, visit func(d *pipeline.
 // routeSample runs documents through the model, one sequence each, until there are
 // enough tokens.
 func (c Route) routeSample(ctx context.Context, t *pipeline.Task, m *model.Model, tok *tokenize.Tokenizer,
-	sample []sampled, acc *routing.Accumulator) (tokens, documents int, err error) {
-	length := min(c.SequenceLength, m.Config().MaxPositionEmbeddings)
+	sample []sampled, length int, acc *routing.Accumulator) (tokens, documents int, err error) {
 	var ids []int32
 	for _, s := range sample {
 		ids = tok.Encode(ids[:0], s.text)
@@ -208,7 +217,7 @@ func (c Route) routeSample(ctx context.Context, t *pipeline.Task, m *model.Model
 		}
 	}
 	if tokens == 0 {
-		return 0, 0, fmt.Errorf("no document has a token to route")
+		return 0, 0, &pipeline.DataError{Msg: "no document has a token to route"}
 	}
 	return tokens, documents, nil
 }

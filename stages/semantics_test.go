@@ -294,6 +294,9 @@ func TestDefaultSources(t *testing.T) {
 // compressed writes data under name as its ending says.
 func compressed(t *testing.T, name string, data []byte) {
 	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	err := store.WriteFile(store.OS(), name, func(w io.Writer) error {
 		z, err := store.NewCompressor(w, store.CompressionOf(name), store.EffortDefault)
 		if err != nil {
