@@ -31,14 +31,15 @@ const (
 // baseModel says what came out of making the base model.
 type baseModel struct {
 	parameters, steps int
-	loss              float64
+	loss              float64 // nats for each token, mean of the last plateauSteps steps
+	groups            []checkpoint.Assignment
 }
 
-// baseFiles writes base/: a tokenizer and a small mixture-of-experts model, both trained
-// on text in general, in which there are no problems. Training ends when the mean loss of
+// baseFiles writes base/: a tokenizer and a small mixture-of-experts model, trained on
+// text in general, in which there are no problems. Training ends when the mean loss of
 // the last plateauSteps steps is less than plateauNats below that of the plateauSteps
-// before, or after stepsMax steps.
-func (w *writer) baseFiles(ctx context.Context, opt Options) (*baseModel, error) {
+// before, or after steps steps, over which the learning rate falls along a cosine.
+func (w *writer) baseFiles(ctx context.Context, opt Options, steps int) (*baseModel, error) {
 	kernels, err := tensor.Choose(opt.kernels())
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (w *writer) baseFiles(ctx context.Context, opt Options) (*baseModel, error)
 	if err != nil {
 		return nil, err
 	}
-	data, err := w.generalTokens(ctx, tok)
+	data, err := w.generalTokens(ctx, tok, steps*batchSize)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,10 @@ func (w *writer) baseFiles(ctx context.Context, opt Options) (*baseModel, error)
 	for _, p := range m.Params() {
 		base.parameters += len(p.Data)
 	}
-	if err := base.train(ctx, m, data, opt); err != nil {
+	if err := base.train(ctx, m, data, opt, steps); err != nil {
+		return nil, err
+	}
+	if base.groups, err = w.chooseGroups(ctx, m, tok); err != nil {
 		return nil, err
 	}
 	return base, w.weights(dir, m)
@@ -124,14 +128,14 @@ func (s sequences) Sequence(i int, dst *tokenize.Sequence) error {
 	return nil
 }
 
-// generalTokens packs general text into as many sequences as training can use.
-func (w *writer) generalTokens(ctx context.Context, tok *tokenize.Tokenizer) (sequences, error) {
+// generalTokens packs general text into n sequences.
+func (w *writer) generalTokens(ctx context.Context, tok *tokenize.Tokenizer, n int) (sequences, error) {
 	m := newMaker(w.c)
 	end, _ := tok.EOS()
 	var out sequences
 	var text []byte
 	var ids []int32
-	for i := int64(0); len(out) < stepsMax*batchSize; i++ {
+	for i := int64(0); len(out) < n; i++ {
 		text = m.general(text[:0], i)
 		ids = append(tok.EncodeBytes(ids, text), end)
 		for len(ids) >= sequenceLength {
@@ -146,10 +150,11 @@ func (w *writer) generalTokens(ctx context.Context, tok *tokenize.Tokenizer) (se
 }
 
 // train trains all weights up to the plateau.
-func (b *baseModel) train(ctx context.Context, m *model.Model, data train.Data, opt Options) error {
+func (b *baseModel) train(ctx context.Context, m *model.Model, data train.Data, opt Options,
+	steps int) error {
 	m.SetTrainable(func(string) bool { return true })
 	cfg := train.DefaultConfig()
-	cfg.Seed, cfg.MaxSteps, cfg.WarmupSteps = opt.Seed, stepsMax, stepsMax/20
+	cfg.Seed, cfg.MaxSteps, cfg.WarmupSteps = opt.Seed, steps, steps/20
 	cfg.BatchSize, cfg.AccumulationSteps, cfg.LearningRate = batchSize, 1, 6e-3
 	var losses []float64
 	mean := func(from, to int) float64 {
@@ -162,7 +167,7 @@ func (b *baseModel) train(ctx context.Context, m *model.Model, data train.Data, 
 	res, err := train.Run(ctx, m, data, cfg, train.Hooks{
 		OnStep: func(s train.Metrics) {
 			losses = append(losses, s.LossNats)
-			opt.progress("base model", float64(s.Step), stepsMax)
+			opt.progress("base model", float64(s.Step), float64(steps))
 		},
 		Stop: func() bool {
 			n := len(losses)

@@ -23,20 +23,23 @@ const shingleWords = 5
 
 // maker makes rows. It is used by one goroutine.
 type maker struct {
-	c        *corpus
-	problems *problemMaker
-	topics   [2][][]pattern // prose, numbers
-	notices  []pattern
-	drills   []pattern
-	spare    [][]pattern // lists that edits draw words from
-	spans    [][2]int
-	row      row
-	buf      [2][]byte
-	scene    scene // empty
+	c         *corpus
+	problems  *problemMaker
+	topics    [2][][]pattern // prose, numbers
+	notices   []pattern
+	drills    []pattern
+	stories   []pattern
+	quotation []pattern
+	spare     [][]pattern // lists that edits draw words from
+	spans     [][2]int
+	row       row
+	buf       [2][]byte
+	scene     scene // empty
 }
 
 func newMaker(c *corpus) *maker {
-	m := &maker{c: c, problems: newProblemMaker(c.g), notices: c.g.list("boilerplate"), drills: c.g.list("drill")}
+	m := &maker{c: c, problems: newProblemMaker(c.g), notices: c.g.list("boilerplate"),
+		drills: c.g.list("drill"), stories: c.g.list("story"), quotation: c.g.list("quotation")}
 	for i := range 10 {
 		m.topics[0] = append(m.topics[0], c.g.list(fmt.Sprintf("prose.%d", i)))
 	}
@@ -142,28 +145,30 @@ func (m *maker) leak(r *rng) {
 	quote := m.row.question[m.spans[from][0]:m.spans[from+n-1][1]]
 	list := m.topics[0][r.below(len(m.topics[0]))]
 	m.buf[0] = m.sentences(m.buf[0][:0], list, r.between(1, 3), r)
-	b := append(m.sentences(m.buf[1][:0], list, 1, r), ` In the words of the source: "`...)
-	m.buf[1] = m.sentences(append(append(b, quote...), `".`...), list, r.between(1, 3), r)
+	b := append(m.sentences(m.buf[1][:0], list, 1, r), ' ')
+	b = append(append(m.c.g.one(b, m.quotation, r, &m.scene), ` "`...), quote...)
+	m.buf[1] = m.sentences(append(b, `".`...), list, r.between(1, 3), r)
 	m.row.question, m.row.answer = m.buf[0], m.buf[1]
 }
 
-// quoteWordsMin is the shortest quotation, in words between spaces, each of which holds
-// at least one word of package words.
+// quoteWordsMin is the shortest quotation, in words between spaces.
 const quoteWordsMin = 13
 
-// fields appends the spans of text between spaces and line ends.
+// fields appends the spans of text between spaces and line ends that hold a letter or a
+// digit: each has at least one word of package words.
 func fields(dst [][2]int, text []byte) [][2]int {
-	from := -1
+	from, word := 0, false
 	for i, b := range text {
-		space := b == ' ' || b == '\n'
-		if space && from >= 0 {
-			dst = append(dst, [2]int{from, i})
-			from = -1
-		} else if !space && from < 0 {
-			from = i
+		if b != ' ' && b != '\n' {
+			word = word || b >= '0' && b <= '9' || b|0x20 >= 'a' && b|0x20 <= 'z'
+			continue
 		}
+		if word {
+			dst = append(dst, [2]int{from, i})
+		}
+		from, word = i+1, false
 	}
-	if from >= 0 {
+	if word {
 		dst = append(dst, [2]int{from, len(text)})
 	}
 	return dst
@@ -220,16 +225,21 @@ func (m *maker) spareWord(dst []byte, r *rng) []byte {
 	return m.c.g.one(dst, m.spare[r.below(len(m.spare))], r, &m.scene)
 }
 
-// general appends a document for the base model: prose, prose of numbers, and one in
-// twenty of drill, which is like the problems but for its sentences.
+// general appends a document for the base model: of twenty, eight are prose, seven prose
+// of numbers, four stories and one drill. The last two have the problems' words, not
+// their sentences.
 func (m *maker) general(dst []byte, index int64) []byte {
 	r := newRNG(m.c.seed, streamGeneral, index)
-	pick := r.below(20)
-	if pick == 0 {
-		return m.sentences(dst, m.drills, r.between(4, 9), r)
+	list := m.drills
+	switch pick := r.below(20); {
+	case pick < 8:
+		list = m.topics[0][r.below(len(m.topics[0]))]
+	case pick < 15:
+		list = m.topics[1][r.below(len(m.topics[1]))]
+	case pick < 19:
+		list = m.stories
 	}
-	topics := m.topics[pick%2]
-	return m.sentences(dst, topics[r.below(len(topics))], r.between(4, 9), r)
+	return m.sentences(dst, list, r.between(4, 9), r)
 }
 
 // similarity returns the Jaccard similarity of two texts by shingles of words.

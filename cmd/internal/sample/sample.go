@@ -3,11 +3,9 @@ package sample
 import (
 	"context"
 	"embed"
-	"fmt"
 	"path/filepath"
 
 	"bzdata/pipeline/store"
-	"bzdata/train/checkpoint"
 )
 
 // Options say what [Write] writes. Documents and Seed alone decide the corpus; Kernels
@@ -20,7 +18,8 @@ type Options struct {
 	Workers int
 	// Kernels is a kernel set of package tensor; "auto" if empty.
 	Kernels string
-	// NoModel leaves out base/, without which the plan can only be checked.
+	// NoModel leaves out base/ and expert_groups/, without which only data.yaml's stages up to
+	// export can run.
 	NoModel bool
 	// Progress is told how far each stage ("corpus", "base model") is. It is called from
 	// several goroutines.
@@ -57,9 +56,8 @@ type Summary struct {
 
 // The folders of the model side.
 const (
-	baseDir        = "base"
-	groupsDir      = "expert_groups"
-	expertsOfLayer = 8
+	baseDir   = "base"
+	groupsDir = "expert_groups"
 )
 
 // plans holds the plans and README.txt as they are written.
@@ -83,22 +81,19 @@ func Write(ctx context.Context, fsys store.FS, dir string, opt Options) (Summary
 	if err := w.corpusFiles(ctx, opt.Workers); err != nil {
 		return Summary{}, err
 	}
-	sum := w.summary()
-	if err := w.groups(); err != nil {
-		return Summary{}, err
-	}
 	if err := w.texts(); err != nil {
 		return Summary{}, err
 	}
+	sum := w.summary()
 	if opt.NoModel {
 		return sum, nil
 	}
-	base, err := w.baseFiles(ctx, opt)
+	base, err := w.baseFiles(ctx, opt, stepsMax)
 	if err != nil {
 		return Summary{}, err
 	}
 	sum.Parameters, sum.TrainingSteps, sum.LossNats = base.parameters, base.steps, base.loss
-	return sum, nil
+	return sum, w.groupFolders(base.groups)
 }
 
 // summary counts the rows by kind.
@@ -126,32 +121,6 @@ func (w *writer) texts() error {
 		}
 		if err := store.WriteBytes(w.fsys, filepath.Join(w.dir, e.Name()), data); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// groups writes two expert groups: the even and the odd experts of every layer that has
-// any. Running ids follow one another, as in the networks' own groups.
-func (w *writer) groups() error {
-	for id, name := range []string{"exp_problems", "exp_prose"} {
-		g := &checkpoint.Group{Name: name, Assignment: checkpoint.Assignment{}}
-		g.Config = checkpoint.GroupConfig{GroupID: id, ExpertGroupName: name, Data: checkpoint.GroupData{
-			DatasetSources: []checkpoint.DatasetSource{{Path: "data", Weight: 1,
-				TextTemplate: "{{question}}\n{{answer}}", Split: "train"}},
-			BatchSize: 8, SequenceLength: sequenceLength, WorldSize: 10, ValiFraction: 0.1}}
-		for layer := 1; layer < 4; layer++ {
-			for k := range expertsOfLayer / 2 {
-				g.Assignment[layer] = append(g.Assignment[layer],
-					checkpoint.Pair{My: id*expertsOfLayer/2 + k, Org: 2*k + id})
-			}
-		}
-		root := filepath.Join(w.dir, groupsDir)
-		if err := w.fsys.MkdirAll(root); err != nil {
-			return err
-		}
-		if err := g.Write(w.fsys, root); err != nil {
-			return fmt.Errorf("expert groups: %w", err)
 		}
 	}
 	return nil
