@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -27,25 +28,36 @@ const (
 	exitTerminated  = 143
 )
 
+// exits says what the codes mean, in help and in the project's documentation.
+func exits() []exit {
+	return []exit{
+		{exitDone, "0", "done"},
+		{exitFailed, "1", "failed; a retry may help"},
+		{exitUsage, "2", "wrong usage or plan, or a path that matches nothing; a retry will not help"},
+		{exitData, "3", "a data check failed: too many malformed records, or no document left"},
+		{exitGate, "4", "the gate refused the update"},
+		{exitInUse, "5", "the work directory is in use"},
+		{exitInterrupted, "130, 143", "interrupted or terminated; the same command goes on"},
+	}
+}
+
+type exit struct {
+	code        int
+	shown, text string
+}
+
 // exitsTitle begins the last part of each command's help, which help prints behind the
 // flags.
 const exitsTitle = "Exit codes:\n"
 
 // exitStatus is that part: every command's Long ends with it.
 func exitStatus(codes ...int) string {
-	texts := map[int]string{
-		exitDone:        "0    done",
-		exitFailed:      "1    failed; a retry may help",
-		exitUsage:       "2    wrong usage or plan, or a path that matches nothing; a retry will not help",
-		exitData:        "3    a data check failed: too many malformed records, or no document left",
-		exitGate:        "4    the gate refused the update",
-		exitInUse:       "5    the work directory is in use",
-		exitInterrupted: "130  interrupted (143: terminated); the same command goes on",
-	}
 	var b strings.Builder
 	b.WriteString(exitsTitle)
-	for _, c := range codes {
-		fmt.Fprintf(&b, "  %s\n", texts[c])
+	for _, e := range exits() {
+		if slices.Contains(codes, e.code) {
+			fmt.Fprintf(&b, "  %-8s  %s\n", e.shown, e.text)
+		}
 	}
 	return b.String()
 }
