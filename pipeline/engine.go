@@ -106,24 +106,30 @@ func (r *run) prepare() error {
 	if err := r.build(); err != nil {
 		return err
 	}
+	if err := makeDurable(r.opt.FS, r.stages()); err != nil {
+		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
+	}
 	if r.opt.Fresh {
-		if err := Forget(r.opt.FS, r.opt.Workdir); err != nil {
-			return err
-		}
-		r.waves = nil
-		if err := r.build(); err != nil { // anew: no boundary is left to start from
+		if err := r.forget(); err != nil {
 			return err
 		}
 	} else if err := r.checkKernels(); err != nil {
 		return err
 	}
-	if err := makeDurable(r.opt.FS, r.stages()); err != nil {
-		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
-	}
 	if err := removeUncommitted(r.opt.FS, r.stages()); err != nil {
 		return err
 	}
 	return r.writeStart()
+}
+
+// forget deletes what earlier runs have left and lays the tasks out anew, since no
+// boundary is left to start from.
+func (r *run) forget() error {
+	if err := Forget(r.opt.FS, r.opt.Workdir); err != nil {
+		return err
+	}
+	r.waves = nil
+	return r.build()
 }
 
 // removeUncommitted deletes what tasks that were cut off have left: also those of other

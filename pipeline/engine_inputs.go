@@ -175,7 +175,8 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 		}
 	}
 	if len(all) == 0 && len(read.Paths) > 0 && !read.Optional {
-		return nil, "", &UsageError{Msg: fmt.Sprintf("%s holds no file *%s; check the path", read.Paths[0], read.Suffix)}
+		return nil, "", &UsageError{Msg: fmt.Sprintf("%s holds no file *%s; check the path",
+			r.plan.Path(read.Paths[0]), read.Suffix)}
 	}
 	return all, keyOf(parts...), nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"unicode/utf8"
@@ -143,6 +144,12 @@ func (s fileSource) limit() int64 {
 	return max(0, left)
 }
 
+// inputError is an error of an input file, which is no stage's.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
+
 // rowReader turns the rows of one file into documents.
 type rowReader struct {
 	fileSource
@@ -160,8 +167,11 @@ func (r *rowReader) run(ctx context.Context) error {
 		return nil
 	}
 	rows, err := store.OpenRows(r.t.Inputs, r.file.full, store.RowOptions{RecordBytesMax: r.file.recordBytesMax})
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
+	}
 	if err != nil {
-		return err
+		return &inputError{err}
 	}
 	defer rows.Close()
 	var row store.Row
@@ -173,7 +183,7 @@ func (r *rowReader) run(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return &inputError{err}
 		}
 		r.in.Records++
 		if err := errors.Join(ctx.Err(), r.row(&row)); err != nil {
@@ -225,10 +235,10 @@ func (r *rowReader) reject(row *store.Row, why error) error {
 func (f *inputFile) unchanged(fsys store.FS) error {
 	info, err := fsys.Stat(f.full)
 	if err != nil {
-		return fmt.Errorf("input %s: %w", f.full, err)
+		return &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
 	if info.Size() != f.identity.Bytes || info.ModTime().UnixNano() != f.identity.ModTimeNS {
-		return fmt.Errorf("input %s changed during the run; run again when nothing writes to it", f.full)
+		return &inputError{fmt.Errorf("input %s changed during the run; run again when nothing writes to it", f.full)}
 	}
 	return nil
 }

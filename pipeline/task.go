@@ -218,7 +218,8 @@ func (t *Task) ShardCount() int { return len(t.run.inputs) }
 // DocName names a document for people: source:path:row.
 func (t *Task) DocName(r Ref) string { return t.run.docName(r) }
 
-// HeldOut calls visit with every held-out document, in order of id.
+// HeldOut calls visit with every held-out document, in order of id; those without a
+// [Mark] are not for evaluation.
 func (t *Task) HeldOut(ctx context.Context, visit func(d *Doc) error) error {
 	if t.node.heldOut == nil {
 		return nil
@@ -369,7 +370,8 @@ func (n *node) wrap(err error) error {
 		budget.Stage, budget.Bytes = n.stage, n.run.opt.MemoryBytes
 		return err
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var input *inputError
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &input) {
 		return err
 	}
 	return fmt.Errorf("stage %s: %w", n.stage, err)

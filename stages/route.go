@@ -109,7 +109,11 @@ func openBase(t *pipeline.Task) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return model.Open(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)), tensor.New(kernels, t.Workers))
+	m, err := model.Open(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)), tensor.New(kernels, t.Workers))
+	if err != nil {
+		return nil, fmt.Errorf("base model %w; check network.base.model, or fetch it again", err)
+	}
+	return m, nil
 }
 
 func (c Route) run(ctx context.Context, t *pipeline.Task) error {
