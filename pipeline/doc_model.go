@@ -56,7 +56,7 @@ type Doc struct {
 	Fields []store.Field
 	// Slot is the field that Text or Messages came from, or -1 for a template.
 	Slot int
-	// Mark is set on held-out documents: select or judge.
+	// Mark is set on held-out documents: select or judge, or none if it is not for evaluation.
 	Mark Mark
 	// Copies is how often the document goes on, at least 1: more than once after mix.
 	Copies int

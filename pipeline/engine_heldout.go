@@ -136,8 +136,9 @@ func (b *builder) addHeldOutSet(holders []*node, file string) {
 	b.waves = append(b.waves, wave{stages: []string{heldOutSetStage}, nodes: []*node{n}})
 }
 
-// gatherHeldOut writes the held-out set: deduplicated within itself by content, kept
-// to the profile's row rules, and marked select or judge.
+// gatherHeldOut writes the held-out set: deduplicated within itself by content, and marked
+// select or judge. Rows that the profile's rules leave out of evaluation stay in the set
+// without a mark, so that training text is kept apart from them too.
 func gatherHeldOut(ctx context.Context, t *Task, holders []*node, file string, rules HeldOutRules) error {
 	l := newLedger(heldOutSetStage)
 	t.Report.Ledgers = append(t.Report.Ledgers, l)
@@ -161,6 +162,9 @@ func gatherHeldOut(ctx context.Context, t *Task, holders []*node, file string, r
 	return err
 }
 
+// copyReason is why a held-out document that occurs twice is there once.
+const copyReason = "copy"
+
 type heldOutGatherer struct {
 	ledger *Ledger
 	seen   map[uint64]bool
@@ -175,14 +179,18 @@ func (g *heldOutGatherer) add(d *Doc) error {
 	hash := ContentHash(d.Text)
 	reason := ""
 	if g.seen[hash] {
-		reason = "copy"
+		reason = copyReason
 	} else if g.judge != nil {
 		reason = g.judge(d.Text)
 	}
 	g.seen[hash] = true
+	d.Mark = NoMark
 	if reason != "" {
 		l.Dropped[reason]++
-		return nil
+		if reason == copyReason {
+			return nil
+		}
+		return g.docs.Write(d) // unmarked: not for evaluation, and not for training either
 	}
 	d.Mark = Judge
 	if mix(hash)%selectShare == 0 {

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bzdata/dedup"
 	"bzdata/eval/ngram"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
@@ -31,7 +33,7 @@ type Domain struct {
 	KeepTokens    *int64   `yaml:"keep_tokens" min:"1" doc:"Keeps the best documents up to this many words."`
 	Threshold     *float64 `yaml:"threshold" doc:"Keeps documents that score at most this."`
 
-	Order    int            `yaml:"order" min:"1" max:"5" doc:"Length of the longest n-grams of the language models."`
+	Order    int            `yaml:"order" min:"0" max:"5" doc:"Length of the longest n-grams of the language models; 0 stands for 2 with moore-lewis and 3 with perplexity."`
 	MinCount int            `yaml:"min_count" min:"0" max:"1000" doc:"Words that occur less often in the text that gives the vocabulary are all one unknown word; 0 stands for 2 with moore-lewis and 1 with perplexity."`
 	Folds    int            `yaml:"folds" min:"2" max:"20" doc:"Parts of the reference: each is scored by a model of the others."`
 	General  pipeline.Bytes `yaml:"general_bytes" min:"64KiB" max:"4GiB" doc:"Size of the seeded sample of the input that stands for text in general."`
@@ -58,7 +60,7 @@ domain:
   reference: ref/*.jsonl
   keep_reference: 0.97`,
 		Takes: documentsOnly, Makes: documentsOnly,
-		Default: Domain{Method: "moore-lewis", Order: 3, Folds: 5, General: 64 << 20},
+		Default: Domain{Method: "moore-lewis", Folds: 5, General: 64 << 20},
 		New:     func(c Domain) (pipeline.Program, error) { return c.program(), nil },
 	}
 }
@@ -86,11 +88,7 @@ func (c *Domain) Check(at *pipeline.Fields) {
 }
 
 func (c Domain) program() pipeline.Program {
-	if c.MinCount == 0 {
-		// Under a model of the reference alone, a word that it does not know must not pass
-		// for one of the many that it has seen once.
-		c.MinCount = map[string]int{"moore-lewis": 2, "perplexity": 1}[c.Method]
-	}
+	c.fillIn()
 	if c.KeepReference == nil && c.KeepFraction == nil && c.KeepTokens == nil && c.Threshold == nil {
 		share := keepReferenceDefault
 		c.KeepReference = &share
@@ -112,6 +110,20 @@ func (c Domain) program() pipeline.Program {
 			pipeline.Apply("drop"),
 		},
 	}
+}
+
+// fillIn sets the order and count that suit the method. Measured on GSM8K with 500
+// reference rows, WikiText-2 and 30 % contamination, three seeds, keep_reference 0.97: at
+// order 3 moore-lewis removes 83 to 88 % of WikiText, at order 2 95 %, since half of a
+// sample that is mostly in-domain knows little of anything else; perplexity removes 99.8 %
+// at order 3. Under a model of the reference alone, a word that it does not know must not
+// pass for one of the many that it has seen once, so all words are kept.
+func (c *Domain) fillIn() {
+	order, minCount := 2, 2
+	if c.Method == "perplexity" {
+		order, minCount = 3, 1
+	}
+	c.Order, c.MinCount = cmp.Or(c.Order, order), cmp.Or(c.MinCount, minCount)
 }
 
 // openSample drops copies of reference rows and sends the sampled documents' text.
@@ -140,10 +152,17 @@ func (c Domain) generalShare(inputBytes int64) float64 {
 	return float64(c.General) / float64(inputBytes)
 }
 
-// halfOf says which half of the general sample a text belongs to, by content, so that
-// copies share it. A text is scored by models of the other half, and of the other folds
-// of the reference.
-func halfOf(contentHash uint64) int { return int(contentHash & 1) }
+// halfOf says which half of the general sample a text belongs to: a bit of the least hash
+// of its runs of three words (MinHash, Broder 1997). Two texts that share most of their
+// runs share that one, so that a near copy of a text is seldom in the half that scores
+// it, where it would pass for text in general.
+func halfOf(hashes []uint64) int {
+	least := uint64(math.MaxUint64)
+	for _, s := range dedup.Shingles(nil, hashes, 3) {
+		least = min(least, s)
+	}
+	return int(least & 1)
+}
 
 // The files of the training barrier: for each half of the general sample its model and,
 // with the same vocabulary, a model of the reference without each fold; and the
@@ -234,8 +253,8 @@ func trainGeneral(cfg ngram.Config, part *pipeline.Partition, half int) (*ngram.
 		return nil, err
 	}
 	for _, r := range part.Records {
-		if halfOf(r.Key) == half {
-			trainer.Add(words.AppendHashes(nil, string(r.Payload)))
+		if hashes := words.AppendHashes(nil, string(r.Payload)); halfOf(hashes) == half {
+			trainer.Add(hashes)
 		}
 	}
 	m, err := trainer.Train()
@@ -269,7 +288,7 @@ func (s *domainScorer) score(text string) (float64, int) {
 	if s.general == nil {
 		return ngram.Perplexity(s.reference[0][fold].Score(s.hashes)), len(s.hashes)
 	}
-	other := 1 - halfOf(hash)
+	other := 1 - halfOf(s.hashes)
 	pair := ngram.MooreLewis{InDomain: s.reference[other][fold], General: s.general[other]}
 	return pair.Score(s.hashes), len(s.hashes)
 }
@@ -364,6 +383,9 @@ func (c Domain) exam(ctx context.Context, t *pipeline.Task, limit float64) error
 	}
 	all, beyond := 0, 0
 	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
+		if d.Mark == pipeline.NoMark {
+			return nil
+		}
 		all++
 		if score, _ := s.score(d.Text); score > limit {
 			beyond++

@@ -100,6 +100,9 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	held := map[pipeline.Mark][]tokenized{}
 	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
+		if d.Mark == pipeline.NoMark {
+			return nil
+		}
 		doc, err := w.prepare(d, 0)
 		held[d.Mark] = append(held[d.Mark], doc)
 		return err
