@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"bzdata/pipeline/store"
@@ -92,7 +91,7 @@ func (l *Lock) try() (*Holder, error) {
 		if made = l.fsys.Symlink(target, l.path()); made == nil {
 			return nil, nil
 		}
-		now, held, err := l.read()
+		now, held, err := l.read(l.path())
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && errors.Is(made, fs.ErrExist):
 			continue // it was given up in between
@@ -103,38 +102,53 @@ func (l *Lock) try() (*Holder, error) {
 		case !l.dead(*held):
 			return held, nil
 		}
-		if err := l.remove(now); err != nil {
-			return nil, err
+		if taker, err := l.clear(now, target); taker != nil || err != nil {
+			return taker, err
 		}
 	}
 	return nil, fmt.Errorf("lock %s changes all the time: %w; try again", l.path(), made)
 }
 
-// read returns the lock as it stands, and who holds it.
-func (l *Lock) read() (target string, held *Holder, err error) {
-	target, err = l.fsys.Readlink(l.path())
+// read returns a lock as it stands, and who holds it.
+func (l *Lock) read(name string) (target string, held *Holder, err error) {
+	target, err = l.fsys.Readlink(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil, err
 	}
 	held = &Holder{}
 	if err != nil || json.Unmarshal([]byte(target), held) != nil {
-		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder",
-			l.path())}
+		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder", name)}
 	}
 	return target, held, nil
 }
 
-// remove deletes a dead holder's lock. Renaming it away first makes sure that only one
-// of several takers removes it, and that none removes a living one's.
-func (l *Lock) remove(dead string) error {
-	aside := l.path() + "-" + strconv.Itoa(l.holder.PID)
-	if err := l.fsys.Rename(l.path(), aside); err != nil {
-		return nil // another was faster; what stands there now is looked at next
+// clear removes a dead holder's lock. A second lock makes sure that one alone does so at
+// a time: nobody takes a living holder's lock away whom another let in just before. It
+// returns who else is at it.
+func (l *Lock) clear(dead, target string) (taker *Holder, err error) {
+	guard := l.path() + "-clear"
+	if made := l.fsys.Symlink(target, guard); made != nil {
+		_, held, err := l.read(guard)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && errors.Is(made, fs.ErrExist):
+			return nil, nil // it is done
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", l.workdir, made)
+		case err != nil:
+			return nil, err
+		case l.dead(*held):
+			return nil, l.fsys.Remove(guard)
+		}
+		return held, nil
 	}
-	if moved, err := l.fsys.Readlink(aside); err != nil || moved != dead {
-		return errors.Join(err, l.fsys.Rename(aside, l.path()))
+	now, _, err := l.read(l.path())
+	if err == nil && now == dead {
+		err = l.fsys.Remove(l.path())
 	}
-	return l.fsys.Remove(aside)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return nil, errors.Join(err, l.fsys.Remove(guard))
 }
 
 // processStart is about when this process began. In a container, process numbers come
@@ -156,7 +170,7 @@ func (l *Lock) dead(h Holder) bool {
 // own reports whether the lock still is this one: a process that slept for longer than
 // lockStale may have lost it.
 func (l *Lock) own() bool {
-	_, held, err := l.read()
+	_, held, err := l.read(l.path())
 	return err == nil && held.Host == l.holder.Host && held.PID == l.holder.PID && held.Since.Equal(l.holder.Since)
 }
 
