@@ -360,7 +360,8 @@ func (r *run) checkWave(w *wave) error {
 		return &DataError{fmt.Sprintf("%s: no record is there; check the plan's paths", firstOf(read))}
 	}
 	if stage := emptiedBy(w); stage != "" {
-		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory", stage)}
+		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory",
+			stage)}
 	}
 	return nil
 }

@@ -117,7 +117,8 @@ func (l *Lock) read(name string) (target string, held *Holder, err error) {
 	}
 	held = &Holder{}
 	if err != nil || json.Unmarshal([]byte(target), held) != nil {
-		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder", name)}
+		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not a lock of this program; remove it if no run uses the folder",
+			name)}
 	}
 	return target, held, nil
 }
