@@ -166,7 +166,10 @@ func related(c *corpus, i int64, row *row) string {
 // TestUnrelated compares all pairs of rows that share a shingle, and all that share a run
 // of 13 words, over the corpus and held-out rows together.
 func TestUnrelated(t *testing.T) {
-	const n = 6000
+	n := int64(6000)
+	if testing.Short() {
+		n = 1500
+	}
 	c := testCorpus(t, n, 5)
 	m := newMaker(c)
 	var sets [][]uint64
@@ -195,7 +198,7 @@ func TestUnrelated(t *testing.T) {
 		m.problem(streamReference, i)
 		add(textOf(&m.row), fmt.Sprintf("reference:%d", i))
 	}
-	for i := range int64(n) {
+	for i := range n {
 		if row := m.make(i); row.kind != Malformed && row.kind != Boilerplate {
 			add(textOf(row), related(c, i, row))
 		}
@@ -261,6 +264,9 @@ func TestMaxJaccard(t *testing.T) {
 // TestMemory writes a large corpus and watches what is in use on the way.
 func TestMemory(t *testing.T) {
 	c := testCorpus(t, 200_000, 1)
+	if testing.Short() {
+		c = testCorpus(t, 50_000, 1)
+	}
 	var first, most uint64
 	w := &writer{c: c, progress: func(rows int64) {
 		if rows%10_240 != 0 {
@@ -279,7 +285,7 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first == 0 || most > first+4<<20 {
-		t.Errorf("memory in use grew from %d to %d bytes over 200,000 rows", first, most)
+		t.Errorf("memory in use grew from %d to %d bytes over %d rows", first, most, c.documents)
 	}
 }
 

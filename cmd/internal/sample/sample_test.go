@@ -264,21 +264,32 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestBase makes a base model of few steps and opens what was written.
+// TestBase makes a base model of few steps, on one worker and on three, and opens what
+// was written.
 func TestBase(t *testing.T) {
-	fsys := store.NewCrashFS()
-	w := &writer{c: testCorpus(t, 100, 2), fsys: fsys, dir: "s"}
-	steps := 0
-	opt := Options{Seed: 2, Workers: 2, Progress: func(_ string, done, _ float64) { steps = int(done) }}
-	base, err := w.baseFiles(context.Background(), opt, 8)
-	if err != nil {
-		t.Fatal(err)
+	steps, told := 6, 0
+	if testing.Short() {
+		steps = 2
 	}
-	if err := w.groupFolders(base.groups); err != nil {
-		t.Fatal(err)
+	write := func(workers int) (*store.CrashFS, *baseModel) {
+		fsys := store.NewCrashFS()
+		w := &writer{c: testCorpus(t, 100, 2), fsys: fsys, dir: "s"}
+		opt := Options{Seed: 2, Workers: workers, Progress: func(_ string, done, _ float64) { told = int(done) }}
+		base, err := w.baseFiles(context.Background(), opt, steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.groupFolders(base.groups); err != nil {
+			t.Fatal(err)
+		}
+		return fsys, base
 	}
-	if base.steps != 8 || steps != 8 || !(base.loss < math.Log(vocabSize)) {
-		t.Errorf("%d steps, %d told, loss %v", base.steps, steps, base.loss)
+	fsys, base := write(3)
+	if single, _ := write(1); !maps.Equal(fsys.Tree("s"), single.Tree("s")) {
+		t.Error("one and three workers make different models")
+	}
+	if base.steps != steps || told != steps || !(base.loss < math.Log(vocabSize)+2) {
+		t.Errorf("%d steps, %d told, loss %v", base.steps, told, base.loss)
 	}
 	tok, err := tokenize.Load(fsys, "s/base")
 	if err != nil {
