@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -194,14 +195,72 @@ func NewCompressor(w io.Writer, c Compression, effort Effort) (io.WriteCloser, e
 		}
 		return gzip.NewWriterLevel(w, level)
 	case Zstd:
-		level := zstd.SpeedDefault
-		if effort == EffortFastest {
-			level = zstd.SpeedFastest
-		}
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level),
-			zstd.WithZeroFrames(true), zstd.WithEncoderCRC(true))
+		return &zstdWriter{w: w, effort: effort}, nil
 	}
 	return nil, fmt.Errorf("compression %d is unknown", c)
+}
+
+// zstdEncoders keeps encoders for the next file, by effort: one holds 8 MiB of history,
+// most of what a small file costs.
+var zstdEncoders [2]sync.Pool
+
+// zstdEmpty is the frame of no data: of a single segment, so that reading it takes no
+// window (RFC 8878, section 3.1.1).
+const zstdEmpty = "\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00"
+
+// zstdWriter is a zstd stream that takes an encoder once there is something to write.
+type zstdWriter struct {
+	w      io.Writer
+	effort Effort
+	enc    *zstd.Encoder
+	closed bool
+}
+
+// Write compresses p.
+func (z *zstdWriter) Write(p []byte) (int, error) {
+	if z.closed {
+		return 0, zstd.ErrEncoderClosed
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if z.enc == nil {
+		if err := z.take(); err != nil {
+			return 0, err
+		}
+	}
+	return z.enc.Write(p)
+}
+
+func (z *zstdWriter) take() (err error) {
+	if enc, ok := zstdEncoders[z.effort].Get().(*zstd.Encoder); ok {
+		enc.Reset(z.w)
+		z.enc = enc
+		return nil
+	}
+	level := zstd.SpeedDefault
+	if z.effort == EffortFastest {
+		level = zstd.SpeedFastest
+	}
+	z.enc, err = zstd.NewWriter(z.w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level), zstd.WithEncoderCRC(true))
+	return err
+}
+
+// Close ends the stream.
+func (z *zstdWriter) Close() error {
+	if z.closed {
+		return nil
+	}
+	z.closed = true
+	if z.enc == nil {
+		_, err := io.WriteString(z.w, zstdEmpty)
+		return err
+	}
+	err := z.enc.Close()
+	z.enc.Reset(nil)
+	zstdEncoders[z.effort].Put(z.enc)
+	z.enc = nil
+	return err
 }
 
 type nopCloser struct{ io.Writer }
