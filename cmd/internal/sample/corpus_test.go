@@ -265,7 +265,7 @@ func TestMaxJaccard(t *testing.T) {
 func TestMemory(t *testing.T) {
 	c := testCorpus(t, 200_000, 1)
 	if testing.Short() {
-		c = testCorpus(t, 50_000, 1)
+		c = testCorpus(t, 25_000, 1)
 	}
 	var first, most uint64
 	w := &writer{c: c, progress: func(rows int64) {
