@@ -84,8 +84,8 @@ func (b *resultBuilder) add(n *node) {
 	if n.report == nil {
 		return
 	}
-	if n.stage == heldOutStage && n.shard >= 0 && len(n.segmentSteps) == 0 {
-		return // files of held-out documents are not training input
+	if n.readsHeldOut() {
+		return
 	}
 	for _, l := range n.report.Ledgers {
 		b.pass(l)
@@ -94,7 +94,13 @@ func (b *resultBuilder) add(n *node) {
 	}
 	st := b.stage(n.stage, n.stage)
 	st.Panels = append(st.Panels, n.report.Panels...)
-	st.Notes = appendNew(st.Notes, n.report.Notes)
+	notes := n.report.Notes
+	if in := n.report.Input; in != nil && in.Rejected > 0 && len(notes) > 0 {
+		input := b.stage(inputStage, inputStage) // the first is about the first malformed record
+		input.Notes, notes = appendNew(input.Notes, notes[:1]), notes[1:]
+		st = b.stage(n.stage, n.stage)
+	}
+	st.Notes = appendNew(st.Notes, notes)
 	st.Summary = append(st.Summary, n.report.Summary...)
 	st.Finished, st.Reused = true, st.Reused && n.reused
 	if n.report.Refused != "" {

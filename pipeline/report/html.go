@@ -22,12 +22,14 @@ func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 		"panel": drawPanel, "count": group, "percent": percent, "took": Span, "size": Size,
 		"value":  func(v any) string { return Value(v, 300) },
 		"number": func(v float64) string { return fmt.Sprintf("%.6g", v) },
-		"join":   strings.Join,
+		"edits":  edits,
+		"why":    func(l *pipeline.Ledger) string { return whyDropped(l, narrowSpace) },
 	}).Parse(pageSource)
 	if err != nil {
 		return fmt.Errorf("report page: %w", err)
 	}
-	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r, narrowSpace), Failed: failed(r, m)})
+	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r, narrowSpace),
+		Failed: failed(r, m), Verdict: verdict(r)})
 }
 
 // pageData is what the page's template sees.
@@ -37,6 +39,18 @@ type pageData struct {
 	Figures []pipeline.Figure
 	Flow    []flowRow
 	Failed  string
+	Verdict string
+}
+
+// verdict is the value of the last figure of that name: it heads the page.
+func verdict(r *pipeline.Result) string {
+	text := ""
+	for _, f := range figures(r) {
+		if f.Name == "verdict" {
+			text = f.Value
+		}
+	}
+	return text
 }
 
 // failed is why the run did not end well, or empty.
@@ -63,10 +77,14 @@ type flowRow struct {
 	Stage       string
 	In, Kept    int64
 	Dropped     int64
+	OfInput     bool    // its documents are a part of the input
 	KeptPercent float64 // of what came into the first stage, for the bar
 	Why         string
 	Reused      bool
 }
+
+// heldOutSet is the kind of the engine's stage that sees the held-out documents alone.
+const heldOutSet = "held_out_set"
 
 // flow lists the stages that saw documents, counts with sep between their thousands.
 func flow(r *pipeline.Result, sep string) []flowRow {
@@ -79,7 +97,7 @@ func flow(r *pipeline.Result, sep string) []flowRow {
 		}
 		first = max(first, l.In)
 		rows = append(rows, flowRow{s.Label, l.In, l.Kept + l.Extra, l.In - l.Kept,
-			100 * float64(l.Kept) / float64(max(1, first)), whyDropped(l, sep), s.Reused})
+			s.Kind != heldOutSet, 100 * float64(l.Kept) / float64(max(1, first)), whyDropped(l, sep), s.Reused})
 	}
 	return rows
 }
@@ -100,6 +118,20 @@ func whyDropped(l *pipeline.Ledger, sep string) string {
 	add("edited", l.Edits["documents"])
 	add("repeated", l.Extra)
 	return strings.Join(why, ", ")
+}
+
+// edits lists what a stage changed, in words.
+func edits(l *pipeline.Ledger) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(l.Edits)) {
+		if n := l.Edits[k]; n > 0 {
+			parts = append(parts, k+" "+group(n))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "edited: " + strings.Join(parts, ", ")
 }
 
 // narrowSpace sets thousands apart without a line break.

@@ -20,7 +20,8 @@ type Meta struct {
 	Err error
 }
 
-// WriteJSON writes the result, with when and how long, as report.json.
+// WriteJSON writes the result, with when and how long, as report.json. JSON has no values
+// that are not finite: points of curves are left out, bars, cells and examples have 0.
 func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 	type document struct {
 		*pipeline.Result
@@ -28,7 +29,7 @@ func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 		Seconds float64   `json:"seconds"`
 		Error   string    `json:"error,omitempty"`
 	}
-	d := document{Result: r, Started: m.Started.UTC().Truncate(time.Second), Seconds: m.Took.Seconds()}
+	d := document{Result: allFinite(r), Started: m.Started.UTC().Truncate(time.Second), Seconds: m.Took.Seconds()}
 	if m.Err != nil {
 		d.Error = m.Err.Error()
 	}
@@ -95,7 +96,8 @@ func (t *textWriter) flow(rows []flowRow) {
 	}
 	t.printf("\n")
 	for _, c := range cells {
-		line := fmt.Sprintf("%-*s  %*s  %*s  %*s  %s", width[0], c[0], width[1], c[1], width[2], c[2], width[3], c[3], c[4])
+		line := fmt.Sprintf("%-*s  %*s  %*s  %*s  %s",
+			width[0], c[0], width[1], c[1], width[2], c[2], width[3], c[3], c[4])
 		t.printf("%s\n", strings.TrimRight(line, " "))
 	}
 }

@@ -30,10 +30,10 @@ func Count(n int64, sep string) string {
 	return b.String()
 }
 
-// Size writes a number of bytes with three digits in the largest binary unit below it.
+// Size writes a number of bytes with three or four digits in the largest binary unit below it.
 func Size(n int64) string {
 	v, units := float64(n), []string{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	for len(units) > 1 && math.Abs(v) >= 1000 {
+	for len(units) > 1 && math.Abs(v) >= 1024 {
 		v, units = v/1024, units[1:]
 	}
 	digits := 0
@@ -45,7 +45,7 @@ func Size(n int64) string {
 
 // Span writes a duration: seconds with a digit below a minute, then whole ones.
 func Span(d time.Duration) string {
-	if d < time.Minute {
+	if d.Round(100*time.Millisecond) < time.Minute {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}
 	d = d.Round(time.Second)
@@ -104,11 +104,12 @@ func bracket(open, end string, n, width int, item func(i int) string) string {
 func plain(s string) string {
 	ok := s != "" && !slices.Contains([]string{"true", "false", "null", "~"}, s)
 	for i, r := range s {
-		ok = ok && unicode.IsGraphic(r) && (i > 0 || !strings.ContainsRune("!&*?|>@`%-\"'# ", r)) &&
-			!strings.ContainsRune("{}[],", r)
+		ok = ok && unicode.IsGraphic(r) && !strings.ContainsRune("{}[],", r) &&
+			(i > 0 || !strings.ContainsRune("!&*?|>@`%-\"'# ", r))
 	}
 	_, err := strconv.ParseFloat(s, 64)
-	if ok && err != nil && !strings.Contains(s, ": ") && !strings.Contains(s, " #") && !strings.HasSuffix(s, " ") {
+	ok = ok && err != nil && !strings.HasSuffix(s, " ") && !strings.HasSuffix(s, ":")
+	if ok && !strings.Contains(s, ": ") && !strings.Contains(s, " #") {
 		return s
 	}
 	quoted, err := json.Marshal(s)
