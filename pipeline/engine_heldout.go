@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/text/unicode/norm"
 )
 
 // heldOutStage is the name under which held-out documents are accounted for.
@@ -35,10 +36,40 @@ type HeldOutRules struct {
 	New func() func(text string) string
 }
 
-// ContentHash is the 64-bit hash by which exact copies are known when the held-out set
-// is split off: xxh3 of the text with white space collapsed.
+// ContentHash is the 64-bit hash by which copies are known when the held-out set is split
+// off and references are kept apart: xxh3 of the text without what cannot be seen. Texts
+// that differ only in white space, in Unicode normalisation form or in invisible characters
+// have the same, so that no stage that cleans text up can undo a split by it.
 func ContentHash(text string) uint64 {
+	if !isPlain(text) {
+		text = composed(text)
+	}
 	return xxh3.HashString(strings.Join(strings.Fields(text), " "))
+}
+
+// isPlain reports whether composed would return the text as it is: it holds printable ASCII
+// and white space only.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < ' ' || c > '~') && (c < '\t' || c > '\r') {
+			return false
+		}
+	}
+	return true
+}
+
+// graphemeJoiner is U+034F, which Unicode normalisation puts into long runs of marks.
+const graphemeJoiner = '\u034f'
+
+// composed brings a text to normalisation form C without the characters of categories Cc
+// and Cf, white space excepted. Bytes that are not UTF-8 become U+FFFD, one each.
+func composed(text string) string {
+	return norm.NFC.String(strings.Map(func(r rune) rune {
+		if r == graphemeJoiner || unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r) {
+			return -1
+		}
+		return r
+	}, text))
 }
 
 // heldOutFirst adds what makes the held-out set, before any stage.
@@ -50,7 +81,7 @@ func (b *builder) heldOutFirst() error {
 	case len(h.Inputs) > 0:
 		return b.heldOutInputs(h.Inputs)
 	}
-	step := &Step{Kind: Kind{Name: heldOutStage, Version: 1}, ID: heldOutStage, Config: *h, plan: b.plan}
+	step := &Step{Kind: Kind{Name: heldOutStage, Version: 2}, ID: heldOutStage, Config: *h, plan: b.plan}
 	reads := readSet{files: map[string][]string{}}
 	passes := []Pass{
 		{Name: "choose", Open: openHeldOutChoice(h), Barrier: &Barrier{Reduce: chooseHeldOut(h)}},
@@ -128,9 +159,9 @@ func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
 
 // addHeldOutSet adds the task that makes the held-out set of what the given tasks hold.
 func (b *builder) addHeldOutSet(holders []*node, file string) {
-	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 1}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
+	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 2}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
 	rules := b.opt.HeldOutRules
-	n := b.node(step, "gather", keyOf(heldOutSetStage, "1", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders)), holders)
+	n := b.node(step, "gather", keyOf(heldOutSetStage, "2", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders)), holders)
 	n.work = func(ctx context.Context, t *Task) error { return gatherHeldOut(ctx, t, holders, file, rules) }
 	b.heldSet = n
 	b.waves = append(b.waves, wave{stages: []string{heldOutSetStage}, nodes: []*node{n}})
@@ -200,6 +231,3 @@ func (g *heldOutGatherer) add(d *Doc) error {
 	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+bytes, src.Kept+1
 	return g.docs.Write(d)
 }
-
-// KeyBytes encodes a hash for a record's payload.
-func KeyBytes(hash uint64) []byte { return binary.BigEndian.AppendUint64(nil, hash) }

@@ -17,13 +17,14 @@ type Decontaminate struct {
 
 func decontaminateSpec() pipeline.Spec[Decontaminate] {
 	return pipeline.Spec[Decontaminate]{
-		Name: "decontaminate", Version: 1,
+		Name: "decontaminate", Version: 2,
 		Summary: "Drops documents that overlap with held-out text.",
 		Doc: code(`
 A document is dropped as ‹held_out_overlap› if it shares a run of ‹ngram_words› words with a held-out
 document (13 words: Brown et al. 2020, appendix C), and as ‹held_out_copy› if its words are those of a
 held-out document, which also finds documents shorter than such a run. Words are runs of letters and
-digits in lower case. The drop log names the held-out document.`),
+digits in lower case; both sides are compared as ‹normalize› with all its edits would write them. The
+drop log names the held-out document.`),
 		Example: `
 decontaminate:
   against: [held_out]`,
@@ -57,8 +58,9 @@ func (h *heldOutIndex) build(ctx context.Context, t *pipeline.Task) error {
 	}
 	h.index = index
 	var hashes []uint64
+	var compare comparer
 	return t.HeldOut(ctx, func(d *pipeline.Doc) error {
-		hashes = words.AppendHashes(hashes[:0], d.Text)
+		hashes = words.AppendHashes(hashes[:0], compare.normal(d.Text))
 		index.Add(hashes)
 		h.names = append(h.names, d.Name())
 		return nil
@@ -71,8 +73,9 @@ func (h *heldOutIndex) open(ctx context.Context, t *pipeline.Task) (pipeline.Map
 		return nil, h.err
 	}
 	var hashes []uint64
+	var compare comparer
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
-		hashes = words.AppendHashes(hashes[:0], d.Text)
+		hashes = words.AppendHashes(hashes[:0], compare.normal(d.Text))
 		o, hit := h.index.Check(hashes)
 		if !hit {
 			return nil

@@ -88,3 +88,17 @@ func (n *normalizer) edit(text string, out *pipeline.Out) (string, bool) {
 	out.Edit("documents", 1)
 	return string(edited), true
 }
+
+// comparer brings texts into the form in which stages compare text of different origin:
+// with every edit of normalize, so that it does not matter which of them a plan has made.
+type comparer struct{ in, out []byte }
+
+// normal returns a text in that form, valid until the next call.
+func (c *comparer) normal(text string) []byte {
+	c.in = append(c.in[:0], text...)
+	normal, edits := quality.Normalize(c.out, c.in, quality.NormalizeAll())
+	if edits.Changed() {
+		c.out = normal[:0]
+	}
+	return normal
+}
