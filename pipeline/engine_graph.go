@@ -37,6 +37,12 @@ type node struct {
 	reused bool
 }
 
+// readsHeldOut reports whether a task reads a file of held-out documents, which is no
+// training input: its shard is the rank among such files.
+func (n *node) readsHeldOut() bool {
+	return n.stage == heldOutStage && n.shard >= 0 && len(n.segmentSteps) == 0
+}
+
 // wave is a set of nodes that may run at the same time, once the waves before are done.
 type wave struct {
 	stages []string // labels of the stages whose work ends with this wave

@@ -24,6 +24,9 @@ const (
 	eventsName  = "events.jsonl"
 )
 
+// statusRunning is the status of a run that has not come to an end, good or bad.
+const statusRunning = "running"
+
 // RunRecord is run.json: what a work directory holds and how it came about.
 type RunRecord struct {
 	Plan    string `json:"plan"`
@@ -51,7 +54,8 @@ type TaskRecord struct {
 	Done bool `json:"done"`
 }
 
-// ReadRecord returns the run.json of a work directory, or nil if there is none.
+// ReadRecord returns the run.json of a work directory, or nil if there is none. Of a run
+// that is under way, or was cut off, the tasks count as done that are committed.
 func ReadRecord(fsys store.FS, workdir string) (*RunRecord, error) {
 	data, err := store.ReadAll(fsys, filepath.Join(workdir, recordName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,6 +68,12 @@ func ReadRecord(fsys store.FS, workdir string) (*RunRecord, error) {
 	if err := json.Unmarshal(data, rec); err != nil {
 		return nil, &UsageError{Msg: fmt.Sprintf("%s is damaged: %v; begin anew with --fresh",
 			filepath.Join(workdir, recordName), err)}
+	}
+	for i := range rec.Tasks {
+		t := &rec.Tasks[i]
+		if rec.Status == statusRunning && !t.Done {
+			t.Done = store.Exists(fsys, filepath.Join(workdir, "stages", string(t.Key), reportName))
+		}
 	}
 	return rec, nil
 }
@@ -91,11 +101,12 @@ func (r *run) record(status string, runErr error) *RunRecord {
 	for _, w := range r.waves {
 		for _, n := range w.nodes {
 			t := TaskRecord{Key: n.key, Stage: n.stage, Name: n.name, Shard: n.shard, Done: n.report != nil}
-			rec.Tasks = append(rec.Tasks, t)
-			if n.report != nil && n.report.Input != nil && n.shard >= 0 && n.shard < len(rec.Inputs) &&
-				n.report.Input.Path == rec.Inputs[n.shard].Path {
+			if n.readsHeldOut() {
+				t.Shard = -1
+			} else if n.report != nil && n.report.Input != nil {
 				rec.Inputs[n.shard] = *n.report.Input
 			}
+			rec.Tasks = append(rec.Tasks, t)
 		}
 	}
 	return rec
@@ -106,7 +117,7 @@ func (r *run) writeStart() error {
 	if err := store.WriteBytes(r.opt.FS, filepath.Join(r.opt.Workdir, planName), src); err != nil {
 		return err
 	}
-	return r.writeJSON(recordName, r.record("running", nil))
+	return r.writeJSON(recordName, r.record(statusRunning, nil))
 }
 
 // writeRecord writes run.json at the end of a run. The report itself is written by

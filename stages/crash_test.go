@@ -79,7 +79,7 @@ var crashPlan = strings.NewReplacer("{fraction: 0.1}", "{fraction: 0.3}", "fract
 
 // crashRun runs crashPlan in /work of fsys and returns the tasks that started and those
 // that were done.
-func crashRun(t *testing.T, dir string, fsys store.FS, onDone func(task string)) (started []string, err error) {
+func crashRun(t testing.TB, dir string, fsys store.FS, onDone func(task string)) (started []string, err error) {
 	t.Helper()
 	opt := options(dir)
 	opt.FS, opt.Workdir, opt.Workers = fsys, "/deep/work", 1

@@ -17,7 +17,7 @@ import (
 
 // corpus writes a small data set with exact and near copies, short rows and a malformed
 // line, and returns its folder.
-func corpus(t *testing.T, docs int) string {
+func corpus(t testing.TB, docs int) string {
 	t.Helper()
 	dir := t.TempDir()
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -50,7 +50,7 @@ func sentence(rng *rand.Rand, n int) string {
 	return strings.Join(words, " ")
 }
 
-func write(t *testing.T, name, content string) {
+func write(t testing.TB, name, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ stages:
   - export: {format: jsonl}
 `
 
-func parse(t *testing.T, dir, plan string) *pipeline.Plan {
+func parse(t testing.TB, dir, plan string) *pipeline.Plan {
 	t.Helper()
 	p, err := pipeline.ParsePlan(filepath.Join(dir, "plan.yaml"), []byte(plan), stages.All(),
 		pipeline.ParseOptions{Complete: stages.Complete})

@@ -1,6 +1,7 @@
 package stages_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -111,5 +112,9 @@ func TestHeldOutInputs(t *testing.T) {
 	}
 	if in := res.Inputs[0]; in.Records != int64(len(train)) {
 		t.Errorf("the input is recorded with %d records, want %d", in.Records, len(train))
+	}
+	fates, _, err := pipeline.Why(context.Background(), opt.FS, opt.Workdir, func(d *pipeline.Doc) bool { return d.Ref.Record == 7 })
+	if err != nil || len(fates) != 1 || fates[0].Text != train[7] || fates[0].Outcome != "kept" {
+		t.Errorf("row 7 of the training file, not of the held-out file of the same name: %+v, %v", fates, err)
 	}
 }

@@ -274,6 +274,70 @@ func TestLimitSpansTheFilesOfAnEntry(t *testing.T) {
 	}
 }
 
+// TestLimitedFileFails lets the first file of a limited entry fail, again and again: the
+// files that wait for its count must not go on without it.
+func TestLimitedFileFails(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a", "b", "c", "d"} {
+		jsonl(t, filepath.Join(dir, "data", name+".jsonl"), sentences(1, 3, 10)...)
+	}
+	plan := parse(t, dir, "name: p\ninput: [{path: data, limit_documents: 11}]\nstages: [{export: {}}]\n")
+	for range 100 {
+		opt := inMemory(dir, store.NewCrashFS(), 4)
+		opt.Inputs = faultFS{FS: store.OS(), fail: func(op, name string) error {
+			if op == "open" && strings.HasSuffix(name, "a.jsonl") {
+				return errSentinel
+			}
+			return nil
+		}}
+		if _, err := pipeline.Run(context.Background(), plan, opt); !errors.Is(err, errSentinel) {
+			t.Fatalf("the run ended with %v", err)
+		}
+	}
+}
+
+// TestRefusalIsRemembered runs into the gate twice: the second run measures nothing.
+func TestRefusalIsRemembered(t *testing.T) {
+	dir := modelCorpus(t, 120)
+	plan := strings.NewReplacer("max_steps: 12", "max_steps: 1", "learning_rate: 0.01", "learning_rate: 1e-12").Replace(modelPlan)
+	opt := options(dir)
+	is[*pipeline.GateError](t, fails(t, dir, plan, opt, "gate"))
+	opt.OnEvent = func(e pipeline.Event) {
+		if e.Kind == "start" {
+			t.Errorf("%s %s ran again", e.Stage, e.Task)
+		}
+	}
+	is[*pipeline.GateError](t, fails(t, dir, plan, opt, "gate"))
+}
+
+// TestCutOffRunIsKnown looks into a work directory whose run was cut off.
+func TestCutOffRunIsKnown(t *testing.T) {
+	dir := corpus(t, 30)
+	fsys := store.NewCrashFS()
+	opt := inMemory(dir, fsys, 1)
+	done := 0
+	opt.OnEvent = func(e pipeline.Event) {
+		if e.Kind == "done" {
+			if done++; done == 5 {
+				fsys.StopAfter(fsys.Ops())
+			}
+		}
+	}
+	plan := strings.Replace(smallPlan, "fraction: 0.05", "fraction: 0.2", 1)
+	if _, err := pipeline.Run(context.Background(), parse(t, dir, plan), opt); !errors.Is(err, store.ErrCrashed) {
+		t.Fatal(err)
+	}
+	checks, err := pipeline.VerifyRun(fsys.Crash(store.LoseUnsynced), "/work")
+	if err != nil || len(checks) != 5 {
+		t.Fatalf("%d tasks were checked, want 5; %v", len(checks), err)
+	}
+	for _, c := range checks {
+		if c.Fault != "" {
+			t.Errorf("%s: %s", c.What, c.Fault)
+		}
+	}
+}
+
 func TestDefaultSources(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"data/gsm8k/x.jsonl", "data/openr1/2026-01-01/x.jsonl", "single.jsonl"} {
