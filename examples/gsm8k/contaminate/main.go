@@ -11,8 +11,8 @@
 // All rows stand in the same files, shuffled, as {"question", "answer"}: neither file nor
 // source nor layout tells them apart.
 //
-// It writes data/train-N.jsonl, reference.jsonl, test.jsonl and truth.jsonl, and prints a
-// histogram of the edited copies' Jaccard similarity over shingles of 5 words.
+// It writes data/train-N.jsonl, reference.jsonl, test.jsonl, truth.jsonl and shuffled.jsonl,
+// the clean rows with their words in random order, and prints a histogram of the edited copies' Jaccard similarity over shingles of 5 words.
 package main
 
 import (
@@ -99,6 +99,9 @@ func run(data, out string, seed uint64) error {
 		return err
 	}
 	if err := writeProblems(filepath.Join(out, "test.jsonl"), m.test); err != nil {
+		return err
+	}
+	if err := writeProblems(filepath.Join(out, "shuffled.jsonl"), m.shuffled()); err != nil {
 		return err
 	}
 	fmt.Printf("%d rows, %d of them planted (%.1f %%)\n", len(rows), len(rows)-len(m.clean),

@@ -178,3 +178,18 @@ func (m *maker) histogram() {
 		}
 	}
 }
+
+// shuffled is the clean rows with the words of each field in random order: text that
+// teaches a model which words there are and nothing about their order.
+func (m *maker) shuffled() []problem {
+	out := make([]problem, len(m.clean))
+	mixed := func(text string) string {
+		ws := strings.Fields(text)
+		m.rng.Shuffle(len(ws), func(i, j int) { ws[i], ws[j] = ws[j], ws[i] })
+		return strings.Join(ws, " ")
+	}
+	for i, p := range m.clean {
+		out[i] = problem{mixed(p.Question), mixed(p.Answer)}
+	}
+	return out
+}
