@@ -39,6 +39,7 @@ type Lock struct {
 	holder  Holder
 	stop    context.CancelFunc
 	stopped chan struct{}
+	lost    chan struct{} // closed when another holds the lock
 }
 
 // Acquire takes the work directory for this process, waiting up to wait if another
@@ -61,7 +62,7 @@ func Acquire(ctx context.Context, fsys store.FS, workdir string, wait time.Durat
 			return nil, err
 		}
 		if held == nil {
-			l.keepAlive()
+			l.keepAlive(heartbeat)
 			return l, nil
 		}
 		if time.Now().After(deadline) {
@@ -168,11 +169,31 @@ func (l *Lock) dead(h Holder) bool {
 	return time.Since(h.Seen) > lockStale
 }
 
-// own reports whether the lock still is this one: a process that slept for longer than
-// lockStale may have lost it.
+// own reports whether the lock still is this one: a process that stood still for longer
+// than lockStale may have lost it. A lock that cannot be read is taken to be.
 func (l *Lock) own() bool {
 	_, held, err := l.read(l.path())
-	return err == nil && held.Host == l.holder.Host && held.PID == l.holder.PID && held.Since.Equal(l.holder.Since)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return held.Host == l.holder.Host && held.PID == l.holder.PID && held.Since.Equal(l.holder.Since)
+}
+
+// Context returns a context that also ends when the lock is lost to another run, with the
+// reason as its cause: two runs must not go on in one work directory.
+func (l *Lock) Context(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-l.lost:
+			cancel(fmt.Errorf("%s was taken over by another run while this one stood still; run again when that has ended",
+				l.workdir))
+		case <-ctx.Done():
+		case <-l.stopped:
+			cancel(nil)
+		}
+	}()
+	return ctx
 }
 
 func (l *Lock) target() (string, error) {
@@ -182,23 +203,28 @@ func (l *Lock) target() (string, error) {
 	return string(data), err
 }
 
-// keepAlive renews the lock until Release.
-func (l *Lock) keepAlive() {
+// keepAlive renews the lock until Release, or until it is lost.
+func (l *Lock) keepAlive(every time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
-	l.stop, l.stopped = stop, make(chan struct{})
+	l.stop, l.stopped, l.lost = stop, make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(l.stopped)
-		tick := time.NewTicker(heartbeat)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if target, err := l.target(); err == nil && l.own() {
-					// A failed renewal is tried again at the next beat.
-					_ = store.SwapLink(l.fsys, target, l.path())
-				}
+			}
+			if !l.own() {
+				close(l.lost)
+				<-ctx.Done()
+				return
+			}
+			if target, err := l.target(); err == nil {
+				// A failed renewal is tried again at the next beat.
+				_ = store.SwapLink(l.fsys, target, l.path())
 			}
 		}
 	}()

@@ -93,7 +93,11 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	}
 	opt.OnEvent = show.event
 	started := time.Now()
-	res, runErr := pipeline.Run(ctx, plan, opt)
+	held := lock.Context(ctx)
+	res, runErr := pipeline.Run(held, plan, opt)
+	if ctx.Err() == nil && errors.Is(runErr, context.Canceled) {
+		runErr = cmp.Or(context.Cause(held), runErr)
+	}
 	show.close()
 	if res != nil {
 		meta := report.Meta{Started: started, Took: time.Since(started), Err: runErr}
