@@ -182,7 +182,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		return nil, err
 	}
 	senders := b.holders
-	chain := stageChain(step, p.Name, reads)
+	chain := stageChain(step, p.Name, reads, p.Barrier.Config)
 	var out []*node
 	if p.Barrier.Reduce != nil {
 		w := wave{}
@@ -254,10 +254,15 @@ func nodeKeys(ns []*node) string {
 	return strings.Join(keys, ",")
 }
 
-// stageChain is what one pass of a stage adds to a key.
-func stageChain(step *Step, pass string, reads readSet) string {
+// stageChain is what one pass of a stage, or its barrier, adds to a key. It depends on all
+// of the stage's configuration if config is nil.
+func stageChain(step *Step, pass string, reads readSet, config func() any) string {
+	depends := step.Config
+	if config != nil {
+		depends = config()
+	}
 	return string(keyOf(step.Kind.Name, step.Label(), fmt.Sprint(step.Kind.Version), pass,
-		string(Canonical(step.Config)), fmt.Sprint(step.plan.Seed), strings.Join(reads.keys, ",")))
+		string(Canonical(depends)), fmt.Sprint(step.plan.Seed), strings.Join(reads.keys, ",")))
 }
 
 // close ends the segment that is being gathered: with parts, its last pass sends to a
@@ -307,7 +312,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	var deps []*node
 	for _, p := range passes {
 		stores = stores || p.pass.Edits
-		chain = append(chain, stageChain(p.step, p.pass.Name, p.reads), nodeKeys(p.barrier))
+		chain = append(chain, stageChain(p.step, p.pass.Name, p.reads, p.pass.Config), nodeKeys(p.barrier))
 		if p.pass.Sees != nil {
 			chain = append(chain, p.pass.Sees(b.inputBytes()))
 		}
@@ -396,7 +401,7 @@ func (b *builder) storesAnew(passes []stagePass, st *shardState) bool {
 
 // artifact adds an artifact stage.
 func (b *builder) artifact(step *Step, p Program, reads readSet) error {
-	parts := []string{"artifact", stageChain(step, "", reads)}
+	parts := []string{"artifact", stageChain(step, "", reads, nil)}
 	var deps []*node
 	if !p.SkipsDocuments {
 		if err := b.close(nil); err != nil {

@@ -173,9 +173,12 @@ func bucketOf(v float64) int {
 	if v == 0 {
 		return 0
 	}
-	mantissa, exponent := math.Frexp(math.Abs(v)) // mantissa in [0.5, 1)
-	b := bucketBase + exponent*bucketsPerOctave + int((mantissa-0.5)*2*bucketsPerOctave)
-	b = max(1, min(b, 2*bucketBase))
+	b := 2 * bucketBase // holds infinity, too
+	if !math.IsInf(v, 0) {
+		mantissa, exponent := math.Frexp(math.Abs(v)) // mantissa in [0.5, 1)
+		b = bucketBase + exponent*bucketsPerOctave + int((mantissa-0.5)*2*bucketsPerOctave)
+		b = max(1, min(b, 2*bucketBase))
+	}
 	if v < 0 {
 		return -b
 	}

@@ -67,6 +67,9 @@ type Pass struct {
 	Name string
 	// Edits says that the pass may change text, so that its documents are stored anew.
 	Edits bool
+	// Config, if not nil, is what of the stage's configuration the pass depends on: a change
+	// of anything else does not repeat it. Its barrier has a Config of its own.
+	Config func() any
 	// Open makes the mapper of one shard's task.
 	Open func(ctx context.Context, t *Task) (Mapper, error)
 	// Sees, if not nil, is what the mapper makes of [Task.InputBytes]: it belongs into the
@@ -97,6 +100,8 @@ func (f MapFunc) Map(d *Doc, out *Out) error { return f(d, out) }
 // Barrier gathers the records that a pass sent. Records are cut into partitions by
 // key; each partition is reduced on its own, and then Global, if set, sees them all.
 type Barrier struct {
+	// Config, if not nil, is what of the stage's configuration Reduce and Global depend on.
+	Config func() any
 	// Parts is the number of partitions for the given bytes of input text; nil is one.
 	Parts func(inputBytes int64) int
 	// Reduce handles one partition's records, sorted by (key, payload, document).
