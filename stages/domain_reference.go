@@ -12,7 +12,7 @@ type referenceTexts struct {
 	config Domain
 	once   sync.Once
 	err    error
-	texts  []string // each once, in the order of files and rows
+	texts  []string // each once, in the order of files and rows, in comparer's form
 	hashes map[uint64]bool
 }
 
@@ -33,10 +33,11 @@ func (r *referenceTexts) load(ctx context.Context, t *pipeline.Task) error {
 
 func (r *referenceTexts) read(ctx context.Context, t *pipeline.Task) error {
 	r.hashes = map[uint64]bool{}
+	var compare comparer
 	return pipeline.EachText(ctx, t.Inputs, t.Files("reference"), r.input(t.Plan), func(text string) error {
 		if hash := pipeline.ContentHash(text); !r.hashes[hash] {
 			r.hashes[hash] = true
-			r.texts = append(r.texts, text)
+			r.texts = append(r.texts, string(compare.normal(text)))
 		}
 		return nil
 	})

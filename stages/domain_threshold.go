@@ -1,0 +1,226 @@
+package stages
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bzdata/eval/ngram"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+)
+
+// openScore sends each document's score, as a key that sorts like it, with the words that
+// it stands for and its copies as uvarints.
+func (m *sharedModels) openScore(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+	s, err := m.scorer(t.FS, t.BarrierDirs()[0])
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+		score, n := s.score(d.Text)
+		out.Observe("score", score)
+		payload := binary.AppendUvarint(nil, uint64(n*d.Copies))
+		out.Send(sortableBits(score), binary.AppendUvarint(payload, uint64(d.Copies)))
+		return nil
+	}), nil
+}
+
+// scored is what one record of openScore says.
+type scored struct {
+	score         float64
+	words, copies int64
+}
+
+func scoredOf(r pipeline.Record) scored {
+	words, n := binary.Uvarint(r.Payload)
+	copies, _ := binary.Uvarint(r.Payload[n:])
+	return scored{fromSortableBits(r.Key), int64(words), int64(copies)}
+}
+
+// sortableBits maps floats to integers of the same order; NaN does not occur.
+func sortableBits(f float64) uint64 {
+	b := math.Float64bits(f)
+	if b>>63 != 0 {
+		return ^b
+	}
+	return b | 1<<63
+}
+
+func fromSortableBits(b uint64) float64 {
+	if b>>63 == 0 {
+		return math.Float64frombits(^b)
+	}
+	return math.Float64frombits(b &^ (1 << 63))
+}
+
+// decide sets the threshold and drops what lies beyond it.
+func (c Domain) decide(ctx context.Context, t *pipeline.Task, part *pipeline.Partition, models *sharedModels) error {
+	defer models.forget() // no later task scores
+	reference, err := readScores(t.FS, filepath.Join(t.BarrierDirs()[0], referenceScoresName))
+	if err != nil {
+		return err
+	}
+	limit := c.limit(reference, part)
+	for _, r := range part.Records {
+		if score := fromSortableBits(r.Key); score > limit {
+			t.Decide(r.Ref, pipeline.Verdict{Reason: "off_domain", Value: score})
+		}
+	}
+	t.Note("threshold %.6g; %d reference rows score %.4g at the median and %.4g at the 97th percentile",
+		limit, len(reference), ngram.Quantile(reference, 0.5), ngram.Quantile(reference, 0.97))
+	t.Panel(c.panel(reference, part.Records, limit))
+	return c.exam(ctx, t, limit, models)
+}
+
+// exam says how much of the held-out set is off the domain: an exam that training text
+// was not chosen for is no fair judge of the choice, and a validator's may be like it.
+func (c Domain) exam(ctx context.Context, t *pipeline.Task, limit float64, models *sharedModels) error {
+	s, err := models.scorer(t.FS, t.BarrierDirs()[0])
+	if err != nil {
+		return err
+	}
+	all, beyond := 0, 0
+	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
+		if d.Mark == pipeline.NoMark {
+			return nil
+		}
+		all++
+		if score, _ := s.score(d.Text); score > limit {
+			beyond++
+		}
+		return nil
+	})
+	if all > 0 {
+		t.Note("of the held-out documents, which no training stage filters, %d of %d (%.1f %%) lie beyond the threshold",
+			beyond, all, 100*float64(beyond)/float64(all))
+	}
+	return err
+}
+
+// limit is the highest score that is kept; negative infinity keeps nothing.
+func (c Domain) limit(reference []float64, part *pipeline.Partition) float64 {
+	switch {
+	case c.Threshold != nil:
+		return *c.Threshold
+	case c.KeepReference != nil:
+		return ngram.Quantile(reference, *c.KeepReference)
+	case c.KeepFraction != nil:
+		total := int64(0)
+		for _, r := range part.Records {
+			total += scoredOf(r).copies
+		}
+		want := int64(math.Ceil(*c.KeepFraction * float64(total)))
+		return bestUpTo(part, func(s scored) bool {
+			more := want > 0
+			want -= s.copies
+			return more
+		})
+	}
+	left := *c.KeepTokens
+	return bestUpTo(part, func(s scored) bool { left -= s.words; return left >= 0 })
+}
+
+// bestUpTo returns the highest score for which take agrees to all documents of that score
+// and of those before it, which are offered as one.
+func bestUpTo(part *pipeline.Partition, take func(scored) bool) float64 {
+	limit := math.Inf(-1)
+	for from := 0; from < len(part.Records); {
+		all := scoredOf(part.Records[from])
+		to := from + 1
+		for ; to < len(part.Records) && part.Records[to].Key == part.Records[from].Key; to++ {
+			s := scoredOf(part.Records[to])
+			all.words, all.copies = all.words+s.words, all.copies+s.copies
+		}
+		if !take(all) {
+			break
+		}
+		limit, from = all.score, to
+	}
+	return limit
+}
+
+// panel shows the scores of the reference and of the documents side by side.
+func (c Domain) panel(reference []float64, recs []pipeline.Record, limit float64) pipeline.Panel {
+	all := make([]float64, len(recs))
+	for i, r := range recs {
+		all[i] = fromSortableBits(r.Key)
+	}
+	reference, all = finiteOnly(reference), finiteOnly(all)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, set := range [][]float64{reference, all} {
+		if len(set) > 0 {
+			low, high = min(low, ngram.Quantile(set, 0.005)), max(high, ngram.Quantile(set, 0.995))
+		}
+	}
+	if low == high { // one score only: give it room
+		low, high = low-0.5, high+0.5
+	}
+	curves := &pipeline.Curves{XLabel: "score (" + c.Method + ", lower is closer)", YLabel: "share of documents"}
+	for _, set := range []struct {
+		name   string
+		scores []float64
+	}{{"reference", reference}, {"documents", all}} {
+		if len(set.scores) > 0 {
+			curves.Series = append(curves.Series, density(set.name, set.scores, low, high))
+		}
+	}
+	note := "Each reference row was scored by models that have not seen it."
+	switch {
+	case math.IsInf(limit, -1):
+		note += " Nothing scores low enough to be kept."
+	case math.IsInf(limit, 1):
+		note += " No score is too high to be kept."
+	default:
+		curves.Marks = []pipeline.PanelMark{{At: limit, Label: "threshold"}}
+		note += " What lies right of the threshold was dropped."
+	}
+	if n := len(recs) - len(all); n > 0 {
+		note += fmt.Sprintf(" %d documents without words are not shown.", n)
+	}
+	return pipeline.Panel{Title: "Domain scores", Curves: curves, Note: note}
+}
+
+// finiteOnly returns the scores of texts that have words.
+func finiteOnly(scores []float64) []float64 {
+	return slices.DeleteFunc(slices.Clone(scores), func(s float64) bool { return math.IsInf(s, 0) })
+}
+
+// densityBins is the resolution of the score panel.
+const densityBins = 60
+
+// density counts the scores from low to high in bins, low < high, as shares of them all.
+func density(name string, scores []float64, low, high float64) pipeline.Curve {
+	c := pipeline.Curve{Name: name, X: make([]float64, densityBins), Y: make([]float64, densityBins)}
+	width := (high - low) / densityBins
+	for i := range c.X {
+		c.X[i] = low + (float64(i)+0.5)*width
+	}
+	for _, s := range scores {
+		if s >= low && s <= high {
+			c.Y[min(int((s-low)/width), densityBins-1)] += 1 / float64(len(scores))
+		}
+	}
+	return c
+}
+
+func readScores(fsys store.FS, name string) ([]float64, error) {
+	data, err := store.ReadAll(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	var scores []float64
+	for line := range strings.Lines(string(data)) {
+		bits, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		scores = append(scores, math.Float64frombits(bits))
+	}
+	return scores, nil
+}
