@@ -211,20 +211,30 @@ func writeJSON(env *environment, name string, write func(io.Writer) error) error
 	return store.WriteFile(store.OS(), name, write)
 }
 
-// buildID names this build: the version control revision if it is known.
+// buildID names this build: the version control revision if the build is of one and
+// nothing else, otherwise the start of the program file's SHA-256, which differs for any
+// two programs.
 func buildID() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision, modified := "unversioned", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
+	revision, modified := "", false
+	for i := 0; ok && i < len(info.Settings); i++ {
+		switch s := info.Settings[i]; s.Key {
+		case "vcs.revision":
 			revision = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = "+"
+		case "vcs.modified":
+			modified = s.Value == "true"
 		}
 	}
-	return revision + modified
+	if revision != "" && !modified {
+		return revision
+	}
+	name, err := os.Executable()
+	if err != nil {
+		return "unknown"
+	}
+	sum, err := pipeline.FileSHA256(store.OS(), name)
+	if err != nil {
+		return "unknown"
+	}
+	return "sha256:" + sum[:12]
 }
