@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -33,16 +34,14 @@ type decision struct {
 	Verdict
 }
 
-// decisionsName is the file of a barrier task's decisions: decisionMagic, uint64
-// count, then each decision, sorted by document:
+// decisionsName is the file of a barrier task's decisions, a file of shard parts. The
+// block of a shard holds the decisions about its documents, sorted by record:
 //
-//	uint32 shard · uint64 record · byte flags · uint64 value bits · uint32 copies ·
+//	uint64 record · byte flags · uint64 value bits · uint32 copies ·
 //	uint32 matched shard · uint64 matched record · bytes reason
 //
 // Flag 1: held out. Flag 2: a matched document is named. Numbers are little-endian.
 const decisionsName = "decisions"
-
-const decisionMagic = "BZDEC01\n"
 
 // Decide records what becomes of a document in the pass after the barrier. Documents
 // without a decision are kept. Reduce and Global may call it, once for a document.
@@ -50,61 +49,49 @@ func (t *Task) Decide(doc Ref, v Verdict) { t.decisions = append(t.decisions, de
 
 func writeDecisions(w io.Writer, ds []decision) error {
 	slices.SortFunc(ds, func(a, b decision) int { return a.ref.Compare(b.ref) })
-	b := binary.LittleEndian.AppendUint64([]byte(decisionMagic), uint64(len(ds)))
+	parts := make([][]byte, ds[len(ds)-1].ref.Shard+1)
 	for i, d := range ds {
 		if i > 0 && d.ref == ds[i-1].ref {
 			return fmt.Errorf("document %v was decided twice", d.ref)
 		}
-		flags, matched := byte(0), Ref{}
-		if d.HeldOut {
-			flags |= 1
-		}
-		if d.Matched != nil {
-			flags, matched = flags|2, *d.Matched
-		}
-		b = binary.LittleEndian.AppendUint32(b, d.ref.Shard)
-		b = binary.LittleEndian.AppendUint64(b, d.ref.Record)
-		b = append(b, flags)
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(d.Value))
-		b = binary.LittleEndian.AppendUint32(b, uint32(d.Copies))
-		b = binary.LittleEndian.AppendUint32(b, matched.Shard)
-		b = binary.LittleEndian.AppendUint64(b, matched.Record)
-		b = appendBytes(b, d.Reason)
-		if len(b) > 1<<16 {
-			if _, err := w.Write(b); err != nil {
-				return err
-			}
-			b = b[:0]
-		}
+		parts[d.ref.Shard] = appendDecision(parts[d.ref.Shard], d)
 	}
-	_, err := w.Write(b)
-	return err
+	return WriteShardParts(w, parts)
+}
+
+func appendDecision(b []byte, d decision) []byte {
+	flags, matched := byte(0), Ref{}
+	if d.HeldOut {
+		flags |= 1
+	}
+	if d.Matched != nil {
+		flags, matched = flags|2, *d.Matched
+	}
+	b = binary.LittleEndian.AppendUint64(b, d.ref.Record)
+	b = append(b, flags)
+	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(d.Value))
+	b = binary.LittleEndian.AppendUint32(b, uint32(d.Copies))
+	b = binary.LittleEndian.AppendUint32(b, matched.Shard)
+	b = binary.LittleEndian.AppendUint64(b, matched.Record)
+	return appendBytes(b, d.Reason)
 }
 
 // readDecisions returns the decisions about one shard's documents, by record. A
 // folder without a decisions file has none.
-func readDecisions(fsys store.FS, dir string, shard uint32, into map[uint64]Verdict) error {
-	f, err := fsys.Open(filepath.Join(dir, decisionsName))
+func readDecisions(fsys store.FS, dir string, shard int, into map[uint64]Verdict) error {
+	part, err := ReadShardPart(fsys, filepath.Join(dir, decisionsName), shard)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	s := newByteSource(f)
-	magic := make([]byte, len(decisionMagic))
-	if _, err := io.ReadFull(s.r, magic); err != nil || string(magic) != decisionMagic {
-		return fmt.Errorf("%s: not a decisions file of this version", dir)
-	}
-	for range s.uint64() {
-		ref, v := s.decision()
+	for s := newByteSource(bytes.NewReader(part)); !s.atEnd(); {
+		record, v := s.decision()
 		if s.err != nil {
 			return fmt.Errorf("decisions: %w", s.err)
 		}
-		if ref.Shard == shard {
-			into[ref.Record] = v
-		}
+		into[record] = v
 	}
 	return nil
 }
@@ -117,16 +104,16 @@ func (s *byteSource) uint32() uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-func (s *byteSource) decision() (Ref, Verdict) {
-	ref := Ref{s.uint32(), s.uint64()}
+func (s *byteSource) decision() (record uint64, v Verdict) {
+	record = s.uint64()
 	flags := s.byte()
-	v := Verdict{Value: math.Float64frombits(s.uint64()), Copies: int(s.uint32()), HeldOut: flags&1 != 0}
+	v = Verdict{Value: math.Float64frombits(s.uint64()), Copies: int(s.uint32()), HeldOut: flags&1 != 0}
 	matched := Ref{s.uint32(), s.uint64()}
 	if flags&2 != 0 {
 		v.Matched = &matched
 	}
 	v.Reason = string(s.bytes())
-	return ref, v
+	return record, v
 }
 
 // Apply is the pass that carries out a barrier's decisions.
@@ -134,7 +121,7 @@ func Apply(name string) Pass {
 	return Pass{Name: name, Open: func(ctx context.Context, t *Task) (Mapper, error) {
 		about := map[uint64]Verdict{}
 		for _, dir := range t.BarrierDirs() {
-			if err := readDecisions(t.FS, dir, uint32(t.shard), about); err != nil {
+			if err := readDecisions(t.FS, dir, t.shard, about); err != nil {
 				return nil, err
 			}
 		}

@@ -92,34 +92,41 @@ func (c MinHash) openSign(_ context.Context, t *pipeline.Task) (pipeline.Mapper,
 	}), nil
 }
 
-// candidatesName is the file of documents that share a band: for each, uint32 shard,
-// uint64 record, uint64 band key, little-endian, in the order of band keys.
+// candidatesName is the file of documents that share a band, a file of shard parts: the
+// block of a shard has, for each such document and band, uint64 record and uint64 band
+// key, little-endian, sorted by both.
 const candidatesName = "candidates"
 
 func reduceBands(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	return t.WriteFile(candidatesName, func(w io.Writer) error {
-		return part.Groups(func(g []pipeline.Record) error {
-			if len(g) < 2 {
-				return nil
-			}
-			for _, r := range g {
-				b := binary.LittleEndian.AppendUint32(nil, r.Ref.Shard)
-				b = binary.LittleEndian.AppendUint64(b, r.Ref.Record)
-				b = binary.LittleEndian.AppendUint64(b, r.Key)
-				if _, err := w.Write(b); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	found := part.Records[:0] // in place: a group is behind what is kept of those before
+	err := part.Groups(func(g []pipeline.Record) error {
+		if len(g) > 1 {
+			found = append(found, g...)
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(found, func(a, b pipeline.Record) int {
+		return cmp.Or(a.Ref.Compare(b.Ref), cmp.Compare(a.Key, b.Key))
+	})
+	var parts [][]byte
+	for _, r := range found {
+		for uint32(len(parts)) <= r.Ref.Shard {
+			parts = append(parts, nil)
+		}
+		b := binary.LittleEndian.AppendUint64(parts[r.Ref.Shard], r.Ref.Record)
+		parts[r.Ref.Shard] = binary.LittleEndian.AppendUint64(b, r.Key)
+	}
+	return t.WriteFile(candidatesName, func(w io.Writer) error { return pipeline.WriteShardParts(w, parts) })
 }
 
 // openShingle sends the shingles of every candidate, with its keep rank and band keys.
 func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 	keys := map[uint64][]uint64{}
 	for _, dir := range t.BarrierDirs() {
-		if err := readCandidates(t.FS, filepath.Join(dir, candidatesName), uint32(t.Shard()), keys); err != nil {
+		if err := readCandidates(t.FS, filepath.Join(dir, candidatesName), t.Shard(), keys); err != nil {
 			return nil, err
 		}
 	}
@@ -138,16 +145,15 @@ func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapp
 	}), nil
 }
 
-func readCandidates(fsys store.FS, name string, shard uint32, into map[uint64][]uint64) error {
-	data, err := store.ReadAll(fsys, name)
+// readCandidates adds the band keys of one shard's candidates, by record.
+func readCandidates(fsys store.FS, name string, shard int, into map[uint64][]uint64) error {
+	block, err := pipeline.ReadShardPart(fsys, name, shard)
 	if err != nil {
 		return err
 	}
-	for ; len(data) >= 20; data = data[20:] {
-		if binary.LittleEndian.Uint32(data) == shard {
-			record := binary.LittleEndian.Uint64(data[4:])
-			into[record] = append(into[record], binary.LittleEndian.Uint64(data[12:]))
-		}
+	for ; len(block) >= 16; block = block[16:] {
+		record := binary.LittleEndian.Uint64(block)
+		into[record] = append(into[record], binary.LittleEndian.Uint64(block[8:]))
 	}
 	return nil
 }
