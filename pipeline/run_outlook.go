@@ -17,6 +17,7 @@ type Work struct {
 	Tasks        int         `json:"tasks"`
 	TasksDone    int         `json:"tasks_done"`
 	StagesReused int         `json:"stages_reused"`
+	Settings     []Setting   `json:"settings"` // of the plan's sections but stages
 	Stages       []StageWork `json:"stages"`
 }
 
@@ -46,7 +47,8 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 	if err := r.build(); err != nil {
 		return nil, err
 	}
-	w := &Work{Workdir: opt.Workdir, Files: len(r.inputs), MemoryBytes: opt.MemoryBytes}
+	w := &Work{Workdir: opt.Workdir, Files: len(r.inputs), MemoryBytes: opt.MemoryBytes,
+		Settings: plan.Settings}
 	for _, f := range r.inputs {
 		w.Bytes += f.identity.Bytes
 	}

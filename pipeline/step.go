@@ -38,9 +38,11 @@ func (s Step) Program() (Program, error) { return s.Kind.build(s.Config) }
 
 // Setting is one effective value of a configuration.
 type Setting struct {
-	Key    string // relative to the configuration, such as index.dir or checks[0].above
-	Value  any    // as a plan would have it: a scalar, a list or a map; nil if not set
-	Origin string // "plan", "--set", "default", "implied", or a profile's versioned name
+	Key string `json:"key"` // relative to the configuration, such as index.dir or checks[0].above
+	// Value is as a plan would have it: a scalar, a list or a map; nil if not set.
+	Value any `json:"value"`
+	// Origin is "plan", "--set", "default", "implied", or a profile's versioned name.
+	Origin string `json:"from"`
 }
 
 // Origins of settings beside the names of profiles.

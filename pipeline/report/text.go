@@ -29,7 +29,8 @@ func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 		Seconds float64   `json:"seconds"`
 		Error   string    `json:"error,omitempty"`
 	}
-	d := document{Result: allFinite(r), Started: m.Started.UTC().Truncate(time.Second), Seconds: m.Took.Seconds()}
+	d := document{Result: allFinite(r), Started: m.Started.UTC().Truncate(time.Second),
+		Seconds: m.Took.Seconds()}
 	if m.Err != nil {
 		d.Error = m.Err.Error()
 	}

@@ -34,7 +34,8 @@ func writeBase(dir string) error {
 	cfg := model.Config{ModelType: "bz_moe", HiddenSize: 16, NumHiddenLayers: 2, NumAttentionHeads: 2,
 		NumKeyValueHeads: 1, HeadDim: 8, VocabSize: tok.VocabSize(), IntermediateSize: 32, FirstKDenseReplace: 1,
 		MoeIntermediateSize: 16, NRoutedExperts: 4, NSharedExperts: 1, NumExpertsPerTok: 2, NormTopkProb: true,
-		RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000, MaxPositionEmbeddings: 256, TorchDtype: "float32"}
+		RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000, MaxPositionEmbeddings: 256,
+		TorchDtype: "float32"}
 	m, err := model.New(cfg, tensor.New(tensor.Plain(), 1), 3)
 	if err != nil {
 		return err

@@ -109,8 +109,8 @@ func TestReadmeTables(t *testing.T) {
 		want := strings.Join(table, "\n")
 		if got := text[from : from+to]; got != want {
 			if !*update {
-				t.Errorf("README.md is stale; go test ./cmd/internal/cli -run TestReadmeTables -update rewrites it\ngot:\n%s\nwant:\n%s",
-					got, want)
+				t.Errorf("README.md is stale; go test ./cmd/internal/cli -run TestReadmeTables -update "+
+					"rewrites it\ngot:\n%s\nwant:\n%s", got, want)
 			}
 			text = text[:from] + want + text[from+to:]
 		}

@@ -41,7 +41,8 @@ type runFlags struct {
 // addWork adds the flags that say what work there is.
 func (f *runFlags) addWork(fs *pflag.FlagSet) {
 	f.add(fs)
-	fs.StringVar(&f.workdir, "workdir", "", "`DIR` for all that a run writes (default runs/NAME beside the plan)")
+	fs.StringVar(&f.workdir, "workdir", "",
+		"`DIR` for all that a run writes (default runs/NAME beside the plan)")
 	fs.Int64Var(&f.limit, "limit", 0, "read at most `N` records of each input entry; 0 is all")
 	fs.StringVar(&f.until, "until", "", "stop behind the stage of this `ID`")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0),
@@ -56,7 +57,8 @@ func (f *runFlags) addRun(fs *pflag.FlagSet) {
 	f.addWork(fs)
 	fs.DurationVar(&f.wait, "wait", 0,
 		"wait for another run in the work directory, for a `TIME` such as 10m")
-	fs.StringVar(&f.progress, "progress", "auto", "progress on standard error, a `MODE`: auto, plain, json, none")
+	fs.StringVar(&f.progress, "progress", "auto",
+		"progress on standard error, a `MODE`: auto, plain, json, none")
 	fs.StringVar(&f.json, "json", "",
 		"write the report as JSON to this `FILE` instead; - is standard output")
 }
@@ -154,7 +156,8 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	if f.limit < 0 {
 		return opt, &flagError{fmt.Errorf("--limit %d: want 1 or more, or 0 for all", f.limit)}
 	}
-	if f.until != "" && !slices.ContainsFunc(plan.Stages, func(s pipeline.Step) bool { return s.ID == f.until }) {
+	isUntil := func(s pipeline.Step) bool { return s.ID == f.until }
+	if f.until != "" && !slices.ContainsFunc(plan.Stages, isUntil) {
 		return opt, unknownUntil(f.until, plan)
 	}
 	kernels, err := tensor.Choose(f.kernels)
@@ -172,7 +175,8 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 
 // report writes report.json and report.html into the work directory, and the summary to
 // standard output.
-func (f *runFlags) report(env *environment, opt pipeline.Options, res *pipeline.Result, meta report.Meta) error {
+func (f *runFlags) report(env *environment, opt pipeline.Options, res *pipeline.Result,
+	meta report.Meta) error {
 	name := filepath.Join(opt.Workdir, "report.html")
 	err := store.WriteFile(opt.FS, name, func(w io.Writer) error { return report.WriteHTML(w, res, meta) })
 	if err != nil {

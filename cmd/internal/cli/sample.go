@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// sampleDocumentsMin is the least corpus that has a fault of each kind.
+const sampleDocumentsMin = 100
 
 func newSample(env *environment) *cobra.Command {
 	opt := sample.Options{}
@@ -34,6 +38,12 @@ trained on the spot; expert groups; and plans. The same options give the same by
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkMode(progressMode, "auto", "plain", "none"); err != nil {
 				return err
+			}
+			if opt.Documents < sampleDocumentsMin {
+				return &flagError{fmt.Errorf("--documents %d: want %d or more", opt.Documents, sampleDocumentsMin)}
+			}
+			if info, err := os.Stat(args[0]); err == nil && !info.IsDir() {
+				return &flagError{fmt.Errorf("%s is a file; name a folder", args[0])}
 			}
 			kernels, err := tensor.Choose(opt.Kernels)
 			if err != nil {
@@ -70,7 +80,11 @@ func writeSample(w io.Writer, dir string, s sample.Summary) error {
 		fmt.Fprintf(w, "base model of %s parameters, %d steps to a loss of %.3f nats\n",
 			count(float64(s.Parameters)), s.TrainingSteps, s.LossNats)
 	}
-	_, err := fmt.Fprintf(w, "next: bzdata run %s\n", filepath.Join(dir, "plan.yaml"))
+	next := "plan.yaml"
+	if s.Parameters == 0 {
+		next = "data.yaml --until export"
+	}
+	_, err := fmt.Fprintf(w, "next: bzdata run %s\n", filepath.Join(dir, next))
 	return err
 }
 

@@ -61,7 +61,8 @@ func scriptLines(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: lines FILE N")
 	}
 	text := ts.ReadFile(args[0])
-	if n := strings.Count(text, "\n"); strconv.Itoa(n) != args[1] || text != "" && !strings.HasSuffix(text, "\n") {
+	n, whole := strings.Count(text, "\n"), text == "" || strings.HasSuffix(text, "\n")
+	if strconv.Itoa(n) != args[1] || !whole {
 		ts.Fatalf("%s has %d lines, want %s:\n%s", args[0], n, args[1], text)
 	}
 }
