@@ -93,8 +93,7 @@ func (b *builder) heldOutFirst() error {
 	if err := b.close(nil); err != nil {
 		return err
 	}
-	b.addHeldOutSet(b.holders, heldOutName)
-	return nil
+	return b.addHeldOutSet(b.holders, heldOutName)
 }
 
 // heldOutInputs reads held-out documents from files of their own.
@@ -112,9 +111,8 @@ func (b *builder) heldOutInputs(entries []Input) error {
 		n.stage = heldOutStage
 	}
 	b.waves = append(b.waves, wave{nodes: nodes})
-	b.addHeldOutSet(nodes, docsName)
 	b.begin(main)
-	return nil
+	return b.addHeldOutSet(nodes, docsName)
 }
 
 func openHeldOutChoice(h *HeldOut) func(context.Context, *Task) (Mapper, error) {
@@ -158,24 +156,78 @@ func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
 }
 
 // addHeldOutSet adds the task that makes the held-out set of what the given tasks hold.
-func (b *builder) addHeldOutSet(holders []*node, file string) {
+func (b *builder) addHeldOutSet(holders []*node, file string) error {
 	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 2}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
+	refs, pinned, refsKey, err := b.references()
+	if err != nil {
+		return err
+	}
 	rules := b.opt.HeldOutRules
-	n := b.node(step, "gather", keyOf(heldOutSetStage, "2", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders)), holders)
-	n.work = func(ctx context.Context, t *Task) error { return gatherHeldOut(ctx, t, holders, file, rules) }
+	key := keyOf(heldOutSetStage, "2", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders), refsKey)
+	n := b.node(step, "gather", key, holders)
+	n.pinned = pinned
+	n.work = func(ctx context.Context, t *Task) error { return gatherHeldOut(ctx, t, holders, file, rules, refs) }
 	b.heldSet = n
 	b.waves = append(b.waves, wave{stages: []string{heldOutSetStage}, nodes: []*node{n}})
+	return nil
+}
+
+// referenceFiles are the files of one [Read] with Rows.
+type referenceFiles struct {
+	files []string
+	rows  Input
+}
+
+// references finds the files of all references in the plan, also behind --until, so that
+// the exam does not depend on where a run ends.
+func (b *builder) references() (refs []referenceFiles, pinned []pinnedFile, key string, err error) {
+	for _, step := range b.plan.Stages {
+		p, err := step.Program()
+		if err != nil {
+			return nil, nil, "", fmt.Errorf("stage %s: %w", step.Label(), err)
+		}
+		if p.Reads == nil {
+			continue
+		}
+		for _, read := range p.Reads(b.plan) {
+			if read.Rows == nil {
+				continue
+			}
+			files, k, err := b.readFiles(read)
+			if err != nil {
+				return nil, nil, "", err
+			}
+			names := make([]string, len(files))
+			for i, f := range files {
+				names[i] = f.name
+			}
+			refs, pinned, key = append(refs, referenceFiles{names, *read.Rows}), append(pinned, files...), key+string(k)
+		}
+	}
+	return refs, pinned, key, nil
 }
 
 // gatherHeldOut writes the held-out set: deduplicated within itself by content, and marked
-// select or judge. Rows that the profile's rules leave out of evaluation stay in the set
-// without a mark, so that training text is kept apart from them too.
-func gatherHeldOut(ctx context.Context, t *Task, holders []*node, file string, rules HeldOutRules) error {
+// select or judge. Rows that a reference has, and those that the profile's rules leave out of
+// evaluation, stay in the set without a mark, so that training text is kept apart from them
+// too. It is here and not in the stages that use the set, since they must agree on the exam.
+func gatherHeldOut(
+	ctx context.Context, t *Task, holders []*node, file string, rules HeldOutRules, refs []referenceFiles,
+) error {
 	l := newLedger(heldOutSetStage)
 	t.Report.Ledgers = append(t.Report.Ledgers, l)
-	g := &heldOutGatherer{ledger: l, seen: map[uint64]bool{}, marks: map[Mark]int64{}}
+	g := &heldOutGatherer{ledger: l, seen: map[uint64]bool{}, references: map[uint64]bool{}, marks: map[Mark]int64{}}
 	if rules.New != nil {
 		g.judge = rules.New()
+	}
+	for _, ref := range refs {
+		err := EachText(ctx, t.Inputs, ref.files, ref.rows, func(text string) error {
+			g.references[ContentHash(text)] = true
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
 	err := t.WriteFile(heldOutName, func(w io.Writer) (err error) {
 		if g.docs, err = newDocWriter(w); err != nil {
@@ -189,19 +241,27 @@ func gatherHeldOut(ctx context.Context, t *Task, holders []*node, file string, r
 		}
 		return nil
 	})
+	if n := l.Dropped[referenceReason]; n > 0 {
+		t.Note("%d documents are rows of a reference, by which training text is chosen, and no part of the exam", n)
+	}
 	t.Figure("held-out", "%d documents: %d to select by, %d to judge by", l.Kept, g.marks[Select], g.marks[Judge])
 	return err
 }
 
-// copyReason is why a held-out document that occurs twice is there once.
-const copyReason = "copy"
+// Why a held-out document is no part of the exam, beside the profile's rules: it is there
+// already, or it is a row of a reference.
+const (
+	copyReason      = "copy"
+	referenceReason = "reference"
+)
 
 type heldOutGatherer struct {
-	ledger *Ledger
-	seen   map[uint64]bool
-	judge  func(text string) string
-	docs   *docWriter
-	marks  map[Mark]int64
+	ledger     *Ledger
+	seen       map[uint64]bool
+	references map[uint64]bool
+	judge      func(text string) string
+	docs       *docWriter
+	marks      map[Mark]int64
 }
 
 func (g *heldOutGatherer) add(d *Doc) error {
@@ -209,9 +269,12 @@ func (g *heldOutGatherer) add(d *Doc) error {
 	l.In, l.BytesIn, src.In = l.In+1, l.BytesIn+bytes, src.In+1
 	hash := ContentHash(d.Text)
 	reason := ""
-	if g.seen[hash] {
+	switch {
+	case g.seen[hash]:
 		reason = copyReason
-	} else if g.judge != nil {
+	case g.references[hash]:
+		reason = referenceReason
+	case g.judge != nil:
 		reason = g.judge(d.Text)
 	}
 	g.seen[hash] = true

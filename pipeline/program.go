@@ -53,6 +53,10 @@ type Read struct {
 	Paths []string
 	// HeldOut reads the held-out documents; [Task.HeldOut] gives them.
 	HeldOut bool
+	// Rows, if not nil, says how the files' rows become text, and that the stage chooses
+	// training text by them. Held-out documents equal to one are then no part of the exam,
+	// which would otherwise judge the choice by what made it.
+	Rows *Input
 	// Value is a plain value that belongs into the stage key.
 	Value string
 	// Suffix, if set, picks the files of a folder whose names end in it.

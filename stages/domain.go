@@ -41,7 +41,8 @@ the other folds, and an input document by one such model, chosen by its content,
 measured alike. The general sample is cut in two: a sampled document is scored by the half without it.
 Exactly one of ‹keep_reference›, ‹keep_fraction›, ‹keep_tokens› and ‹threshold› sets the
 threshold; the default is ‹keep_reference: 0.97›. Documents beyond it are dropped as ‹off_domain›, with their
-score; those equal to a reference row as ‹reference›. Documents of equal score stay or go together. All
+score; those equal to a reference row as ‹reference›, and held-out documents equal to one are no part of
+the exam. Documents of equal score stay or go together. All
 text is compared as ‹normalize› with all its edits would write it.`),
 		Example: `
 domain:
@@ -92,7 +93,8 @@ func (c Domain) program() pipeline.Program {
 	}
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return []pipeline.Read{{Name: "reference", Paths: c.Reference, Value: fmt.Sprint(reference.input(p))},
+			rows := reference.input(p)
+			return []pipeline.Read{{Name: "reference", Paths: c.Reference, Rows: &rows, Value: fmt.Sprint(rows)},
 				{Name: "held_out", HeldOut: true}}
 		},
 		Passes: []pipeline.Pass{

@@ -1,6 +1,7 @@
 package stages_test
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"path/filepath"
@@ -303,5 +304,48 @@ func TestInfinityIsTheLastBucket(t *testing.T) {
 		if !maps.Equal(h.Counts, big.Counts) {
 			t.Errorf("%v is counted in %v, the greatest number in %v", v, h.Counts, big.Counts)
 		}
+	}
+}
+
+// TestReferencesAreNoExam holds reference rows out, in disguise, and counts who is examined.
+func TestReferencesAreNoExam(t *testing.T) {
+	dir := t.TempDir()
+	texts := problems(200)
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), append(texts[:60:60], texts[105:110]...)...)
+	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
+	var exam []string
+	for i, text := range texts[60:120] {
+		exam = append(exam, disguises[i%len(disguises)](text))
+	}
+	jsonl(t, filepath.Join(dir, "exam", "x.jsonl"), exam...)
+	tinyBase(t, filepath.Join(dir, "base"), texts[:60])
+	plan := "name: p\nnetwork: {base: {model: base}}\ninput: [{path: data}]\nheld_out: [{path: exam}]\nstages:\n" +
+		"  - decontaminate: {}\n  - domain: {reference: ref/*.jsonl}\n  - tokenize: {sequence_length: 32}\n"
+	opt := options(dir)
+	res := run(t, dir, plan, opt)
+	if set := ledger(t, res, "held_out_set"); set.Kept != 40 || set.Dropped["reference"] != 20 {
+		t.Errorf("the held-out set keeps %d and drops %v, want 40 and 20 references", set.Kept, set.Dropped)
+	}
+	if l := ledger(t, res, "decontaminate"); l.Dropped["held_out_copy"] != 5 {
+		t.Errorf("of 5 references in training, which are held out, too, decontaminate drops %v", l.Dropped)
+	}
+	var meta struct {
+		Parts map[string]struct{ Documents int64 }
+	}
+	data, err := store.ReadAll(opt.FS, filepath.Join(opt.Workdir, "out", "tokens", "tokens.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &meta)
+	}
+	if n := meta.Parts["select"].Documents + meta.Parts["judge"].Documents; err != nil || n != 40 {
+		t.Errorf("the exam has %d documents (%v), want 40", n, err)
+	}
+	opt.Until = "decontaminate"
+	if ran := startedTasks(t, dir, plan, opt); ran["held_out_set gather"] != 0 {
+		t.Errorf("with --until the exam was made anew: %v", ran)
+	}
+	opt.Until = ""
+	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[110:]...)
+	if set := ledger(t, run(t, dir, plan, opt), "held_out_set"); set.Kept != 50 {
+		t.Errorf("after a change of the reference the held-out set keeps %d, want 50", set.Kept)
 	}
 }
