@@ -70,8 +70,10 @@ type timed struct {
 	pipeline.Event
 }
 
-func (p *progress) event(e pipeline.Event) {
-	now := time.Now()
+func (p *progress) event(e pipeline.Event) { p.at(e, time.Now()) }
+
+// at logs and shows an event of the given time.
+func (p *progress) at(e pipeline.Event, now time.Time) {
 	line, err := json.Marshal(timed{now.UTC(), e})
 	if err != nil {
 		return // an event without a JSON form is shown all the same

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bzdata/pipeline"
+)
+
+// TestProgressLines feeds one run's events to each way of showing them.
+func TestProgressLines(t *testing.T) {
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	events := []struct {
+		after time.Duration
+		event pipeline.Event
+	}{
+		{0, pipeline.Event{Kind: "plan", Note: "reused 1 of 3 stages"}},
+		{0, pipeline.Event{Kind: "reused", Stage: "normalize", Task: "a.jsonl"}},
+		{time.Second, pipeline.Event{Kind: "start", Stage: "train", Task: "train"}},
+		{2 * time.Second, pipeline.Event{Kind: "progress", Stage: "train", Done: 1, Total: 2000, Unit: "steps"}},
+		{21 * time.Second, pipeline.Event{Kind: "progress", Stage: "train", Done: 500, Total: 2000, Unit: "steps",
+			Note: "loss 2.5"}},
+		{22 * time.Second, pipeline.Event{Kind: "progress", Stage: "train", Done: 525, Total: 2000, Unit: "steps"}},
+		{90 * time.Second, pipeline.Event{Kind: "done", Stage: "train", Task: "train"}},
+	}
+	for mode, want := range map[string]string{
+		"plain": "reused 1 of 3 stages\ntrain: started\n" +
+			"train: 500 of 2 000 steps, 25/s, 1 min 00 s left, loss 2.5\n",
+		"live": "reused 1 of 3 stages\n" +
+			"\r\x1b[Ktrain: train" +
+			"\r\x1b[Ktrain: 1 of 2 000 steps" +
+			"\r\x1b[Ktrain: 500 of 2 000 steps, 25/s, 1 min 00 s left, loss 2.5" +
+			"\r\x1b[Ktrain: 525 of 2 000 steps, 25/s, 59.0 s left" +
+			"\r\x1b[Ktrain: train\r\x1b[K",
+		"json": `{"time":"2026-01-01T00:00:00Z","kind":"plan","stage":"","note":"reused 1 of 3 stages"}` + "\n",
+		"none": "",
+	} {
+		var out bytes.Buffer
+		dir := t.TempDir()
+		p, err := newProgress(mode, &out, pipeline.Options{Workdir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			p.at(e.event, began.Add(e.after))
+		}
+		p.close()
+		if got := out.String(); got != want && (mode != "json" || !strings.HasPrefix(got, want)) {
+			t.Errorf("%s: got %q\nwant %q", mode, got, want)
+		}
+		log, err := os.ReadFile(filepath.Join(dir, "events.jsonl"))
+		if err != nil || bytes.Count(log, []byte("\n")) != len(events) {
+			t.Errorf("%s: the log has %q, %v", mode, log, err)
+		}
+	}
+}
