@@ -72,8 +72,10 @@ func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	}
 	r.announce()
 	runErr := r.execute(ctx)
-	if runErr == nil || refused(runErr) {
-		runErr = cmp.Or(runErr, r.finish())
+	if refused(runErr) {
+		runErr = cmp.Or(runErr, r.unlinkStale(), r.finish())
+	} else if runErr == nil {
+		runErr = r.finish()
 	}
 	res, err := r.result()
 	runErr = cmp.Or(runErr, err)
@@ -316,24 +318,6 @@ func (r *run) node(ctx context.Context, n *node) error {
 	}
 	r.event(Event{Kind: "done", Stage: n.stage, Task: n.name})
 	return r.link(n)
-}
-
-// link makes a node's outputs appear under out/.
-func (r *run) link(n *node) error {
-	for _, l := range n.links {
-		name := filepath.Join(r.opt.Workdir, filepath.FromSlash(l.Name))
-		if err := r.opt.FS.MkdirAll(filepath.Dir(name)); err != nil {
-			return err
-		}
-		target, err := filepath.Rel(filepath.Dir(name), filepath.Join(n.dir(), filepath.FromSlash(l.From)))
-		if err != nil {
-			return err
-		}
-		if err := store.SwapLink(r.opt.FS, target, name); err != nil {
-			return fmt.Errorf("link %s: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // checkWave stops the run where its data or its gate say so.

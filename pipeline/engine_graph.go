@@ -75,12 +75,13 @@ type builder struct {
 	pending []stagePass
 	latest  map[Data]*node
 	heldSet *node
-	holders []*node // the latest segment's tasks
+	holders []*node           // the latest segment's tasks
+	owners  map[string]string // labels of stages by the links that they own
 }
 
 // build lays out every task of the plan. Nothing runs.
 func (r *run) build() error {
-	b := &builder{run: r, latest: map[Data]*node{}}
+	b := &builder{run: r, latest: map[Data]*node{}, owners: map[string]string{}}
 	b.begin(r.inputs)
 	if err := b.heldOutFirst(); err != nil {
 		return err
@@ -401,6 +402,9 @@ func (b *builder) storesAnew(passes []stagePass, st *shardState) bool {
 
 // artifact adds an artifact stage.
 func (b *builder) artifact(step *Step, p Program, reads readSet) error {
+	if err := b.own(step, p.Links); err != nil {
+		return err
+	}
 	parts := []string{"artifact", stageChain(step, "", reads, nil)}
 	var deps []*node
 	if !p.SkipsDocuments {

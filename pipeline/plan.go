@@ -198,7 +198,8 @@ type ParseOptions struct {
 	// Profile finds a network profile: its defaults by the names in network tags (scalars,
 	// lists and maps of them), and its versioned name. Without it there is no profile.
 	Profile func(name string) (defaults map[string]any, versioned string, err error)
-	// Complete may add steps that the plan implies, by [Plan.Insert].
+	// Complete may add steps that the plan implies, by [Plan.Insert], and report mistakes in
+	// how its steps stand to each other, by [Plan.Mistake].
 	Complete func(*Plan)
 }
 

@@ -42,7 +42,8 @@ type Program struct {
 	Kernels bool
 }
 
-// Link says that WORKDIR/Name is a link to the task's output From.
+// Link says that WORKDIR/Name is a link to the task's output From. Name is out/NAME, and
+// no other stage of the plan has it. A task that refuses the update need not write From.
 type Link struct{ Name, From string }
 
 // Read is one thing beside documents that a stage depends on.

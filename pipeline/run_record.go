@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"bzdata/pipeline/store"
 )
@@ -251,7 +250,7 @@ func Forget(fsys store.FS, workdir string) error {
 	if err := forgetStages(fsys, workdir); err != nil {
 		return err
 	}
-	if err := forgetLinks(fsys, filepath.Join(workdir, "out")); err != nil {
+	if err := unlink(fsys, workdir, func(taskLink) bool { return true }); err != nil {
 		return err
 	}
 	for _, name := range []string{DropsName, RejectsName, reportJSON, reportHTML, eventsName, planName, recordName} {
@@ -296,25 +295,6 @@ func forgetTasks(fsys store.FS, dir string, ours func(name string) bool) error {
 	for _, e := range entries {
 		if ours(e.Name()) {
 			if err := removeAll(fsys, filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func forgetLinks(fsys store.FS, dir string) error {
-	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		if target, err := fsys.Readlink(name); err == nil && strings.Contains(filepath.ToSlash(target), "../stages/") {
-			if err := fsys.Remove(name); err != nil {
 				return err
 			}
 		}

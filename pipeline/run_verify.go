@@ -3,12 +3,9 @@ package pipeline
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
-	"strings"
 
 	"bzdata/pipeline/store"
 
@@ -42,7 +39,7 @@ func VerifyRun(fsys store.FS, workdir string) ([]Check, error) {
 			checks = append(checks, c)
 		}
 	}
-	links, err := verifyLinks(fsys, filepath.Join(workdir, "out"))
+	links, err := verifyLinks(fsys, workdir)
 	return append(checks, links...), err
 }
 
@@ -84,24 +81,18 @@ func verifyOutput(fsys store.FS, name string, o Output) error {
 	return nil
 }
 
-func verifyLinks(fsys store.FS, dir string) ([]Check, error) {
-	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+func verifyLinks(fsys store.FS, workdir string) ([]Check, error) {
+	links, err := taskLinks(fsys, workdir)
 	if err != nil {
 		return nil, err
 	}
 	var checks []Check
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		if target, err := fsys.Readlink(name); err == nil && strings.Contains(filepath.ToSlash(target), "../stages/") {
-			c := Check{What: "out/" + e.Name()}
-			if !store.Exists(fsys, name) {
-				c.Fault = "leads nowhere; run the plan again"
-			}
-			checks = append(checks, c)
+	for _, l := range links {
+		c := Check{What: "out/" + l.name}
+		if !store.Exists(fsys, filepath.Join(workdir, "out", l.name)) {
+			c.Fault = "leads nowhere; run the plan again"
 		}
+		checks = append(checks, c)
 	}
 	return checks, nil
 }

@@ -258,6 +258,15 @@ func (p *Plan) Insert(after int, kind Kind, config string) {
 	p.Stages = slices.Insert(p.Stages, after+1, s)
 }
 
+// Mistake reports one of the step at index, with its line. It may be called by
+// [ParseOptions].Complete only.
+func (p *Plan) Mistake(index int, format string, args ...any) {
+	if p.dec == nil {
+		panic("pipeline: Mistake outside of Complete")
+	}
+	p.dec.report(p.Stages[index].node, p.Stages[index].path, "", format, args...)
+}
+
 // ParseExample decodes the documented example of a kind, in a plan made for it, which has
 // an input of source "example", held-out documents, a base model and an expert group.
 func (r *Registry) ParseExample(k Kind) (Step, error) {

@@ -11,21 +11,40 @@ import (
 
 // Complete adds the stages that a plan implies: text is held out in vain if training
 // text overlaps with it, so a plan with held-out text and no decontaminate stage gets
-// one behind its last stage that removes copies, or in front of all others.
+// one behind its last stage that removes copies, or in front of all others. It stands
+// before the first stage that takes the documents out of the plan, such as tokenize or
+// export; where the plan has it later, that is a mistake.
 func Complete(p *pipeline.Plan) {
 	if p.HeldOut == nil {
 		return
 	}
-	after := -1
+	taker, after := -1, -1
 	for i, s := range p.Stages {
 		switch s.Kind.Name {
 		case "decontaminate":
+			if taker >= 0 {
+				p.Mistake(i, "stands behind %s, which has taken the documents with all that overlaps with held-out text; "+
+					"move it before that", p.Stages[taker].Label())
+			}
 			return
 		case "exact_dedup", "minhash":
 			after = i
 		}
+		if taker < 0 && takesDocuments(s) {
+			taker = i
+		}
+	}
+	if taker >= 0 {
+		after = min(after, taker-1)
 	}
 	p.Insert(after, decontaminateSpec().Kind(), "{}")
+}
+
+// takesDocuments reports whether a stage makes something else of the documents, to which
+// later stages change nothing.
+func takesDocuments(s pipeline.Step) bool {
+	p, err := s.Program()
+	return err == nil && p.Run != nil && !p.SkipsDocuments
 }
 
 // HeldOutRules are the row rules of a network's validators as the engine takes them.
