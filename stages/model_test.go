@@ -128,3 +128,13 @@ func TestModelPath(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestModelSameForAnyWorkers(t *testing.T) {
+	dir := modelCorpus(t, 200)
+	want := outTree(t, parse(t, dir, modelPlan), options(dir))
+	for _, workers := range []int{1, 8} {
+		opt := options(dir)
+		opt.Workdir, opt.Workers = filepath.Join(dir, fmt.Sprint("run", workers)), workers
+		sameTree(t, fmt.Sprint(workers, " workers"), outTree(t, parse(t, dir, modelPlan), opt), want)
+	}
+}
