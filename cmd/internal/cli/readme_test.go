@@ -33,6 +33,9 @@ func readme(t *testing.T) string {
 // bin/bzdata is this program and data/ holds the small corpus. Lines that call make are
 // only looked up in the Makefile.
 func TestReadmeCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts many processes")
+	}
 	dir := t.TempDir()
 	program, err := exec.LookPath("bzdata")
 	if err != nil {

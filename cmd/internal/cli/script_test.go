@@ -28,6 +28,9 @@ import (
 //	flip FILE                  change one byte in the middle of a file
 //	same FILE FILE             two files have the same bytes, or with ! have not
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts many processes")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
