@@ -228,8 +228,9 @@ func (r *docReader) Next() (*Doc, error) {
 func cloneBytes(b []byte) []byte { return append([]byte(nil), b...) }
 
 func (d *Doc) restore(flags byte) error {
-	if d.Slot >= len(d.Fields) {
-		return errors.New("document shard: text field out of range")
+	inFields := d.Slot >= 0 && d.Slot < len(d.Fields)
+	if !inFields && (d.Slot != -1 || flags != 0) || d.Mark > Judge {
+		return errors.New("document shard: text field or mark out of range")
 	}
 	if flags&docTextElided != 0 {
 		d.Fields[d.Slot].Value = store.AppendQuote(make([]byte, 0, len(d.Text)+len(d.Text)/16+16), d.Text)
