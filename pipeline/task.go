@@ -163,8 +163,9 @@ func (t *Task) Figure(name, format string, args ...any) {
 	t.Report.Summary = append(t.Report.Summary, Figure{name, fmt.Sprintf(format, args...)})
 }
 
-// Panel adds a figure to the report.
-func (t *Task) Panel(p Panel) { t.Report.Panels = append(t.Report.Panels, p) }
+// Panel adds a figure to the report. Numbers that are not finite are left out; see
+// [Panel.Finite].
+func (t *Task) Panel(p Panel) { t.Report.Panels = append(t.Report.Panels, finitePanel(p)) }
 
 // Seed is the plan's seed, for choices of the given purpose within this stage.
 func (t *Task) Seed(purpose string) uint64 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -176,15 +177,17 @@ func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*n
 		return v.Loss, err
 	}
 	s := &networkScore{Profile: p.Name}
-	if s.Baseline, err = loss(base); err != nil {
-		t.Note("no score by %s: %v", p.Name, err)
-		return nil, nil
-	}
-	if s.Loss, err = loss(candidate); err != nil {
-		t.Note("no score by %s: %v", p.Name, err)
-		return nil, nil
+	if s.Baseline, err = loss(base); err == nil {
+		s.Loss, err = loss(candidate)
 	}
 	s.Score = scorer.Score(s.Baseline, s.Loss)
+	if sum := s.Baseline + s.Loss + s.Score; err == nil && (math.IsNaN(sum) || math.IsInf(sum, 0)) {
+		err = fmt.Errorf("the losses are %g for the base and %g for the update", s.Baseline, s.Loss)
+	}
+	if err != nil {
+		t.Note("no score by %s: %v", p.Name, err)
+		return nil, nil
+	}
 	return s, nil
 }
 

@@ -2,6 +2,7 @@ package stages_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"math"
 	"path/filepath"
@@ -10,9 +11,12 @@ import (
 	"sync"
 	"testing"
 
+	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/stages/quality"
+	"bzdata/train/checkpoint"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -348,4 +352,137 @@ func TestReferencesAreNoExam(t *testing.T) {
 	if set := ledger(t, run(t, dir, plan, opt), "held_out_set"); set.Kept != 50 {
 		t.Errorf("after a change of the reference the held-out set keeps %d, want 50", set.Kept)
 	}
+}
+
+func TestPanelsAreFinite(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, c := range []struct {
+		panel pipeline.Panel
+		n     int
+		want  string
+	}{
+		{pipeline.Panel{Curves: &pipeline.Curves{Series: []pipeline.Curve{{X: []float64{1, nan, 3}, Y: []float64{inf, 2, 3}}},
+			Marks: []pipeline.PanelMark{{At: -inf}, {At: 2}}}}, 3,
+			`{"title":"","curves":{"x_label":"","y_label":"","series":[{"name":"","x":[3],"y":[3]}],"marks":[{"at":2,"label":""}]}}`},
+		{pipeline.Panel{Bars: &pipeline.Bars{Values: []float64{1, nan, -inf}, Marks: []pipeline.PanelMark{{At: nan}}}}, 3,
+			`{"title":"","bars":{"x_label":"","y_label":"","labels":null,"values":[1,0,0]}}`},
+		{pipeline.Panel{Heat: &pipeline.Heat{Values: [][]float64{{1, inf}, {nan, 4}}}}, 2,
+			`{"title":"","heat":{"x_label":"","y_label":"","rows":null,"columns":null,"values":[[1,0],[0,4]]}}`},
+		{pipeline.Panel{Table: &pipeline.Table{Rows: [][]string{{"NaN"}}}}, 0,
+			`{"title":"","table":{"columns":null,"rows":[["NaN"]]}}`},
+	} {
+		got, n := c.panel.Finite()
+		data, err := json.Marshal(got)
+		if err != nil || string(data) != c.want || n != c.n {
+			t.Errorf("%d values were left out of %s (%v), want %d of %s", n, data, err, c.n, c.want)
+		}
+		if n > 0 {
+			if _, err := json.Marshal(c.panel); err == nil {
+				t.Error("the panel itself has changed")
+			}
+		}
+	}
+}
+
+// panelsOf are the panels of a stage.
+func panelsOf(t *testing.T, res *pipeline.Result, stage string) []pipeline.Panel {
+	t.Helper()
+	s, err := res.Stage(stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Panels
+}
+
+// TestWordlessTexts scores texts without words, some of them references.
+func TestWordlessTexts(t *testing.T) {
+	dir := t.TempDir()
+	var docs, rows []string
+	for i, text := range problems(200) {
+		wordless := strings.Repeat("!", i+1) + "?"
+		if i < 100 {
+			docs = append(docs, text, wordless)
+		} else {
+			rows = append(rows, text, wordless)
+		}
+	}
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), docs...)
+	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), rows...)
+	for _, c := range []struct {
+		keys string
+		kept int64
+		mark bool
+	}{
+		{"keep_fraction: 0.5", 100, true}, {"keep_fraction: 1", 200, false}, {"keep_reference: 0.97", 200, false},
+		{"keep_fraction: 0.25, method: perplexity", 50, true}, {"keep_tokens: 1000000", 200, false},
+	} {
+		opt := options(dir)
+		opt.Workdir += c.keys
+		res := run(t, dir, "name: p\ninput: [{path: data}]\nstages: [{domain: {reference: ref, "+c.keys+"}}, {export: {}}]\n", opt)
+		if l := ledger(t, res, "domain"); l.Kept != c.kept {
+			t.Errorf("%s: %d documents are kept, want %d", c.keys, l.Kept, c.kept)
+		}
+		for _, p := range panelsOf(t, res, "domain") {
+			if n := len(p.Curves.Marks); p.Title == "Domain scores" && (n == 1) != c.mark || !strings.Contains(p.Note, "100 documents without words") {
+				t.Errorf("%s: %d marks; %s", c.keys, n, p.Note)
+			}
+			for _, curve := range p.Curves.Series {
+				sum := 0.0
+				for _, y := range curve.Y {
+					sum += y
+				}
+				if sum < 0.95 || sum > 1.0000001 {
+					t.Errorf("%s: the curve of %s sums to %g", c.keys, curve.Name, sum)
+				}
+			}
+		}
+	}
+}
+
+// TestLossesBeyondAllBounds has a base model whose losses are no numbers: training skips its
+// batches, all that is measured is reported, and the gate says why it refuses.
+func TestLossesBeyondAllBounds(t *testing.T) {
+	dir := modelCorpus(t, 200)
+	rewriteWeights(t, filepath.Join(dir, "base"), func(ts []checkpoint.Tensor) []checkpoint.Tensor {
+		for i, x := range ts {
+			if x.Name == "model.norm.weight" {
+				ts[i] = tensorOf(t, x.Name, x.Shape, slices.Repeat([]float32{float32(math.NaN())}, x.Shape[0]))
+			}
+		}
+		return ts
+	})
+	plan := strings.Replace(modelPlan, "dtype: F32", "dtype: F32, naming: native, non_finite: skip, non_finite_max: 50", 1)
+	for _, profile := range network.Names() {
+		opt := options(dir)
+		opt.Workdir += profile
+		named := strings.Replace(plan, "network: {", "network: {profile: "+profile+", ", 1)
+		p, err := pipeline.ParsePlan(filepath.Join(dir, "plan.yaml"), []byte(named), stages.All(), pipeline.ParseOptions{
+			Complete: stages.Complete,
+			Profile: func(name string) (map[string]any, string, error) {
+				p, err := network.Load(name)
+				return p.Defaults(), p.Name, err
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := pipeline.Run(t.Context(), p, opt)
+		var gate *pipeline.GateError
+		if !errors.As(err, &gate) || !strings.Contains(err.Error(), "not finite") {
+			t.Fatalf("%s: the run ended with %v", profile, err)
+		}
+		for _, p := range panelsOf(t, res, "train") {
+			if p.Title == "Loss" && !strings.Contains(p.Note, "no finite numbers") {
+				t.Errorf("the panel of losses does not tell of NaN: %+v", p.Curves)
+			}
+		}
+	}
+}
+
+func tensorOf(t *testing.T, name string, shape []int, values []float32) checkpoint.Tensor {
+	t.Helper()
+	x, err := checkpoint.NewTensor(name, checkpoint.F32, shape, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
 }
