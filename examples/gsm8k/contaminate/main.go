@@ -12,7 +12,8 @@
 // source nor layout tells them apart.
 //
 // It writes data/train-N.jsonl, reference.jsonl, test.jsonl, truth.jsonl and shuffled.jsonl,
-// the clean rows with their words in random order, and prints a histogram of the edited copies' Jaccard similarity over shingles of 5 words.
+// the clean rows with their words in random order, and prints a histogram of the edited
+// copies' Jaccard similarity over shingles of 5 words.
 package main
 
 import (

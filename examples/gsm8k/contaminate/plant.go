@@ -115,7 +115,8 @@ func (m *maker) leak() row {
 	frame := m.clean[m.rng.IntN(len(m.clean))]
 	ws := strings.Fields(p.Question)
 	quoted := strings.Join(ws[:max(min(len(ws), 20), len(ws)*2/3)], " ")
-	return row{encode(problem{frame.Question + " A friend asked: " + quoted, frame.Answer}), Truth{Kind: "leak", Of: of, Number: -1}}
+	frame.Question += " A friend asked: " + quoted
+	return row{encode(frame), Truth{Kind: "leak", Of: of, Number: -1}}
 }
 
 // numbers is a paragraph of prose full of numbers that is no word problem.
@@ -130,8 +131,9 @@ func (m *maker) numbers() string {
 	for range 6 + m.rng.IntN(6) {
 		switch m.rng.IntN(4) {
 		case 0:
-			fmt.Fprintf(&b, "The %s office %s %d.%d thousand %s on %d %s %d, up %d.%d per cent from the %d %s of the year before. ",
-				pick(places), pick(verbs), n(900), n(9), pick(things), n(28), pick(months), 1950+n(70), n(40), n(9), n(90000), pick(things))
+			fmt.Fprintf(&b, "The %s office %s %d.%d thousand %s on %d %s %d, ",
+				pick(places), pick(verbs), n(900), n(9), pick(things), n(28), pick(months), 1950+n(70))
+			fmt.Fprintf(&b, "up %d.%d per cent from the %d %s of the year before. ", n(40), n(9), n(90000), pick(things))
 		case 1:
 			fmt.Fprintf(&b, "Line %d leaves %s at %02d:%02d and reaches %s at %02d:%02d, calling at platforms %d and %d. ",
 				n(99), pick(places), m.rng.IntN(24), m.rng.IntN(60), pick(places), m.rng.IntN(24), m.rng.IntN(60), n(12), n(12))
