@@ -52,6 +52,7 @@ type run struct {
 	plan   *Plan
 	opt    Options
 	inputs []*inputFile
+	exam   []*inputFile // files of held-out documents
 	waves  []wave
 
 	events sync.Mutex
@@ -63,7 +64,7 @@ func (r *run) stages() string { return filepath.Join(r.opt.Workdir, "stages") }
 // there is to report. The error says why a run did not get to its end; the result is
 // valid, as far as the run got, unless it is nil.
 func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
-	r, err := newRun(plan, opt)
+	r, err := newRun(ctx, plan, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,8 @@ func refused(err error) bool {
 	return errors.As(err, &data) || errors.As(err, &gate)
 }
 
-func newRun(plan *Plan, opt Options) (*run, error) {
+// newRun finds the files that the plan reads.
+func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
 	r := &run{plan: plan, opt: opt}
 	var err error
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
@@ -99,7 +101,13 @@ func newRun(plan *Plan, opt Options) (*run, error) {
 	if len(r.inputs) == 0 {
 		return nil, &UsageError{Msg: "no input file is there; check the paths under `input`"}
 	}
-	return r, nil
+	if plan.HeldOut != nil {
+		opt.Limit = 0 // the exam stays the same in a trial run
+		if r.exam, err = inputFiles(plan, plan.HeldOut.Inputs, opt); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.touched(ctx, slices.Concat(r.inputs, r.exam))
 }
 
 // prepare lays the tasks out and makes the work directory. What is wrong with the plan

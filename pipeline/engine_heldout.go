@@ -79,7 +79,7 @@ func (b *builder) heldOutFirst() error {
 	case h == nil:
 		return nil
 	case len(h.Inputs) > 0:
-		return b.heldOutInputs(h.Inputs)
+		return b.heldOutInputs()
 	}
 	step := &Step{Kind: Kind{Name: heldOutStage, Version: 2}, ID: heldOutStage, Config: *h, plan: b.plan}
 	reads := readSet{files: map[string][]string{}}
@@ -97,15 +97,9 @@ func (b *builder) heldOutFirst() error {
 }
 
 // heldOutInputs reads held-out documents from files of their own.
-func (b *builder) heldOutInputs(entries []Input) error {
-	opt := b.opt
-	opt.Limit = 0 // the exam stays the same in a trial run
-	files, err := inputFiles(b.plan, entries, opt)
-	if err != nil {
-		return err
-	}
+func (b *builder) heldOutInputs() error {
 	main := b.files
-	b.begin(files)
+	b.begin(b.exam)
 	nodes := b.segment(nil, nil)
 	for _, n := range nodes {
 		n.stage = heldOutStage

@@ -16,9 +16,14 @@ import (
 
 // inputFile is one file of the plan's input, pinned.
 type inputFile struct {
-	source         string
-	full           string
+	source string
+	full   string
+	// place is the file's path from the plan's folder, or absolute if it is not below it.
+	place string
+	// identity is what the file is known by. Its time is that of an earlier run's reading if
+	// the file has only been touched since; seenNS is the time that the file has now.
 	identity       store.Identity
+	seenNS         int64
 	text           textRule
 	rule           string // the text rule, as it stands in keys
 	limit          int64  // documents over all files of its entry; -1 for no limit
@@ -26,9 +31,10 @@ type inputFile struct {
 	recordBytesMax int64
 }
 
-// key is the identity of what the file gives: nothing of it depends on the machine.
+// key is the identity of what the file gives. The place belongs to it, since copies that
+// keep their times make files of one name and size common; it enters no output.
 func (f *inputFile) key() Key {
-	return keyOf("file", f.source, f.identity.Path, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS),
+	return keyOf("file", f.source, f.identity.Path, f.place, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS),
 		f.rule, fmt.Sprint(f.limit, f.recordBytesMax))
 }
 
@@ -69,7 +75,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 		for _, f := range found {
 			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
-			f.source = in.Source
+			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
 			files = append(files, f)
 		}
 	}
@@ -128,12 +134,25 @@ func newTextRule(in Input) (textRule, string, error) {
 	return textRule{field: field}, "text:" + field, nil
 }
 
+// place is a file's path from the plan's folder, or its absolute path if it is not below it.
+func (p *Plan) place(name string) string {
+	full, err := filepath.Abs(name)
+	dir, dirErr := filepath.Abs(p.Dir())
+	if err != nil || dirErr != nil {
+		return filepath.ToSlash(name) // there is no working directory
+	}
+	if rel, err := filepath.Rel(dir, full); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return filepath.ToSlash(full)
+}
+
 // pinnedFile is a file that a stage reads beside documents, as it was when the tasks
 // were laid out.
 type pinnedFile struct {
-	prefix, name string
-	stat         store.Identity
-	identity     string
+	prefix, name, place string
+	stat                store.Identity
+	identity            string
 }
 
 // unchanged returns an error if the file is no longer the one that was pinned.
@@ -142,14 +161,14 @@ func (f pinnedFile) unchanged(fsys store.FS) error {
 	if err == nil && now == f.stat {
 		return nil
 	}
-	if again, err := pin(fsys, f.prefix, f.name); err == nil && again.identity == f.identity {
+	if again, err := pin(fsys, f.prefix, f.name, f.place); err == nil && again.identity == f.identity {
 		return nil // written anew with the same content
 	}
 	return fmt.Errorf("%s changed during the run; run again when nothing writes to it", f.name)
 }
 
 // readFiles resolves one Read: its files, sorted, and a key of their identities.
-// Files below contentKeyedBytes are known by content, larger ones by size and time,
+// Files below contentKeyedBytes are known by content, larger ones by place, size and time,
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
 func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
@@ -167,7 +186,7 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 			if !strings.HasSuffix(name, read.Suffix) {
 				continue
 			}
-			f, err := pin(r.opt.Inputs, prefix, name)
+			f, err := pin(r.opt.Inputs, prefix, name, r.plan.place(name))
 			if err != nil {
 				return nil, "", err
 			}
@@ -184,9 +203,9 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 // contentKeyedBytes is the size up to which a file's identity is its content.
 const contentKeyedBytes = 64 << 20
 
-func pin(fsys store.FS, prefix, name string) (pinnedFile, error) {
+func pin(fsys store.FS, prefix, name, place string) (pinnedFile, error) {
 	id, err := store.IdentityOf(fsys, prefix, name)
-	f := pinnedFile{prefix, name, id, fmt.Sprint(id.Path, " ", id.Bytes, " ", id.ModTimeNS)}
+	f := pinnedFile{prefix, name, place, id, fmt.Sprint(place, " ", id.Bytes, " ", id.ModTimeNS)}
 	if err != nil || id.Bytes > contentKeyedBytes {
 		return f, err
 	}

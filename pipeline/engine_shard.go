@@ -119,8 +119,8 @@ func (s fileSource) each(ctx context.Context, t *Task, shard int, visit func(d *
 	}
 	l := newLedger(inputStage)
 	t.Report.Ledgers = append([]*Ledger{l}, t.Report.Ledgers...)
-	in := &InputRecord{Source: s.file.source, Path: s.file.identity.Path, Bytes: s.file.identity.Bytes,
-		ModTimeNS: s.file.identity.ModTimeNS}
+	record := s.file.record()
+	in := &record
 	t.Report.Input = in
 	err := t.WriteFile(rejectsName, func(w io.Writer) error {
 		rr := &rowReader{fileSource: s, t: t, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
@@ -196,7 +196,7 @@ func (r *rowReader) run(ctx context.Context) error {
 func (r *rowReader) row(row *store.Row) error {
 	l := r.ledger
 	src := l.source(r.file.source)
-	l.In, src.In, l.BytesIn = l.In+1, src.In+1, l.BytesIn+int64(len(row.Raw))
+	l.In, src.In = l.In+1, src.In+1
 	if row.Bad != nil {
 		return r.reject(row, row.Bad)
 	}
@@ -204,7 +204,8 @@ func (r *rowReader) row(row *store.Row) error {
 	if err := r.file.text.fill(d, row.Fields); err != nil {
 		return r.reject(row, err)
 	}
-	l.Kept, src.Kept, l.BytesOut = l.Kept+1, src.Kept+1, l.BytesOut+int64(len(row.Raw))
+	text := int64(len(d.Text)) // a malformed record has none
+	l.Kept, src.Kept, l.BytesIn, l.BytesOut = l.Kept+1, src.Kept+1, l.BytesIn+text, l.BytesOut+text
 	return r.visit(d)
 }
 
@@ -237,7 +238,7 @@ func (f *inputFile) unchanged(fsys store.FS) error {
 	if err != nil {
 		return &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
-	if info.Size() != f.identity.Bytes || info.ModTime().UnixNano() != f.identity.ModTimeNS {
+	if info.Size() != f.identity.Bytes || info.ModTime().UnixNano() != f.seenNS {
 		return &inputError{fmt.Errorf("input %s changed during the run; run again when nothing writes to it", f.full)}
 	}
 	return nil

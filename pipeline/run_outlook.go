@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"path/filepath"
@@ -40,7 +41,7 @@ func (w *Work) WriteJSON(out io.Writer) error {
 
 // Outlook lays a plan's tasks out and says which are done. It writes nothing.
 func Outlook(plan *Plan, opt Options) (*Work, error) {
-	r, err := newRun(plan, opt)
+	r, err := newRun(context.Background(), plan, opt)
 	if err != nil {
 		return nil, err
 	}

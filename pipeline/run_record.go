@@ -38,7 +38,9 @@ type RunRecord struct {
 	Status string        `json:"status"`
 	Error  string        `json:"error,omitempty"`
 	Inputs []InputRecord `json:"inputs"`
-	Tasks  []TaskRecord  `json:"tasks"`
+	// HeldOut are the files of held-out documents, if the plan names any.
+	HeldOut []InputRecord `json:"held_out_inputs,omitempty"`
+	Tasks   []TaskRecord  `json:"tasks"`
 }
 
 // TaskRecord is one task of a run, in order of execution.
@@ -93,22 +95,35 @@ func (r *run) record(status string, runErr error) *RunRecord {
 	if runErr != nil {
 		rec.Error = runErr.Error()
 	}
-	for _, f := range r.inputs {
-		rec.Inputs = append(rec.Inputs, InputRecord{Source: f.source, Path: f.identity.Path,
-			Bytes: f.identity.Bytes, ModTimeNS: f.identity.ModTimeNS})
-	}
+	rec.Inputs, rec.HeldOut = inputRecords(r.inputs), inputRecords(r.exam)
 	for _, w := range r.waves {
 		for _, n := range w.nodes {
 			t := TaskRecord{Key: n.key, Stage: n.stage, Name: n.name, Shard: n.shard, Done: n.report != nil}
+			inputs := rec.Inputs
 			if n.readsHeldOut() {
-				t.Shard = -1
-			} else if n.report != nil && n.report.Input != nil {
-				rec.Inputs[n.shard] = *n.report.Input
+				t.Shard, inputs = -1, rec.HeldOut
+			}
+			if n.report != nil && n.report.Input != nil {
+				touched := inputs[n.shard].TouchedNS
+				inputs[n.shard] = *n.report.Input
+				inputs[n.shard].TouchedNS = touched
 			}
 			rec.Tasks = append(rec.Tasks, t)
 		}
 	}
 	return rec
+}
+
+func inputRecords(files []*inputFile) []InputRecord {
+	var records []InputRecord
+	for _, f := range files {
+		in := f.record()
+		if f.seenNS != in.ModTimeNS {
+			in.TouchedNS = f.seenNS
+		}
+		records = append(records, in)
+	}
+	return records
 }
 
 func (r *run) writeStart() error {

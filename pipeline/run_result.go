@@ -40,6 +40,9 @@ type StageResult struct {
 func (r *run) result() (*Result, error) {
 	res := &Result{Plan: r.plan.Name, Seed: r.plan.Seed, Build: r.opt.Build, Kernels: r.opt.Kernels,
 		Network: r.plan.NetworkOrigin, Complete: r.opt.Until == "", Inputs: r.record("", nil).Inputs}
+	for i := range res.Inputs {
+		res.Inputs[i].Place, res.Inputs[i].TouchedNS = "", 0
+	}
 	b := &resultBuilder{res: res, at: map[string]int{}}
 	b.stage(inputStage, inputStage)
 	if r.plan.HeldOut != nil {

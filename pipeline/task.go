@@ -73,10 +73,16 @@ type Output struct {
 
 // InputRecord pins an input file.
 type InputRecord struct {
-	Source    string `json:"source"`
-	Path      string `json:"path"`
+	Source string `json:"source"`
+	Path   string `json:"path"`
+	// Place is the file's path from the plan's folder, or absolute if it is not below it.
+	// Results leave it out.
+	Place     string `json:"place,omitempty"`
 	Bytes     int64  `json:"bytes"`
 	ModTimeNS int64  `json:"mtime_ns"`
+	// TouchedNS, in run.json, is the time that the file had when its content was found to be
+	// the same as at ModTimeNS.
+	TouchedNS int64  `json:"touched_ns,omitempty"`
 	SHA256    string `json:"sha256,omitempty"`
 	Records   int64  `json:"records"`
 	Rejected  int64  `json:"rejected"`

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/store"
 	"bzdata/stages"
 )
 
@@ -174,5 +177,103 @@ func TestRefusedTaskLinksWhatItWrote(t *testing.T) {
 		if names := outNames(t, opt); !slices.Equal(names, []string{"data", "why.txt"}) {
 			t.Errorf("under out/ there is %v", names)
 		}
+	}
+}
+
+// TestFoldersAreToldApart runs one plan on two folders with files of one name, size and
+// time, as `cp -p` and archives make them.
+func TestFoldersAreToldApart(t *testing.T) {
+	dir := t.TempDir()
+	at := time.Unix(1_700_000_000, 0)
+	want := map[string][]string{}
+	for i, day := range []string{"monday", "tuesday"} {
+		name := filepath.Join(dir, "days", day, "a.jsonl")
+		want[day] = jsonl(t, name, sentences(uint64(i), 1, 1)[0][:2]+day[:6], "second")
+		if err := os.Chtimes(name, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt := options(dir)
+	for _, day := range []string{"monday", "tuesday", "monday"} {
+		plan := "name: p\ninput: [{path: days/" + day + "/*.jsonl, source: s}]\nstages: [{export: {format: jsonl}}]\n"
+		run(t, dir, plan, opt)
+		got := textsOf(t, exportedLines(t, opt))
+		if w := slices.Sorted(slices.Values(want[day])); !slices.Equal(got, w) {
+			t.Errorf("of %s the documents are %q, want %q", day, got, w)
+		}
+		err := filepath.WalkDir(filepath.Join(opt.Workdir, "out"), func(name string, d fs.DirEntry, err error) error {
+			if data, readErr := os.ReadFile(name); readErr == nil && strings.Contains(string(data), "days") {
+				t.Errorf("%s names the folder of its input", name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTouchedInputRepeatsNothing gives input files another time, then one of them another
+// content of the same size.
+func TestTouchedInputRepeatsNothing(t *testing.T) {
+	dir := t.TempDir()
+	texts := sentences(3, 40, 20)
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts[:10]...)
+	jsonl(t, filepath.Join(dir, "data", "b.jsonl"), texts[10:20]...)
+	compressed(t, filepath.Join(dir, "data", "c.jsonl.gz"), []byte("{\"text\":\"packed\"}\n"))
+	parquetFile(t, filepath.Join(dir, "data", "d.parquet"), texts[20:30]...)
+	jsonl(t, filepath.Join(dir, "exam.jsonl"), texts[30:]...)
+	plan := "name: p\ninput: [{path: data, source: s}]\nheld_out: [{path: exam.jsonl}]\n" +
+		"stages: [{exact_dedup: {}}, {export: {format: jsonl}}]\n"
+	opt := options(dir)
+	hashed := 0
+	opt.Inputs = faultFS{FS: store.OS(), fail: func(op, name string) error {
+		if op == "open" {
+			hashed++
+		}
+		return nil
+	}}
+	want := outTree(t, parse(t, dir, plan), opt)
+	touch := func(by time.Duration) {
+		for _, name := range []string{"data/a.jsonl", "data/b.jsonl", "data/c.jsonl.gz", "data/d.parquet", "exam.jsonl"} {
+			at := time.Now().Add(by)
+			if err := os.Chtimes(filepath.Join(dir, name), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 3 {
+		touch(time.Duration(i-1) * time.Hour)
+		for again := range 2 {
+			hashed = 0
+			if ran := startedTasks(t, dir, plan, opt); len(ran) > 0 {
+				t.Errorf("after touching the input %v ran", ran)
+			}
+			if want := []int{5, 0}[again]; hashed != want {
+				t.Errorf("run %d after touching: %d files were opened, want %d", again, hashed, want)
+			}
+		}
+	}
+	sameTree(t, "touched", outTree(t, parse(t, dir, plan), opt), want)
+	edited := strings.Replace(plan, "{exact_dedup: {}}", "{exact_dedup: {keep: longest}}", 1)
+	run(t, dir, edited, opt) // reads touched files under their earlier identity
+
+	jsonl(t, filepath.Join(dir, "data", "b.jsonl"), append([]string{strings.ToUpper(texts[10])}, texts[11:20]...)...)
+	ran := startedTasks(t, dir, plan, opt)
+	if ran["exact_dedup s:b.jsonl"] != 1 || ran["exact_dedup s:a.jsonl"] != 0 {
+		t.Errorf("after a change of one file that keeps its size %v ran", ran)
+	}
+	if got := textsOf(t, exportedLines(t, opt)); !slices.Contains(got, strings.ToUpper(texts[10])) || slices.Contains(got, texts[10]) {
+		t.Error("the changed text is not what was exported")
+	}
+}
+
+func TestInputCountsTextBytes(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "a.jsonl"), `{"text":"\u00e9ab","more":"of no account"}`+"\n"+`{"text":`+"\n"+`{"text":5}`+"\n")
+	res := run(t, dir, "name: p\nmax_reject_fraction: 1\ninput: [{path: a.jsonl}]\nstages: [{normalize: {}}, {export: {}}]\n", options(dir))
+	in, next := ledger(t, res, "input"), ledger(t, res, "normalize")
+	if in.BytesIn != 4 || in.BytesOut != 4 || next.BytesIn != 4 || in.Rejected != 2 {
+		t.Errorf("the input has %d bytes of text in, %d out; the stage behind it %d; want 4", in.BytesIn, in.BytesOut, next.BytesIn)
 	}
 }
