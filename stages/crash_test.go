@@ -77,9 +77,8 @@ func (f imagedFile) Sync() error { return f.m.after(f.File.Sync()) }
 // crashPlan is small enough to be resumed some hundred times.
 var crashPlan = strings.NewReplacer("{fraction: 0.1}", "{fraction: 0.3}", "fraction: 0.05", "fraction: 0.2").Replace(smallPlan)
 
-// crashRun runs crashPlan in /work of fsys and returns the tasks that started and those
-// that were done.
-func crashRun(t testing.TB, dir string, fsys store.FS, onDone func(task string)) (started []string, err error) {
+// crashRun runs a plan in /deep/work of fsys and returns the tasks that started.
+func crashRun(t testing.TB, dir, plan string, fsys store.FS, onDone func(task string)) (started []string, err error) {
 	t.Helper()
 	opt := options(dir)
 	opt.FS, opt.Workdir, opt.Workers = fsys, "/deep/work", 1
@@ -91,7 +90,7 @@ func crashRun(t testing.TB, dir string, fsys store.FS, onDone func(task string))
 			onDone(e.Stage + " " + e.Task)
 		}
 	}
-	_, err = pipeline.Run(context.Background(), parse(t, dir, crashPlan), opt)
+	_, err = pipeline.Run(context.Background(), parse(t, dir, plan), opt)
 	return started, err
 }
 
@@ -102,22 +101,36 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of runs")
 	}
-	dir := corpus(t, 12)
+	resumeImages(t, corpus(t, 12), crashPlan, "data", 1)
+}
+
+// TestCrashOfTheWholeArc does so with a plan that routes, trains, judges and bundles; of
+// its images every so many are resumed, each with training in it.
+func TestCrashOfTheWholeArc(t *testing.T) {
+	if testing.Short() {
+		t.Skip("dozens of trainings")
+	}
+	resumeImages(t, modelCorpus(t, 100), modelPlan, "bundle", 4)
+}
+
+// resumeImages runs a plan, and again from every step-th image of its disk.
+func resumeImages(t *testing.T, dir, plan, out string, step int) {
 	m := &imager{CrashFS: store.NewCrashFS(), t: t, seen: map[string]bool{}}
-	if _, err := crashRun(t, dir, m, func(task string) { m.done = append(m.done, task) }); err != nil {
+	if _, err := crashRun(t, dir, plan, m, func(task string) { m.done = append(m.done, task) }); err != nil {
 		t.Fatal(err)
 	}
-	want := outOf(t, m.CrashFS)
+	want := outOf(t, m.CrashFS, out)
 	t.Logf("%d operations, %d different images", m.Ops(), len(m.images))
-	for _, im := range m.images {
-		again, err := crashRun(t, dir, im.disk, func(string) {})
+	for i := 0; i < len(m.images); i += step {
+		im := m.images[i]
+		again, err := crashRun(t, dir, plan, im.disk, func(string) {})
 		if err != nil {
 			t.Fatalf("%s: resumed run: %v", im.what, err)
 		}
 		if repeated := len(again) + len(im.done) - len(m.done); repeated > 0 {
 			t.Errorf("%s: %d tasks were done and ran again; done: %v; ran: %v", im.what, repeated, im.done, again)
 		}
-		sameTree(t, im.what, outOf(t, im.disk), want)
+		sameTree(t, im.what, outOf(t, im.disk, out), want)
 		if rest := leftovers(t, im.disk, "/deep/work"); len(rest) > 0 {
 			t.Errorf("%s: the resumed run left %v", im.what, rest)
 		}
@@ -134,7 +147,7 @@ func TestCrashIsNoticed(t *testing.T) {
 	for n := 0; ; n += 23 {
 		fsys := store.NewCrashFS()
 		fsys.StopAfter(n)
-		_, err := crashRun(t, dir, fsys, func(string) {})
+		_, err := crashRun(t, dir, crashPlan, fsys, func(string) {})
 		if err == nil && fsys.Ops() < n {
 			return // the run needs fewer operations
 		}
@@ -163,10 +176,10 @@ func leftovers(t *testing.T, fsys store.FS, dir string) []string {
 	return out
 }
 
-func outOf(t *testing.T, fsys *store.CrashFS) map[string]string {
+func outOf(t *testing.T, fsys *store.CrashFS, name string) map[string]string {
 	t.Helper()
 	tree := map[string]string{}
-	walk(t, fsys, "/deep/work/out/data", "data", tree)
+	walk(t, fsys, "/deep/work/out/"+name, name, tree)
 	return tree
 }
 
