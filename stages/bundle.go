@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -23,14 +24,14 @@ type Bundle struct {
 
 func bundleSpec() pipeline.Spec[Bundle] {
 	return pipeline.Spec[Bundle]{
-		Name: "bundle", Version: 1,
+		Name: "bundle", Version: 2,
 		Summary: "Lays the update out as the network takes it, with its hash and a manifest.",
 		Doc: code(`
 Writes under out/bundle the folder that the network expects, with the very bytes that
 ‹proof_of_loss› judged, and beside it manifest.json with names, sizes, SHA-256 and the model hash by
 which the network knows an update (BLAKE2b of 24 bytes over tensor names and values). An update that
 a validator would reject, because of foreign tensors, shapes or values that are no numbers, is refused
-with exit code 4. Files in PyTorch's format, which some networks also take, are not written.`),
+with exit code 4; one that ‹proof_of_loss› has not judged, with exit code 2. Files in PyTorch's format, which some networks also take, are not written.`),
 		Example: `
 bundle:
   global_version: 12`,
@@ -58,6 +59,9 @@ func (c Bundle) run(_ context.Context, t *pipeline.Task) error {
 		return err
 	}
 	defer file.Close()
+	if err := judged(t); err != nil {
+		return err
+	}
 	if refused, err := c.lint(t, file, meta); err != nil || refused {
 		return err
 	}
@@ -80,9 +84,32 @@ func (c Bundle) run(_ context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	t.Figure("bundle", "out/bundle/%s, %d tensors", manifest.Directory, manifest.Tensors)
+	t.Figure("bundle", "out/bundle/%s, %d tensors, the weights after step %d of %d", manifest.Directory, manifest.Tensors,
+		meta.Steps, meta.StepsRun)
 	t.Figure("hash", "%s", manifest.Hash)
 	return t.WriteFile("bundle/"+manifestName, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// judged refuses an update other than the one that proof_of_loss has judged: a plan may
+// train again after it.
+func judged(t *pipeline.Task) error {
+	name := filepath.Join(t.Input(pipeline.Score), scoreName)
+	data, err := store.ReadAll(t.FS, name)
+	if err != nil {
+		return err
+	}
+	var of struct {
+		Update string `json:"update_sha256"`
+	}
+	if err := json.Unmarshal(data, &of); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	got, err := updateSHA256(t)
+	if err == nil && got != of.Update {
+		err = &pipeline.UsageError{Msg: fmt.Sprintf("bundle: the update with SHA-256 %.12s… was not judged, but the one with %.12s… was; "+
+			"put a proof_of_loss stage between the last train stage and bundle", got, of.Update)}
+	}
+	return err
 }
 
 // lint refuses an update that a validator would reject.
@@ -113,7 +140,7 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta updateMeta
 
 // manifest names the bundle's folder and files by the profile.
 func (c Bundle) manifest(t *pipeline.Task, meta updateMeta) (*network.BundleManifest, error) {
-	id := network.BundleID{Version: c.Version, Step: meta.Steps}
+	id := network.BundleID{Version: c.Version, Step: meta.Steps} // of the weights, whatever steps followed
 	if g := t.Plan.Network.ExpertGroup; g != nil {
 		id.Group = *g
 	}
@@ -126,7 +153,7 @@ func (c Bundle) manifest(t *pipeline.Task, meta updateMeta) (*network.BundleMani
 	if p != nil {
 		m = p.NewBundleManifest(id)
 	}
-	m.DType, m.Naming = meta.DType, meta.Naming
+	m.DType, m.Naming, m.StepsRun = meta.DType, meta.Naming, meta.StepsRun
 	var files []network.BundleFile
 	for _, f := range m.Files {
 		if f.Format == "safetensors" && f.Role == "update" {

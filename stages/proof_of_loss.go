@@ -26,7 +26,7 @@ type ProofOfLoss struct {
 
 func proofOfLossSpec() pipeline.Spec[ProofOfLoss] {
 	return pipeline.Spec[ProofOfLoss]{
-		Name: "proof_of_loss", Version: 1,
+		Name: "proof_of_loss", Version: 2,
 		Summary: "Measures whether the update lowers the held-out loss, and stops the run if it does not.",
 		Doc: code(`
 Reads the update's files back over the base model, as a validator assembles them, and compares the
@@ -55,7 +55,7 @@ func (c ProofOfLoss) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read { return append(readBase(p), readProfile(p)) },
 		Run:   c.run, Uses: []pipeline.Data{pipeline.Update, pipeline.Tokens}, SkipsDocuments: true, Kernels: true,
-		Links: []pipeline.Link{{Name: "out/score.json", From: "score.json"}},
+		Links: []pipeline.Link{{Name: "out/" + scoreName, From: scoreName}},
 	}
 }
 
@@ -103,12 +103,22 @@ func openUpdate(fsys store.FS, dir string) (file *checkpoint.File, native checkp
 	return file, native, meta, err
 }
 
+// updateSHA256 is the SHA-256 of the file of the update that a task takes, in hexadecimal.
+func updateSHA256(t *pipeline.Task) (string, error) {
+	return pipeline.FileSHA256(t.FS, filepath.Join(t.Input(pipeline.Update), filepath.FromSlash(updateName)))
+}
+
+// scoreName is the file of the figures of a proof of loss.
+const scoreName = "score.json"
+
 // score is score.json.
 type score struct {
 	eval.Comparison
 	Verdict eval.Verdict  `json:"verdict"`
 	Network *networkScore `json:"network,omitempty"`
 	DataKey string        `json:"data_key"`
+	// Update is the SHA-256 of the update's file, in hexadecimal: what was judged.
+	Update string `json:"update_sha256"`
 	// MeasuredOn says whose data the losses are of.
 	MeasuredOn string `json:"measured_on"`
 }
@@ -155,6 +165,9 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	s := score{Comparison: comparison, Verdict: eval.Gate(comparison, c.MinDelta), DataKey: judge.part.DataKey,
 		MeasuredOn: "the plan's own held-out documents"}
+	if s.Update, err = updateSHA256(t); err != nil {
+		return err
+	}
 	if s.Network, err = c.network(t, base, candidate); err != nil {
 		return err
 	}
@@ -215,7 +228,7 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 	if s.Verdict.Outcome != eval.Improves {
 		t.Report.Refused = "the gate refuses the update: " + s.Verdict.String()
 	}
-	return t.WriteFile("score.json", func(w io.Writer) error {
+	return t.WriteFile(scoreName, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(s)

@@ -1,14 +1,16 @@
 package stages_test
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"bzdata/eval/network"
@@ -18,6 +20,7 @@ import (
 	"bzdata/stages/quality"
 	"bzdata/train/checkpoint"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -141,165 +144,6 @@ func TestDisguisedCopiesAreHeldOut(t *testing.T) {
 	}
 }
 
-// TestReferencesInDisguise has reference rows and documents in different forms: a reference
-// row stays out of training in any of them, and what is kept and dropped does not depend on
-// the form.
-func TestReferencesInDisguise(t *testing.T) {
-	reference, other := accented(31, 60, 30), accented(32, 60, 30)
-	plan := "name: p\ninput: [{path: data}]\nstages: [{domain: {reference: ref, keep_fraction: 0.6}}, {export: {format: jsonl}}]\n"
-	var want []string
-	for i, disguise := range disguises {
-		for _, j := range []int{0, (i + 1) % len(disguises)} {
-			hide, dir := disguises[j], t.TempDir()
-			var rows, docs []string
-			for k, text := range reference {
-				rows = append(rows, disguise(text))
-				docs = append(docs, hide(text), hide(other[k]))
-			}
-			jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), rows...)
-			jsonl(t, filepath.Join(dir, "data", "a.jsonl"), docs...)
-			opt := options(dir)
-			l := ledger(t, run(t, dir, plan, opt), "domain")
-			if l.Dropped["reference"] != 60 || l.Dropped["off_domain"] < 20 {
-				t.Errorf("references in form %d, documents in form %d: dropped %v", i, j, l.Dropped)
-			}
-			var kept []string
-			for _, text := range textsOf(t, exportedLines(t, opt)) {
-				for k, plain := range other {
-					if text == hide(plain) {
-						kept = append(kept, other[k])
-					}
-				}
-			}
-			slices.Sort(kept)
-			if want == nil {
-				want = kept
-			}
-			if !slices.Equal(kept, want) {
-				t.Errorf("references in form %d, documents in form %d: other documents were kept", i, j)
-			}
-		}
-	}
-}
-
-// domainPlan has every stage that stands before domain in a plan.
-const domainPlan = `
-name: p
-input: [{path: data/*.jsonl, source: s}]
-held_out: {fraction: 0.1}
-stages:
-  - normalize: {}
-  - quality: {preset: connito, limits: {characters_min: 20}}
-  - exact_dedup: {}
-  - minhash: {}
-  - domain: {reference: ref/*.jsonl, keep_reference: 0.9}
-  - export: {format: jsonl}
-`
-
-func domainCorpus(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	texts := problems(330)
-	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts[:100]...)
-	jsonl(t, filepath.Join(dir, "data", "b.jsonl"), append(texts[100:200:200], sentences(33, 20, 30)...)...)
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[200:]...)
-	return dir
-}
-
-// TestThresholdRepeatsNoScoring changes each way to domain's threshold, and then what the
-// scores depend on.
-func TestThresholdRepeatsNoScoring(t *testing.T) {
-	dir := domainCorpus(t)
-	opt := options(dir)
-	run(t, dir, domainPlan, opt)
-	decided := map[string]int{"domain reduce 1 of 1": 1, "domain s:a.jsonl": 1, "domain s:b.jsonl": 1, "export run": 1}
-	for _, threshold := range []string{"keep_reference: 0.8", "keep_fraction: 0.5", "keep_tokens: 2000", "threshold: 100"} {
-		plan := strings.Replace(domainPlan, "keep_reference: 0.9", threshold, 1)
-		if ran := startedTasks(t, dir, plan, opt); !maps.Equal(ran, decided) {
-			t.Errorf("after a change to %s %v ran, want %v", threshold, ran, decided)
-		}
-	}
-	all := map[string]int{"domain reduce 1 of 1": 2, "domain s:a.jsonl": 3, "domain s:b.jsonl": 3, "export run": 1}
-	for _, other := range []string{"order: 3", "folds: 4", "min_count: 3", "method: perplexity", "general_bytes: 64KiB"} {
-		plan := strings.Replace(domainPlan, "keep_reference: 0.9", "keep_reference: 0.9, "+other, 1)
-		if ran := startedTasks(t, dir, plan, opt); !maps.Equal(ran, all) {
-			t.Errorf("after a change to %s %v ran, want %v", other, ran, all)
-		}
-	}
-}
-
-// openCounter counts how often files are opened, by name.
-type openCounter struct {
-	store.FS
-	mu    sync.Mutex
-	count map[string]int
-}
-
-func (c *openCounter) Open(name string) (store.ReadFile, error) {
-	c.mu.Lock()
-	c.count[filepath.Base(name)]++
-	c.mu.Unlock()
-	return c.FS.Open(name)
-}
-
-func TestModelsAreReadOnce(t *testing.T) {
-	dir := t.TempDir()
-	texts := problems(400)
-	for i := range 6 {
-		jsonl(t, filepath.Join(dir, "data", string(rune('a'+i))+".jsonl"), texts[40*i:40*i+40]...)
-	}
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[300:]...)
-	opt := options(dir)
-	counter := &openCounter{FS: opt.FS, count: map[string]int{}}
-	opt.FS = counter
-	run(t, dir, domainPlan, opt)
-	models := 0
-	for name, n := range counter.count {
-		if filepath.Ext(name) != ".ngram" {
-			continue
-		}
-		models++
-		if n != 1 {
-			t.Errorf("%s was read %d times", name, n)
-		}
-	}
-	if models != 12 {
-		t.Errorf("%d models were read, want 12", models)
-	}
-}
-
-// TestDomainCountsCopies mixes documents three times before a choice by number or words.
-func TestDomainCountsCopies(t *testing.T) {
-	dir := t.TempDir()
-	texts := problems(200)
-	jsonl(t, filepath.Join(dir, "a.jsonl"), texts[:20]...)
-	jsonl(t, filepath.Join(dir, "b.jsonl"), sentences(34, 60, 20)...)
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
-	for _, c := range []struct {
-		keep string
-		kept int64
-	}{{"keep_fraction: 0.5", 20}, {"keep_fraction: 0.25", 10}, {"keep_tokens: 1", 0}, {"keep_fraction: 0", 0}} {
-		opt := options(dir)
-		opt.Workdir += c.keep
-		plan := "name: p\ninput: [{path: a.jsonl}, {path: b.jsonl}]\nstages:\n" +
-			"  - mix: {weights: {a: 1, b: 1}, unit: documents, repeat_max: 3}\n" +
-			"  - domain: {reference: ref/*.jsonl, " + c.keep + "}\n  - export: {format: jsonl}\n"
-		res, err := pipeline.Run(t.Context(), parse(t, dir, plan), opt)
-		if c.kept == 0 {
-			if err == nil || !strings.Contains(err.Error(), "no document is left after stage domain") {
-				t.Errorf("%s: %v", c.keep, err)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if l := ledger(t, res, "domain"); l.Kept != c.kept || l.Sources["a"].Kept != c.kept {
-			t.Errorf("%s: %d documents are kept, %d of a, want %d", c.keep, l.Kept, l.Sources["a"].Kept, c.kept)
-		}
-	}
-}
-
 func TestInfinityIsTheLastBucket(t *testing.T) {
 	for _, v := range []float64{math.Inf(1), math.Inf(-1)} {
 		h, big := pipeline.NewHistogram(), pipeline.NewHistogram()
@@ -308,49 +152,6 @@ func TestInfinityIsTheLastBucket(t *testing.T) {
 		if !maps.Equal(h.Counts, big.Counts) {
 			t.Errorf("%v is counted in %v, the greatest number in %v", v, h.Counts, big.Counts)
 		}
-	}
-}
-
-// TestReferencesAreNoExam holds reference rows out, in disguise, and counts who is examined.
-func TestReferencesAreNoExam(t *testing.T) {
-	dir := t.TempDir()
-	texts := problems(200)
-	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), append(texts[:60:60], texts[105:110]...)...)
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
-	var exam []string
-	for i, text := range texts[60:120] {
-		exam = append(exam, disguises[i%len(disguises)](text))
-	}
-	jsonl(t, filepath.Join(dir, "exam", "x.jsonl"), exam...)
-	tinyBase(t, filepath.Join(dir, "base"), texts[:60])
-	plan := "name: p\nnetwork: {base: {model: base}}\ninput: [{path: data}]\nheld_out: [{path: exam}]\nstages:\n" +
-		"  - decontaminate: {}\n  - domain: {reference: ref/*.jsonl}\n  - tokenize: {sequence_length: 32}\n"
-	opt := options(dir)
-	res := run(t, dir, plan, opt)
-	if set := ledger(t, res, "held_out_set"); set.Kept != 40 || set.Dropped["reference"] != 20 {
-		t.Errorf("the held-out set keeps %d and drops %v, want 40 and 20 references", set.Kept, set.Dropped)
-	}
-	if l := ledger(t, res, "decontaminate"); l.Dropped["held_out_copy"] != 5 {
-		t.Errorf("of 5 references in training, which are held out, too, decontaminate drops %v", l.Dropped)
-	}
-	var meta struct {
-		Parts map[string]struct{ Documents int64 }
-	}
-	data, err := store.ReadAll(opt.FS, filepath.Join(opt.Workdir, "out", "tokens", "tokens.json"))
-	if err == nil {
-		err = json.Unmarshal(data, &meta)
-	}
-	if n := meta.Parts["select"].Documents + meta.Parts["judge"].Documents; err != nil || n != 40 {
-		t.Errorf("the exam has %d documents (%v), want 40", n, err)
-	}
-	opt.Until = "decontaminate"
-	if ran := startedTasks(t, dir, plan, opt); ran["held_out_set gather"] != 0 {
-		t.Errorf("with --until the exam was made anew: %v", ran)
-	}
-	opt.Until = ""
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[110:]...)
-	if set := ledger(t, run(t, dir, plan, opt), "held_out_set"); set.Kept != 50 {
-		t.Errorf("after a change of the reference the held-out set keeps %d, want 50", set.Kept)
 	}
 }
 
@@ -392,51 +193,6 @@ func panelsOf(t *testing.T, res *pipeline.Result, stage string) []pipeline.Panel
 		t.Fatal(err)
 	}
 	return s.Panels
-}
-
-// TestWordlessTexts scores texts without words, some of them references.
-func TestWordlessTexts(t *testing.T) {
-	dir := t.TempDir()
-	var docs, rows []string
-	for i, text := range problems(200) {
-		wordless := strings.Repeat("!", i+1) + "?"
-		if i < 100 {
-			docs = append(docs, text, wordless)
-		} else {
-			rows = append(rows, text, wordless)
-		}
-	}
-	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), docs...)
-	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), rows...)
-	for _, c := range []struct {
-		keys string
-		kept int64
-		mark bool
-	}{
-		{"keep_fraction: 0.5", 100, true}, {"keep_fraction: 1", 200, false}, {"keep_reference: 0.97", 200, false},
-		{"keep_fraction: 0.25, method: perplexity", 50, true}, {"keep_tokens: 1000000", 200, false},
-	} {
-		opt := options(dir)
-		opt.Workdir += c.keys
-		res := run(t, dir, "name: p\ninput: [{path: data}]\nstages: [{domain: {reference: ref, "+c.keys+"}}, {export: {}}]\n", opt)
-		if l := ledger(t, res, "domain"); l.Kept != c.kept {
-			t.Errorf("%s: %d documents are kept, want %d", c.keys, l.Kept, c.kept)
-		}
-		for _, p := range panelsOf(t, res, "domain") {
-			if n := len(p.Curves.Marks); p.Title == "Domain scores" && (n == 1) != c.mark || !strings.Contains(p.Note, "100 documents without words") {
-				t.Errorf("%s: %d marks; %s", c.keys, n, p.Note)
-			}
-			for _, curve := range p.Curves.Series {
-				sum := 0.0
-				for _, y := range curve.Y {
-					sum += y
-				}
-				if sum < 0.95 || sum > 1.0000001 {
-					t.Errorf("%s: the curve of %s sums to %g", c.keys, curve.Name, sum)
-				}
-			}
-		}
-	}
 }
 
 // TestLossesBeyondAllBounds has a base model whose losses are no numbers: training skips its
@@ -485,4 +241,88 @@ func tensorOf(t *testing.T, name string, shape []int, values []float32) checkpoi
 		t.Fatal(err)
 	}
 	return x
+}
+
+// readJSON decodes a file of a work directory.
+func readJSON[T any](t *testing.T, opt pipeline.Options, name string) T {
+	t.Helper()
+	var v T
+	data, err := store.ReadAll(opt.FS, filepath.Join(opt.Workdir, filepath.FromSlash(name)))
+	if err == nil {
+		err = json.Unmarshal(data, &v)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
+}
+
+func TestBundleCarriesWhatWasJudged(t *testing.T) {
+	dir := modelCorpus(t, 200)
+	opt := options(dir)
+	run(t, dir, modelPlan, opt)
+	judged := readJSON[map[string]any](t, opt, "out/score.json")["update_sha256"]
+	sum, err := pipeline.FileSHA256(opt.FS, filepath.Join(opt.Workdir, "out", "update", "update.safetensors"))
+	if err != nil || judged != sum {
+		t.Errorf("score.json names the update %v, which is %s (%v)", judged, sum, err)
+	}
+	// Now let the score be of another update, in a work directory that is otherwise intact.
+	opt.Workdir = filepath.Join(dir, "other")
+	opt.Until = "proof_of_loss"
+	run(t, dir, modelPlan, opt)
+	score, err := filepath.EvalSymlinks(filepath.Join(opt.Workdir, "out", "score.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(score)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := filepath.Join(filepath.Dir(score), "report.json")
+	about, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := func(data []byte) string { b := xxh3.Hash128(data).Bytes(); return hex.EncodeToString(b[:]) }
+	forged := bytes.Replace(data, []byte(sum[:12]), []byte("0123456789ab"), 1)
+	write(t, score, string(forged))
+	write(t, report, strings.Replace(string(about), digest(data), digest(forged), 1))
+	opt.Until = ""
+	err = fails(t, dir, modelPlan, opt, "bundle", "was not judged", sum[:12], "0123456789ab", "put a proof_of_loss stage")
+	is[*pipeline.UsageError](t, err)
+}
+
+// TestStepsOfTheUpdate trains beyond the best step: the update is that step's.
+func TestStepsOfTheUpdate(t *testing.T) {
+	dir := modelCorpus(t, 200)
+	opt := options(dir)
+	// The learning rate is too high towards the end of a long constant schedule.
+	plan := strings.Replace(modelPlan, "max_steps: 12", "max_steps: 200, schedule: constant", 1)
+	res := run(t, dir, plan, opt)
+	var best, last float64
+	for _, p := range panelsOf(t, res, "train") {
+		for _, c := range p.Curves.Series {
+			if c.Name == "held-out loss, select" {
+				from := 1 // the base itself is no update
+				at := from
+				for i := from; i < len(c.Y); i++ {
+					if c.Y[i] < c.Y[at] {
+						at = i
+					}
+				}
+				best, last = c.X[at], c.X[len(c.X)-1]
+			}
+		}
+	}
+	if best == last || last != 200 {
+		t.Fatalf("the best of %g steps is %g: the test tells nothing", last, best)
+	}
+	meta := readJSON[map[string]any](t, opt, "out/update/update.json")
+	if meta["steps"] != best || meta["steps_run"] != last {
+		t.Errorf("update.json names %v of %v steps, want %g of %g", meta["steps"], meta["steps_run"], best, last)
+	}
+	manifest := readJSON[map[string]any](t, opt, "out/bundle/manifest.json")
+	if id := manifest["id"].(map[string]any); id["inner_step"] != best || manifest["steps_run"] != last {
+		t.Errorf("the manifest names %v of %v steps, want %g of %g", id["inner_step"], manifest["steps_run"], best, last)
+	}
 }

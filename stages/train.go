@@ -42,7 +42,7 @@ type Train struct {
 
 func trainSpec() pipeline.Spec[Train] {
 	return pipeline.Spec[Train]{
-		Name: "train", Version: 1,
+		Name: "train", Version: 2,
 		Summary: "Trains the experts of the base model on the tokens.",
 		Doc: code(`
 Continues the base model with AdamW on the ‹train› tokens, in a seeded order in which no sequence comes
@@ -141,7 +141,11 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	t.Note("%d tensors were trained", count)
 	c.report(t, res, data, group)
-	return c.writeUpdate(t, m, group, res.Steps)
+	kept := res.Steps
+	if res.Best != nil {
+		kept = res.Best.Step
+	}
+	return c.writeUpdate(t, m, updateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group})
 }
 
 // group is the assignment of the experts to train; nil trains all weights.
@@ -265,7 +269,8 @@ func meanLoss(ctx context.Context, m *model.Model, data train.Data, batchSize in
 // updateName is the file of the update in the network's type and names.
 const updateName = "update/update.safetensors"
 
-func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, group checkpoint.Assignment, steps int) error {
+// writeUpdate writes the trained tensors, and meta completed.
+func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta updateMeta) error {
 	dtype, err := checkpoint.ParseDType(c.DType)
 	if err != nil {
 		return err
@@ -285,12 +290,12 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, group checkpoint.As
 		}
 		native = append(native, tensor)
 	}
-	if group != nil {
-		if native, err = naming.ToProfile(group, native); err != nil {
+	if meta.Assignment != nil {
+		if native, err = naming.ToProfile(meta.Assignment, native); err != nil {
 			return err
 		}
 	}
-	meta := updateMeta{Naming: naming.String(), DType: dtype.String(), Steps: steps, Assignment: group}
+	meta.Naming, meta.DType = naming.String(), dtype.String()
 	if err := t.WriteFile("update/update.json", func(w io.Writer) error { return json.NewEncoder(w).Encode(meta) }); err != nil {
 		return err
 	}
@@ -299,9 +304,11 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, group checkpoint.As
 
 // updateMeta is update.json: how to read the update's tensors.
 type updateMeta struct {
-	Naming     string                `json:"naming"`
-	DType      string                `json:"dtype"`
+	Naming string `json:"naming"`
+	DType  string `json:"dtype"`
+	// Steps is the step after which the weights were these, of the StepsRun of the training.
 	Steps      int                   `json:"steps"`
+	StepsRun   int                   `json:"steps_run"`
 	Assignment checkpoint.Assignment `json:"expert_assignment,omitempty"`
 }
 

@@ -35,7 +35,7 @@ type BundleFile struct {
 type BundleID struct {
 	Group   int `json:"expert_group"`
 	Version int `json:"global_version"` // of the base that was trained from
-	Step    int `json:"inner_step"`     // optimizer steps done
+	Step    int `json:"inner_step"`     // optimizer step after which the weights were these
 }
 
 func (b Bundle) check() error {
@@ -86,6 +86,7 @@ type BundleManifest struct {
 	Profile   string       `json:"profile"`
 	Directory string       `json:"directory"`
 	ID        BundleID     `json:"id"`
+	StepsRun  int          `json:"steps_run"` // optimizer steps of the training, at least ID.Step
 	DType     string       `json:"dtype"`
 	Naming    string       `json:"naming"`
 	HashKind  string       `json:"hash_kind"`
@@ -94,8 +95,8 @@ type BundleManifest struct {
 	Files     []BundleFile `json:"files"`
 }
 
-// NewBundleManifest fills in what the profile decides; Hash, Tensors and the files' Bytes
-// and SHA256 are left to the writer.
+// NewBundleManifest fills in what the profile decides; StepsRun, Hash, Tensors and the files'
+// Bytes and SHA256 are left to the writer.
 func (p *Profile) NewBundleManifest(id BundleID) *BundleManifest {
 	directory, files := p.Layout(id)
 	return &BundleManifest{Profile: p.Name, Directory: directory, ID: id, DType: p.Update.DType,
