@@ -151,13 +151,13 @@ func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
 
 // addHeldOutSet adds the task that makes the held-out set of what the given tasks hold.
 func (b *builder) addHeldOutSet(holders []*node, file string) error {
-	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 2}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
+	step := &Step{Kind: Kind{Name: heldOutSetStage, Version: 3}, ID: heldOutSetStage, Config: struct{}{}, plan: b.plan}
 	refs, pinned, refsKey, err := b.references()
 	if err != nil {
 		return err
 	}
 	rules := b.opt.HeldOutRules
-	key := keyOf(heldOutSetStage, "2", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders), refsKey)
+	key := keyOf(heldOutSetStage, "3", rules.Name, fmt.Sprint(b.plan.Seed), nodeKeys(holders), refsKey)
 	n := b.node(step, "gather", key, holders)
 	n.pinned = pinned
 	n.work = func(ctx context.Context, t *Task) error { return gatherHeldOut(ctx, t, holders, file, rules, refs) }
@@ -204,13 +204,14 @@ func (b *builder) references() (refs []referenceFiles, pinned []pinnedFile, key 
 // gatherHeldOut writes the held-out set: deduplicated within itself by content, and marked
 // select or judge. Rows that a reference has, and those that the profile's rules leave out of
 // evaluation, stay in the set without a mark, so that training text is kept apart from them
-// too. It is here and not in the stages that use the set, since they must agree on the exam.
+// too; the drop log names them. It is here and not in the stages that use the set, since they
+// must agree on the exam.
 func gatherHeldOut(
 	ctx context.Context, t *Task, holders []*node, file string, rules HeldOutRules, refs []referenceFiles,
 ) error {
 	l := newLedger(heldOutSetStage)
 	t.Report.Ledgers = append(t.Report.Ledgers, l)
-	g := &heldOutGatherer{ledger: l, seen: map[uint64]bool{}, references: map[uint64]bool{}, marks: map[Mark]int64{}}
+	g := &heldOutGatherer{t: t, ledger: l, seen: map[uint64]string{}, references: map[uint64]bool{}, marks: map[Mark]int64{}}
 	if rules.New != nil {
 		g.judge = rules.New()
 	}
@@ -223,11 +224,7 @@ func gatherHeldOut(
 			return err
 		}
 	}
-	err := t.WriteFile(heldOutName, func(w io.Writer) (err error) {
-		if g.docs, err = newDocWriter(w); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, g.docs.Close()) }()
+	err := g.open(func() error {
 		for _, n := range holders {
 			if err := eachStored(ctx, t.FS, filepath.Join(n.dir(), file), nil, g.add); err != nil {
 				return err
@@ -250,12 +247,30 @@ const (
 )
 
 type heldOutGatherer struct {
+	t          *Task
 	ledger     *Ledger
-	seen       map[uint64]bool
+	seen       map[uint64]string // names of documents by content hash
 	references map[uint64]bool
 	judge      func(text string) string
 	docs       *docWriter
+	drops      *dropLog
 	marks      map[Mark]int64
+}
+
+// open calls gather with the set and the drop log open for writing.
+func (g *heldOutGatherer) open(gather func() error) error {
+	return g.t.WriteFile(dropsName, func(w io.Writer) (err error) {
+		if g.drops, err = newDropLog(w); err != nil {
+			return err
+		}
+		err = g.t.WriteFile(heldOutName, func(w io.Writer) (err error) {
+			if g.docs, err = newDocWriter(w); err != nil {
+				return err
+			}
+			return errors.Join(gather(), g.docs.Close())
+		})
+		return errors.Join(err, g.drops.Close())
+	})
 }
 
 func (g *heldOutGatherer) add(d *Doc) error {
@@ -264,22 +279,18 @@ func (g *heldOutGatherer) add(d *Doc) error {
 	hash := ContentHash(d.Text)
 	reason := ""
 	switch {
-	case g.seen[hash]:
+	case g.seen[hash] != "":
 		reason = copyReason
 	case g.references[hash]:
 		reason = referenceReason
 	case g.judge != nil:
 		reason = g.judge(d.Text)
 	}
-	g.seen[hash] = true
 	d.Mark = NoMark
 	if reason != "" {
-		l.Dropped[reason]++
-		if reason == copyReason {
-			return nil
-		}
-		return g.docs.Write(d) // unmarked: not for evaluation, and not for training either
+		return g.leaveOut(d, reason, g.seen[hash])
 	}
+	g.seen[hash] = d.Name()
 	d.Mark = Judge
 	if mix(hash)%selectShare == 0 {
 		d.Mark = Select
@@ -288,3 +299,26 @@ func (g *heldOutGatherer) add(d *Doc) error {
 	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+bytes, src.Kept+1
 	return g.docs.Write(d)
 }
+
+// leaveOut notes that a document is no part of the exam. Unless it is a copy of one that is
+// known, it stays in the set without a mark: not for evaluation, and not for training either.
+func (g *heldOutGatherer) leaveOut(d *Doc, reason, copyOf string) error {
+	g.ledger.Dropped[reason]++
+	rank := HashID(g.t.Plan.Seed, "example", d.Source, d.Path, d.Ref.Record)
+	if g.ledger.wanted(reason, rank) {
+		g.ledger.example(Example{reason, d.Path, d.Ref.Record, 0, copyOf, excerpt(d.Text), rank})
+	}
+	drop := Drop{Source: d.Source, File: d.Path, Row: d.Ref.Record, Stage: heldOutSetStage, Reason: reason,
+		Value: math.NaN(), Matched: copyOf, Detail: leftOutDetail}
+	if g.t.Plan.KeepDropped {
+		drop.Text = d.Text
+	}
+	if err := g.drops.Write(drop); err != nil || reason == copyReason {
+		return err
+	}
+	g.seen[ContentHash(d.Text)] = d.Name()
+	return g.docs.Write(d)
+}
+
+// leftOutDetail is what the drop log says about such a document.
+const leftOutDetail = "held out, and no part of the exam"

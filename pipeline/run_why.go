@@ -20,7 +20,7 @@ type Fate struct {
 	Passed []string `json:"passed"`
 	// Outcome is kept, dropped, rejected or held out.
 	Outcome string `json:"outcome"`
-	Stage   string `json:"stage,omitempty"` // that dropped it
+	Stage   string `json:"stage,omitempty"` // that dropped it, or left it out of the exam
 	Reason  string `json:"reason,omitempty"`
 	Value   string `json:"value,omitempty"`
 	Matched string `json:"matched,omitempty"`
@@ -29,6 +29,10 @@ type Fate struct {
 	Copies []string `json:"copies,omitempty"`
 	Text   string   `json:"text"` // its start
 }
+
+// heldOutOutcome is the outcome of documents kept for evaluation; those with a reason are
+// no part of the exam.
+const heldOutOutcome = "held out"
 
 // fatesMax bounds how many documents [Why] tells about.
 const fatesMax = 20
@@ -47,6 +51,14 @@ func Why(ctx context.Context, fsys store.FS, workdir string, match func(d *Doc) 
 	w := &whySearch{fsys: fsys, workdir: workdir, rec: rec, match: match}
 	for shard := range rec.Inputs {
 		if err := w.shard(ctx, shard); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, t := range rec.Tasks {
+		if t.Stage != heldOutSetStage || !t.Done {
+			continue
+		}
+		if err := w.heldOutSet(ctx, t); err != nil {
 			return nil, false, err
 		}
 	}
@@ -125,7 +137,7 @@ func (w *whySearch) documents(ctx context.Context, shard int, tasks []TaskRecord
 				seen[d.Ref.Record] = true
 				f := Fate{Name: d.Name(), Text: excerpt(d.Text)}
 				if file == heldOutName {
-					f.Outcome = "held out"
+					f.Outcome = heldOutOutcome
 				}
 				w.found(f)
 				return nil
@@ -239,6 +251,35 @@ func (w *whySearch) follow(f *Fate, tasks []TaskRecord) error {
 	}
 	f.Outcome = "kept"
 	return nil
+}
+
+// heldOutSet says which of the held-out documents are no part of the exam, and finds
+// those that come from files of their own.
+func (w *whySearch) heldOutSet(ctx context.Context, t TaskRecord) error {
+	at := map[string]int{}
+	for i, f := range w.fates {
+		at[f.Name] = i
+	}
+	found := func(d *Doc) {
+		if _, known := at[d.Name()]; !known && w.match(d) {
+			at[d.Name()] = len(w.fates)
+			w.found(Fate{Name: d.Name(), Outcome: heldOutOutcome, Text: excerpt(d.Text)})
+		}
+	}
+	err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), heldOutName), nil, func(d *Doc) error { found(d); return nil })
+	if err != nil {
+		return err
+	}
+	return w.drops([]TaskRecord{t}, func(d Drop) error {
+		doc := &Doc{Source: d.Source, Path: d.File, Text: d.Text, Ref: Ref{Record: d.Row}}
+		found(doc)
+		i, ok := at[doc.Name()]
+		if ok && i < len(w.fates) && w.fates[i].Outcome == heldOutOutcome {
+			f := &w.fates[i]
+			f.Stage, f.Reason, f.Matched, f.Detail = d.Stage, d.Reason, d.Matched, d.Detail
+		}
+		return nil
+	})
 }
 
 // findCopies fills in which documents were dropped as copies of those found.

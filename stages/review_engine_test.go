@@ -3,11 +3,14 @@ package stages_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -276,4 +279,77 @@ func TestInputCountsTextBytes(t *testing.T) {
 	if in.BytesIn != 4 || in.BytesOut != 4 || next.BytesIn != 4 || in.Rejected != 2 {
 		t.Errorf("the input has %d bytes of text in, %d out; the stage behind it %d; want 4", in.BytesIn, in.BytesOut, next.BytesIn)
 	}
+}
+
+// TestRowsLeftOutOfTheExamAreTold looks for held-out documents that are no part of the exam
+// in the drop log and by why: of a share of the input, and of files of their own.
+func TestRowsLeftOutOfTheExamAreTold(t *testing.T) {
+	dir := t.TempDir()
+	texts := append(sentences(4, 30, 20), "a", "b", "c d")
+	jsonl(t, filepath.Join(dir, "in.jsonl"), texts...)
+	jsonl(t, filepath.Join(dir, "rest.jsonl"), sentences(5, 10, 20)...)
+	jsonl(t, filepath.Join(dir, "exam.jsonl"), append(texts, texts[3], texts[31])...)
+	rules := pipeline.HeldOutRules{Name: "short", New: func() func(string) string {
+		return func(text string) string {
+			if len(text) < 4 {
+				return "too_short"
+			}
+			return ""
+		}
+	}}
+	for _, c := range []struct {
+		held, file string
+		want       map[string]string // reasons by row
+		texts      []string
+	}{
+		{"{documents_max: 1000, sources: [in]}", "in.jsonl", map[string]string{"30": "too_short", "31": "too_short", "32": "too_short"}, texts},
+		{"[{path: exam.jsonl}]", "exam.jsonl", map[string]string{"30": "too_short", "31": "too_short", "32": "too_short",
+			"33": "copy", "34": "copy"}, append(texts, texts[3], texts[31])},
+	} {
+		opt := options(dir)
+		opt.Workdir, opt.HeldOutRules = filepath.Join(dir, "run-"+c.file), rules
+		plan := "name: p\nkeep_dropped: true\ninput: [{path: in.jsonl}, {path: rest.jsonl}]\nheld_out: " + c.held +
+			"\nstages: [{normalize: {}}]\n"
+		res := run(t, dir, plan, opt)
+		got := leftOut(t, opt, c.file, c.texts)
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: the drop log has %v, want %v", c.held, got, c.want)
+		}
+		if l := ledger(t, res, "held_out_set"); l.DroppedSum() != int64(len(got)) || len(l.Examples) == 0 {
+			t.Errorf("%s: the ledger has %v, %d examples", c.held, l.Dropped, len(l.Examples))
+		}
+		source := strings.TrimSuffix(c.file, ".jsonl")
+		for row, reason := range map[uint64]string{0: "", 30: "too_short", 33: c.want["33"]} {
+			fates, _, err := pipeline.Why(context.Background(), opt.FS, opt.Workdir, func(d *pipeline.Doc) bool {
+				return d.Path == c.file && d.Ref.Record == row
+			})
+			if row == 33 && reason == "" {
+				continue
+			}
+			if err != nil || len(fates) != 1 || fates[0].Outcome != "held out" || fates[0].Reason != reason ||
+				fates[0].Name != fmt.Sprintf("%s:%s:%d", source, c.file, row) || fates[0].Text != c.texts[row] {
+				t.Errorf("%s: why says about row %d: %+v, %v", c.held, row, fates, err)
+			}
+		}
+	}
+}
+
+// leftOut are the reasons that the drop log gives for held-out documents, by row.
+func leftOut(t *testing.T, opt pipeline.Options, file string, texts []string) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	eachGathered(t, opt.FS, filepath.Join(opt.Workdir, pipeline.DropsName), func(f map[string]string) {
+		if f["stage"] != "held_out_set" {
+			return
+		}
+		got[f["row"]] = f["reason"]
+		row, err := strconv.Atoi(f["row"])
+		if err != nil || f["file"] != file || f["text"] != texts[row] {
+			t.Errorf("a row of the drop log is %v", f)
+		}
+		if copies := f["reason"] == "copy"; copies != (f["matched"] != "") {
+			t.Errorf("%v names another document", f)
+		}
+	})
+	return got
 }
