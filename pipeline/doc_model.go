@@ -94,21 +94,67 @@ func (d *Doc) SetMessages(ms []Message) error {
 	return nil
 }
 
-// ExportFields returns the record to be written for d: its fields, with a field
-// `text` added when the text came from a template or from messages.
+// ExportFields returns the record to be written for d: its fields as they came, with the
+// text added as `text` if it came from a template or from messages. A field that the record
+// had under that name goes on as `text_original`, unless it says the same.
 func (d *Doc) ExportFields() []store.Field {
 	if d.Slot >= 0 && d.Messages == nil {
 		return d.Fields
 	}
-	out := slices.Clone(d.Fields)
-	quoted := store.AppendQuote(nil, d.Text)
-	for i := range out {
-		if out[i].Key == "text" {
-			out[i].Value = quoted
-			return out
-		}
+	return withText(d.Fields, d.Text)
+}
+
+// ColumnFields is [Doc.ExportFields] for a table: the text is `text` and the conversation
+// `messages`, whatever fields they came from.
+func (d *Doc) ColumnFields() []store.Field {
+	switch {
+	case d.Messages != nil:
+		return withText(renamed(d.Fields, d.Slot, "messages"), d.Text)
+	case d.Slot >= 0:
+		return renamed(d.Fields, d.Slot, "text")
 	}
-	return append(out, store.Field{Key: "text", Value: quoted})
+	return withText(d.Fields, d.Text)
+}
+
+// withText returns the fields with a field text added, unless it is there.
+func withText(fields []store.Field, text string) []store.Field {
+	i := fieldIndex(fields, "text")
+	if i < 0 {
+		return append(slices.Clone(fields), store.Field{Key: "text", Value: store.AppendQuote(nil, text)})
+	}
+	if own, ok := stringValue(fields[i].Value); ok && own == text {
+		return fields
+	}
+	return append(setAside(fields, i), store.Field{Key: "text", Value: store.AppendQuote(nil, text)})
+}
+
+// renamed returns the fields with another key for one of them.
+func renamed(fields []store.Field, i int, key string) []store.Field {
+	if fields[i].Key == key {
+		return fields
+	}
+	out := slices.Clone(fields)
+	if own := fieldIndex(fields, key); own >= 0 {
+		out = setAside(fields, own)
+	}
+	out[i].Key, out[i].RawKey = key, nil
+	return out
+}
+
+// setAside returns the fields with one of them under a name that says that it is the
+// record's own and free.
+func setAside(fields []store.Field, i int) []store.Field {
+	out := slices.Clone(fields)
+	name := fields[i].Key + "_original"
+	for fieldIndex(fields, name) >= 0 {
+		name += "_original"
+	}
+	out[i].Key, out[i].RawKey = name, nil
+	return out
+}
+
+func fieldIndex(fields []store.Field, key string) int {
+	return slices.IndexFunc(fields, func(f store.Field) bool { return f.Key == key })
 }
 
 // The documents of a shard are stored as a zstd stream that starts with docMagic;

@@ -31,7 +31,8 @@ Writes under out/bundle the folder that the network expects, with the very bytes
 ‹proof_of_loss› judged, and beside it manifest.json with names, sizes, SHA-256 and the model hash by
 which the network knows an update (BLAKE2b of 24 bytes over tensor names and values). An update that
 a validator would reject, because of foreign tensors, shapes or values that are no numbers, is refused
-with exit code 4; one that ‹proof_of_loss› has not judged, with exit code 2. Files in PyTorch's format, which some networks also take, are not written.`),
+with exit code 4; one that ‹proof_of_loss› has not judged, with exit code 2.
+Files in PyTorch's format, which some networks also take, are not written.`),
 		Example: `
 bundle:
   global_version: 12`,
@@ -106,8 +107,8 @@ func judged(t *pipeline.Task) error {
 	}
 	got, err := updateSHA256(t)
 	if err == nil && got != of.Update {
-		err = &pipeline.UsageError{Msg: fmt.Sprintf("bundle: the update with SHA-256 %.12s… was not judged, but the one with %.12s… was; "+
-			"put a proof_of_loss stage between the last train stage and bundle", got, of.Update)}
+		err = &pipeline.UsageError{Msg: fmt.Sprintf("bundle: the update with SHA-256 %.12s… was not judged, but the "+
+			"one with %.12s… was; put a proof_of_loss stage between the last train stage and bundle", got, of.Update)}
 	}
 	return err
 }

@@ -23,13 +23,15 @@ type Export struct {
 
 func exportSpec() pipeline.Spec[Export] {
 	return pipeline.Spec[Export]{
-		Name: "export", Version: 1,
+		Name: "export", Version: 2,
 		Summary: "Writes the documents as a data set, in seeded order.",
 		Doc: code(`
 The files are ‹data/train-00000-of-000NN› below ‹to›, as Hugging Face's ‹load_dataset› finds them without
-further instructions. Parquet files have the columns ‹text›, ‹messages› if the input has them, and ‹extra›, a
-JSON object of all other fields, byte for byte; JSONL files have the fields as they came. The order is
-a seeded shuffle of all documents.`),
+further instructions. Parquet files have the columns ‹text›, ‹messages› if the input has conversations,
+whatever fields these came from, and ‹extra›, a JSON object of all other fields, byte for byte. JSONL files
+have the fields as they came, and ‹text› if it was made of a template or of messages. A field of a
+record that would have to give way goes on as ‹text_original› or ‹messages_original›. The order is a seeded
+shuffle of all documents.`),
 		Example: `
 export:
   to: out/data
@@ -89,6 +91,9 @@ func (c Export) gather(ctx context.Context, t *pipeline.Task) (rows []exported, 
 		err := t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
 			messages = messages || d.Messages != nil
 			fields := d.ExportFields()
+			if c.Format == "parquet" {
+				fields = d.ColumnFields()
+			}
 			for _, f := range fields {
 				budget -= int64(len(f.Key) + len(f.Value) + 48)
 			}

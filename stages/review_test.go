@@ -326,3 +326,43 @@ func TestStepsOfTheUpdate(t *testing.T) {
 		t.Errorf("the manifest names %v of %v steps, want %g of %g", id["inner_step"], manifest["steps_run"], best, last)
 	}
 }
+
+// TestExportedFields exports records whose own fields have the names that text and messages
+// get, in both formats.
+func TestExportedFields(t *testing.T) {
+	const chat = `[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]`
+	for _, c := range []struct{ how, record, jsonl, parquet string }{
+		{"messages: chat", `{"chat":` + chat + `,"k":1}`,
+			`{"chat":` + chat + `,"k":1,"text":"a\nb"}`, `{"text":"a\nb","messages":` + chat + `,"k":1}`},
+		{"messages: chat", `{"text":"own","chat":` + chat + `}`,
+			`{"text_original":"own","chat":` + chat + `,"text":"a\nb"}`, `{"text":"a\nb","messages":` + chat + `,"text_original":"own"}`},
+		{"messages: chat", `{"text":"a\u000ab","messages":[1],"chat":` + chat + `}`,
+			`{"text":"a\u000ab","messages":[1],"chat":` + chat + `}`, `{"text":"a\nb","messages":` + chat + `,"messages_original":[1]}`},
+		{"messages: messages", `{"messages":` + chat + `,"text":5,"text_original":null}`,
+			`{"messages":` + chat + `,"text_original_original":5,"text_original":null,"text":"a\nb"}`,
+			`{"text":"a\nb","messages":` + chat + `,"text_original_original":5,"text_original":null}`},
+		{`template: "{{q}}!"`, `{"q":"x","text":"own"}`,
+			`{"q":"x","text_original":"own","text":"x!"}`, `{"text":"x!","q":"x","text_original":"own"}`},
+		{`template: "{{q}}!"`, `{"q":"x","text":"x!"}`, `{"q":"x","text":"x!"}`, `{"text":"x!","q":"x"}`},
+		{"text: body", `{"body":"x","text":"own"}`, `{"body":"x","text":"own"}`, `{"text":"x","text_original":"own"}`},
+		{"text: body", `{"id":1.0,"body":"x"}`, `{"id":1.0,"body":"x"}`, `{"text":"x","id":1.0}`},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "a.jsonl"), c.record+"\n")
+		for format, want := range map[string]string{"jsonl": c.jsonl, "parquet": c.parquet} {
+			opt := options(dir)
+			opt.Workdir += format
+			run(t, dir, "name: p\ninput: [{path: a.jsonl, "+c.how+"}]\nstages: [{export: {files_multiple: 1, format: "+format+"}}]\n", opt)
+			name := filepath.Join(opt.Workdir, "out", "data", "data", "train-00000-of-00001."+format)
+			var b bytes.Buffer
+			w := store.NewJSONLWriter(&b)
+			err := store.ReadRows(opt.FS, name, store.RowOptions{}, func(row *store.Row) error { return w.Write(row.Fields) })
+			if err := errors.Join(err, w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.TrimSpace(b.String()); got != want {
+				t.Errorf("%s of %s as %s:\n%s, want\n%s", c.record, c.how, format, got, want)
+			}
+		}
+	}
+}

@@ -226,7 +226,7 @@ stages: [{normalize: {}}, {export: {format: jsonl}}]
 	run(t, dir, plan, opt)
 	want := slices.Clone(lines)
 	want = append(want, chats[0][:len(chats[0])-1]+`,"text":"hello\nhi"}`, chats[1][:len(chats[1])-1]+`,"text":""}`,
-		`{"q":"1+1?","a":2,"text":"1+1? = 2"}`, `{"q":"\u0032?","a":2.50,"text":"2? = 2.50"}`)
+		`{"q":"1+1?","a":2,"text_original":"old","text":"1+1? = 2"}`, `{"q":"\u0032?","a":2.50,"text":"2? = 2.50"}`)
 	slices.Sort(want)
 	if got := exportedLines(t, opt); !slices.Equal(got, want) {
 		t.Errorf("exported\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
