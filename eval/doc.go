@@ -36,6 +36,7 @@
 // # Gate
 //
 // [Gate] says that a candidate improves if the upper end of the interval lies below -min_delta: with
-// confidence 0.95 that is nominally wrong in one of forty tries. A candidate whose weights or
-// losses equal the base's, and losses that are no finite numbers, are refused.
+// confidence 0.95 that is nominally wrong in one of forty tries. A candidate whose weights are
+// the base's, as rounded to the type they are stored in, or whose losses equal the base's, and losses
+// that are no finite numbers, are refused.
 package eval

@@ -57,7 +57,8 @@ func (e *Evaluator) Candidate(ctx context.Context, update checkpoint.Source) (l 
 		if err != nil {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
-		same = same && slices.EqualFunc(p.Data, data, equalBits)
+		info, _ := update.Info(name)
+		same = same && isCopy(data, p.Data, info.DType)
 		own[p], p.Data = p.Data, data
 	}
 	if l, err = Measure(ctx, e.m, e.data, e.opts); err != nil {
@@ -114,6 +115,27 @@ func readInto(
 	}
 	data, err := src.Float32(name, dst)
 	return p, data, err
+}
+
+// copyChunk bounds the memory of isCopy: values that are rounded at a time.
+const copyChunk = 1 << 14
+
+// isCopy reports whether an update's values are the base's, rounded to the type that the update
+// is stored in.
+func isCopy(update, base []float32, dtype checkpoint.DType) bool {
+	for len(base) > 0 {
+		n := min(copyChunk, len(base))
+		stored, err := checkpoint.FromFloat32(dtype, base[:n])
+		if err != nil {
+			return false // a value of the base that the type cannot hold
+		}
+		rounded, err := checkpoint.ToFloat32(dtype, stored)
+		if err != nil || !slices.EqualFunc(update[:n], rounded, equalBits) {
+			return false
+		}
+		update, base = update[n:], base[n:]
+	}
+	return true
 }
 
 func equalBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }

@@ -54,7 +54,8 @@ type Losses struct {
 	Sources   []string       // names by [DocumentLoss.Source]; may be short
 	// DataHash identifies tokens, targets and documents.
 	DataHash uint64
-	// CopyOfBase says that the weights measured are the base's own, bit for bit; see [Evaluator].
+	// CopyOfBase says that the weights measured are the base's own, but for the rounding to the type
+	// that they are stored in; see [Evaluator].
 	CopyOfBase bool
 }
 
