@@ -18,12 +18,13 @@ type ExactDedup struct {
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
-		Name: "exact_dedup", Version: 1,
+		Name: "exact_dedup", Version: 2,
 		Summary: "Drops documents whose text is equal to that of another.",
 		Doc: code(`
-Documents are compared by the 128-bit XXH3 hash of their text. Of each group of copies one
-stays; the others are dropped as ‹exact_duplicate›, naming it. With ‹compare: words› texts that
-differ only in case, punctuation or white space count as copies.`),
+Documents are compared by the 128-bit XXH3 hash of their text, conversations by who says what. Of each
+group of copies one stays; the others are dropped as ‹exact_duplicate›, naming it. With ‹compare: words›
+texts that differ only in case, punctuation or white space count as copies; those without any word
+are compared as they stand.`),
 		Example: `
 exact_dedup:
   compare: text
@@ -41,24 +42,60 @@ func (c ExactDedup) program() pipeline.Program {
 	}}
 }
 
-// openHash sends, for each document, its hash as key and rest of the payload behind the
+// openHash sends, for each document, half of its hash as key, and the other half before the
 // keep rank: records of one hash sort together, in keep order.
 func (c ExactDedup) openHash(context.Context, *pipeline.Task) (pipeline.Mapper, error) {
-	var hashes []uint64
+	content := &contentWriter{words: c.Compare == "words"}
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
-		content := []byte(d.Text)
-		if c.Compare == "words" {
-			hashes = words.AppendHashes(hashes[:0], d.Text)
-			content = content[:0]
-			for _, h := range hashes {
-				content = binary.LittleEndian.AppendUint64(content, h)
-			}
-		}
-		sum := dedup.Hash128(content)
+		sum := dedup.Hash128(content.of(d))
 		payload := append(sum[8:16:16], keepRank(c.Keep, d)...)
 		out.Send(binary.BigEndian.Uint64(sum[:8]), payload)
 		return nil
 	}), nil
+}
+
+// contentWriter writes what of a document must be equal: its text, or for each message its
+// role and content, as parts that start with a letter for their kind.
+type contentWriter struct {
+	words  bool
+	hashes []uint64
+	buf    []byte
+}
+
+// of returns the content of d, valid until the next call.
+func (c *contentWriter) of(d *pipeline.Doc) []byte {
+	c.buf = c.buf[:0]
+	if d.Messages == nil {
+		c.text(d.Text)
+		return c.buf
+	}
+	for _, m := range d.Messages {
+		c.part('r', m.Role)
+		c.text(m.Content)
+	}
+	c.buf = append(c.buf, 'm') // so that a list of no messages is no text
+	return c.buf
+}
+
+// text adds a text: the hashes of its words if those are compared and there are any, or
+// itself.
+func (c *contentWriter) text(text string) {
+	if c.words {
+		c.hashes = words.AppendHashes(c.hashes[:0], text)
+	}
+	if !c.words || len(c.hashes) == 0 {
+		c.part('t', text)
+		return
+	}
+	c.buf = binary.AppendUvarint(append(c.buf, 'w'), uint64(len(c.hashes)))
+	for _, h := range c.hashes {
+		c.buf = binary.LittleEndian.AppendUint64(c.buf, h)
+	}
+}
+
+func (c *contentWriter) part(kind byte, text string) {
+	c.buf = binary.AppendUvarint(append(c.buf, kind), uint64(len(text)))
+	c.buf = append(c.buf, text...)
 }
 
 // keepRank is what a keep policy sorts by before the document id, as 8 bytes.
