@@ -61,18 +61,25 @@ func inputFiles(plan *Plan, entries []Input, opt Options) ([]*inputFile, error) 
 	return files, nil
 }
 
+// entryFiles expands the patterns of one entry. A file that several of them match is read
+// once, under the first.
 func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, error) {
 	rule, name, err := newTextRule(in)
 	if err != nil {
 		return nil, err
 	}
 	var files []*inputFile
+	taken := map[string]bool{}
 	for _, pattern := range in.Paths {
 		found, err := expandInput(opt.Inputs, plan.Path(pattern), in.Optional)
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
+			if taken[f.full] {
+				continue
+			}
+			taken[f.full] = true
 			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
 			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
