@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -400,6 +401,20 @@ func (b *builder) storesAnew(passes []stagePass, st *shardState) bool {
 	return st.source.file != nil || slices.ContainsFunc(passes, func(p stagePass) bool { return p.pass.Edits })
 }
 
+// uses finds the latest outputs that a stage reads.
+func (b *builder) uses(p Program) map[Data]*node {
+	uses := map[Data]*node{}
+	if p.Uses == nil {
+		return uses
+	}
+	for _, kind := range p.Uses(b.plan) {
+		if n := b.latest[kind]; n != nil {
+			uses[kind] = n
+		}
+	}
+	return uses
+}
+
 // artifact adds an artifact stage.
 func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 	if err := b.own(step, p.Links); err != nil {
@@ -416,12 +431,9 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 		}
 		deps = append(deps, b.holders...)
 	}
-	uses := map[Data]*node{}
-	for _, kind := range p.Uses {
-		if n := b.latest[kind]; n != nil {
-			uses[kind], deps = n, append(deps, n)
-			parts = append(parts, string(kind)+"="+string(n.key))
-		}
+	uses := b.uses(p)
+	for _, kind := range slices.Sorted(maps.Keys(uses)) {
+		deps, parts = append(deps, uses[kind]), append(parts, string(kind)+"="+string(uses[kind].key))
 	}
 	n := b.node(step, "run", keyOf(parts...), deps)
 	n.uses, n.files, n.pinned, n.heldOut = uses, reads.files, reads.pinned, reads.heldOut

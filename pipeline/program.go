@@ -36,8 +36,8 @@ type Program struct {
 	// SkipsDocuments says that Run does not read documents, so that its key does
 	// not depend on them.
 	SkipsDocuments bool
-	// Uses lists the kinds of earlier output that Run reads, beside documents.
-	Uses []Data
+	// Uses lists the kinds of earlier output that Run reads under a plan, beside documents.
+	Uses func(p *Plan) []Data
 	// Kernels says that Run's floating-point results depend on the kernel set.
 	Kernels bool
 }

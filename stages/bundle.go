@@ -46,7 +46,7 @@ func (c Bundle) program() pipeline.Program {
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
 			return append(readBase(p), readProfile(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
 		},
-		Run: c.run, Uses: []pipeline.Data{pipeline.Update, pipeline.Score}, SkipsDocuments: true,
+		Run: c.run, Uses: uses(pipeline.Update, pipeline.Score), SkipsDocuments: true,
 		Links: []pipeline.Link{{Name: "out/bundle", From: "bundle"}},
 	}
 }

@@ -54,7 +54,7 @@ func (c *ProofOfLoss) Check(at *pipeline.Fields) {
 func (c ProofOfLoss) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read { return append(readBase(p), readProfile(p)) },
-		Run:   c.run, Uses: []pipeline.Data{pipeline.Update, pipeline.Tokens}, SkipsDocuments: true, Kernels: true,
+		Run:   c.run, Uses: uses(pipeline.Update, pipeline.Tokens), SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/" + scoreName, From: scoreName}},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/stages"
 	"bzdata/stages/quality"
+	"bzdata/tokenize"
 	"bzdata/train/checkpoint"
 
 	"github.com/zeebo/xxh3"
@@ -363,6 +365,130 @@ func TestExportedFields(t *testing.T) {
 			if got := strings.TrimSpace(b.String()); got != want {
 				t.Errorf("%s of %s as %s:\n%s, want\n%s", c.record, c.how, format, got, want)
 			}
+		}
+	}
+}
+
+// TestExactCopies tells which records each way to compare takes for copies of the first.
+func TestExactCopies(t *testing.T) {
+	chat := func(parts ...string) string {
+		var ms []string
+		for i := 0; i+1 < len(parts); i += 2 {
+			ms = append(ms, fmt.Sprintf(`{"role":%q,"content":%q}`, parts[i], parts[i+1]))
+		}
+		return `{"m":[` + strings.Join(ms, ",") + `]}`
+	}
+	text := func(s string) string { return fmt.Sprintf(`{"t":%q}`, s) }
+	for _, c := range []struct {
+		how, a, b   string
+		text, words bool // the two are copies
+	}{
+		{"messages: m", chat("user", "a", "assistant", "b"), chat("user", "a", "assistant", "b"), true, true},
+		{"messages: m", chat("user", "a", "assistant", "b"), chat("assistant", "a", "user", "b"), false, false},
+		{"messages: m", chat("user", "a\nb"), chat("user", "a", "user", "b"), false, false},
+		{"messages: m", chat("user", "A b!"), chat("user", "a  b"), false, true},
+		{"messages: m", chat("user", "?", "assistant", "b"), chat("user", "!", "assistant", "b"), false, false},
+		{"messages: m", chat(), chat("", ""), false, false},
+		{"text: t", text("A b!"), text("a, b"), false, true},
+		{"text: t", text("!!!"), text("..."), false, false},
+		{"text: t", text("!!!"), text("!!!"), true, true},
+		{"text: t", text(""), text("?"), false, false},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "a.jsonl"), c.a+"\n"+c.b+"\n")
+		for compare, want := range map[string]bool{"text": c.text, "words": c.words} {
+			opt := options(dir)
+			opt.Workdir += compare
+			l := ledger(t, run(t, dir, "name: p\ninput: [{path: a.jsonl, "+c.how+"}]\nstages: [{exact_dedup: {compare: "+compare+"}}, {export: {}}]\n", opt), "exact_dedup")
+			if got := l.Dropped["exact_duplicate"] == 1; got != want {
+				t.Errorf("compare: %s: %s and %s are copies: %t", compare, c.a, c.b, got)
+			}
+		}
+	}
+}
+
+// TestRouteSeesWhatIsTrained routes repeated documents and conversations.
+func TestRouteSeesWhatIsTrained(t *testing.T) {
+	dir := t.TempDir()
+	texts := problems(80)
+	tinyBase(t, filepath.Join(dir, "base"), texts)
+	tok, err := tokenize.Load(store.OS(), filepath.Join(dir, "base", "tokenizer.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jsonl(t, filepath.Join(dir, "a.jsonl"), texts[:10]...)
+	jsonl(t, filepath.Join(dir, "b.jsonl"), texts[10:60]...)
+	var chats []string
+	for _, text := range texts[60:] {
+		chats = append(chats, fmt.Sprintf(`{"chat":[{"role":"user","content":%q},{"role":"assistant","content":"yes"}]}`, text))
+	}
+	write(t, filepath.Join(dir, "c.jsonl"), strings.Join(chats, "\n"))
+	tokens := 0
+	for i, text := range texts {
+		switch {
+		case i < 10:
+			tokens += 3 * len(tok.Encode(nil, text))
+		case i >= 60:
+			tokens += len(tok.Encode(nil, "User: "+text+"\n\nAssistant: yes\n\n"))
+		}
+	}
+	res := run(t, dir, `
+name: p
+network: {base: {model: base}}
+input: [{path: a.jsonl}, {path: b.jsonl}, {path: c.jsonl, messages: chat}]
+stages:
+  - mix: {weights: {a: 3, c: 2}, unit: documents, repeat_max: 3}
+  - route: {sample_tokens: 100000, sequence_length: 256}
+`, options(dir))
+	s, err := res.Stage("route")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d tokens of 50 documents were routed", tokens); !slices.Contains(s.Notes, want) {
+		t.Errorf("route says %q, want %q", s.Notes, want)
+	}
+}
+
+// TestOneFileOfTwoPatterns names a file by several patterns of one entry.
+func TestOneFileOfTwoPatterns(t *testing.T) {
+	dir := t.TempDir()
+	texts := sentences(41, 10, 10)
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts[:6]...)
+	jsonl(t, filepath.Join(dir, "data", "b.jsonl"), texts[6:]...)
+	for _, paths := range []string{"[data/*.jsonl, data/a.jsonl]", "[data/a.jsonl, ./data/../data]", `["*/a.jsonl", data, data]`} {
+		opt := options(dir)
+		opt.Workdir = filepath.Join(dir, fmt.Sprint(len(paths)))
+		res := run(t, dir, "name: p\ninput: [{path: "+paths+", source: s}]\nstages: [{export: {format: jsonl}}]\n", opt)
+		if got := textsOf(t, exportedLines(t, opt)); !slices.Equal(got, slices.Sorted(slices.Values(texts))) {
+			t.Errorf("%s: %d documents of %d files were read, want 10 of 2", paths, len(got), len(res.Inputs))
+		}
+	}
+}
+
+// TestTrainNeedsRouteOnlyToChoose changes route in plans that name the experts to train.
+func TestTrainNeedsRouteOnlyToChoose(t *testing.T) {
+	dir := modelCorpus(t, 200)
+	group := checkpoint.Group{Name: "exp_math", Config: checkpoint.GroupConfig{GroupID: 0},
+		Assignment: checkpoint.Assignment{1: {{My: 0, Org: 1}, {My: 1, Org: 2}}}}
+	if err := group.Write(store.OS(), filepath.Join(dir, "groups")); err != nil {
+		t.Fatal(err)
+	}
+	plan := strings.Replace(modelPlan, "max_steps: 12", "max_steps: 2", 1)
+	for _, c := range []struct {
+		old, new string
+		trains   int
+	}{
+		{"", "", 1},
+		{"base: {model: base}", "base: {model: base}, expert_group: 0, expert_groups: groups", 0},
+		{"dtype: F32", "dtype: F32, trainable: all", 0},
+	} {
+		opt := options(dir)
+		opt.Workdir, opt.Until = filepath.Join(dir, fmt.Sprint("run", len(c.new))), "train"
+		plan := strings.Replace(plan, c.old, c.new, 1)
+		run(t, dir, plan, opt)
+		ran := startedTasks(t, dir, strings.Replace(plan, "p: 0.5", "p: 0.9", 1), opt)
+		if ran["route run"] != 1 || ran["train run"] != c.trains {
+			t.Errorf("with %q, after a change of route %v ran", c.new, ran)
 		}
 	}
 }

@@ -31,10 +31,11 @@ type Route struct {
 
 func routeSpec() pipeline.Spec[Route] {
 	return pipeline.Spec[Route]{
-		Name: "route", Version: 1,
+		Name: "route", Version: 2,
 		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
 		Doc: code(`
-A seeded sample of the documents runs through the base model, and the router's choices are counted:
+A seeded sample of the documents, each copy that ‹mix› has made for itself and messages as ‹tokenize› writes
+them, runs through the base model, and the router's choices are counted:
 token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
 decimals as its published results are. The choice by ‹p›, ‹top_n› or ‹min_share› is written as
 ‹expert_config.json› and ‹expert_assignment.json›, the scores as ‹summary.json›, under out/routing. Where the plan
@@ -150,8 +151,9 @@ type sampled struct {
 	text   string
 }
 
-// bytesPerToken is a high guess, so that the sample is rather too large: what is left
-// over is not routed.
+// bytesPerToken is more than a token has in nearly all text (English prose has 4 to 5), so
+// that a sample of so many bytes for each token wanted has more tokens than that; what is
+// left over is not routed. Where tokens are longer, fewer than sample_tokens are routed.
 const bytesPerToken = 12
 
 // sample draws documents by a seeded hash, the same share of every source, and orders
@@ -161,7 +163,10 @@ const bytesPerToken = 12
 func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]sampled, error) {
 	weight := func(d *pipeline.Doc) float64 { return float64(min(len(d.Text), length*bytesPerToken)) }
 	total := 0.0
-	err := eachDocument(ctx, t, func(d *pipeline.Doc) error { total += weight(d); return nil })
+	err := eachDocument(ctx, t, func(d *pipeline.Doc) error {
+		total += weight(d) * float64(d.Copies)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +175,10 @@ func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]samp
 		var out []sampled
 		drawn := 0.0
 		err = eachDocument(ctx, t, func(d *pipeline.Doc) error {
-			if choice := t.Choice("sample", d); float64(choice) <= share*math.MaxUint64 {
-				out, drawn = append(out, sampled{choice, d.Name(), d.Text}), drawn+weight(d)
-			}
-			return nil
+			before := len(out)
+			out, err = drawCopies(out, t, d, share)
+			drawn += weight(d) * float64(len(out)-before)
+			return err
 		})
 		if err == nil && drawn < want/2 && share < 1 {
 			continue
@@ -183,6 +188,26 @@ func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]samp
 		})
 		return out, err
 	}
+}
+
+// drawCopies appends those copies of a document that fall into a share of all.
+func drawCopies(out []sampled, t *pipeline.Task, d *pipeline.Doc, share float64) ([]sampled, error) {
+	for i := range d.Copies {
+		purpose := "sample"
+		if i > 0 {
+			purpose = fmt.Sprint("sample, copy ", i)
+		}
+		choice := t.Choice(purpose, d)
+		if float64(choice) > share*math.MaxUint64 {
+			continue
+		}
+		text, err := modelText(d)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, sampled{choice, d.Name(), text})
+	}
+	return out, nil
 }
 
 // eachDocument reads all shards in order.

@@ -38,6 +38,11 @@ func code(doc string) string { return strings.NewReplacer("‹", "`", "›", "`"
 // documentsOnly is what a stage that curates documents takes and makes.
 var documentsOnly = []pipeline.Data{pipeline.Documents}
 
+// uses is what a stage reads under any plan.
+func uses(kinds ...pipeline.Data) func(*pipeline.Plan) []pipeline.Data {
+	return func(*pipeline.Plan) []pipeline.Data { return kinds }
+}
+
 // bytesPerPart is how much input text one partition of an exchange stands for. At
 // a few per cent of the text in records, a partition fits a small memory budget.
 const bytesPerPart = 256 << 20

@@ -67,6 +67,23 @@ func chatTemplate() tokenize.ChatTemplate {
 		"user": "User: {{content}}\n\n", "assistant": "Assistant: {{content}}\n\n", "": "{{role}}: {{content}}\n\n"}}
 }
 
+// modelText is what a model reads of a document: its text, or its messages as the template
+// writes them.
+func modelText(d *pipeline.Doc) (string, error) {
+	if d.Messages == nil {
+		return d.Text, nil
+	}
+	ms := make([]tokenize.Message, len(d.Messages))
+	for i, m := range d.Messages {
+		ms[i] = tokenize.Message(m)
+	}
+	text, err := chatTemplate().Render(ms)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.Name(), err)
+	}
+	return text, nil
+}
+
 func (c Tokenize) options(tok *tokenize.Tokenizer) tokenize.PackOptions {
 	o := tokenize.PackOptions{Packing: tokenize.Packing(c.Packing), SequenceLength: c.SequenceLength,
 		AddSpecial: c.SpecialTokens, Window: tokenize.WindowHead, MaskPadID: c.Packing == string(tokenize.PackTruncatePad)}
@@ -199,16 +216,9 @@ func (w *tokenWriter) training(ctx context.Context) ([]tokenized, error) {
 }
 
 func (w *tokenWriter) prepare(d *pipeline.Doc, copy int) (tokenized, error) {
-	text := d.Text
-	if d.Messages != nil {
-		ms := make([]tokenize.Message, len(d.Messages))
-		for i, m := range d.Messages {
-			ms[i] = tokenize.Message(m)
-		}
-		var err error
-		if text, err = chatTemplate().Render(ms); err != nil {
-			return tokenized{}, fmt.Errorf("%s: %w", d.Name(), err)
-		}
+	text, err := modelText(d)
+	if err != nil {
+		return tokenized{}, err
 	}
 	info := tokenize.DocumentInfo{Source: w.source(d.Source), ID: d.Name()}
 	doc, err := w.options(w.tok).Prepare(w.tok, info, text)

@@ -96,9 +96,17 @@ func (c Train) program() (pipeline.Program, error) {
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
 			return append(readBase(p), readGroups(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
 		},
-		Run: c.run, Uses: []pipeline.Data{pipeline.Tokens, pipeline.Routing}, SkipsDocuments: true, Kernels: true,
+		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
 	}, nil
+}
+
+// uses are the tokens, and route's choice of experts where the plan does not name them.
+func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
+	if c.Trainable == "all" || p.Network.ExpertGroup != nil {
+		return []pipeline.Data{pipeline.Tokens}
+	}
+	return []pipeline.Data{pipeline.Tokens, pipeline.Routing}
 }
 
 // groupName is the number of the plan's expert group as text, or empty.
