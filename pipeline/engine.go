@@ -64,6 +64,11 @@ func (r *run) stages() string { return filepath.Join(r.opt.Workdir, "stages") }
 // there is to report. The error says why a run did not get to its end; the result is
 // valid, as far as the run got, unless it is nil.
 func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
+	res, err := carryOut(ctx, plan, opt)
+	return res, AsDiskError(opt.Workdir, err)
+}
+
+func carryOut(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	r, err := newRun(ctx, plan, opt)
 	if err != nil {
 		return nil, err
@@ -73,6 +78,9 @@ func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	}
 	r.announce()
 	runErr := r.execute(ctx)
+	if lost := lockLost(ctx); lost != nil {
+		return nil, lost // the work directory is another run's
+	}
 	if refused(runErr) {
 		runErr = cmp.Or(runErr, r.unlinkStale(), r.finish())
 	} else if runErr == nil {
@@ -116,8 +124,12 @@ func (r *run) prepare() error {
 	if err := r.build(); err != nil {
 		return err
 	}
-	if err := makeDurable(r.opt.FS, r.stages()); err != nil {
-		return fmt.Errorf("work directory %s: %w; choose another with --workdir", r.opt.Workdir, err)
+	fsys, workdir := r.opt.FS, r.opt.Workdir
+	if err := CheckWorkdir(fsys, workdir, r.plan.File); err != nil {
+		return err
+	}
+	if err := makeDurable(fsys, workdir); err != nil {
+		return unwritable(workdir, err)
 	}
 	if r.opt.Fresh {
 		if err := r.forget(); err != nil {
@@ -126,16 +138,19 @@ func (r *run) prepare() error {
 	} else if err := r.checkKernels(); err != nil {
 		return err
 	}
-	if err := removeUncommitted(r.opt.FS, r.stages()); err != nil {
+	if err := r.writeStart(); err != nil {
 		return err
 	}
-	return r.writeStart()
+	if err := makeDurable(fsys, r.stages()); err != nil {
+		return err
+	}
+	return removeUncommitted(fsys, r.stages())
 }
 
 // forget deletes what earlier runs have left and lays the tasks out anew, since no
 // boundary is left to start from.
 func (r *run) forget() error {
-	if err := Forget(r.opt.FS, r.opt.Workdir); err != nil {
+	if err := forget(r.opt.FS, r.opt.Workdir); err != nil {
 		return err
 	}
 	r.waves = nil
@@ -307,7 +322,7 @@ func (r *run) node(ctx context.Context, n *node) error {
 			return ctx.Err()
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), lockLost(ctx)); err != nil {
 		return err
 	}
 	report, err := n.load()

@@ -47,7 +47,7 @@ type Lock struct {
 // not seen for two minutes, loses the lock. ctx ends the waiting.
 func Acquire(ctx context.Context, fsys store.FS, workdir string, wait time.Duration) (*Lock, error) {
 	if err := makeDurable(fsys, workdir); err != nil {
-		return nil, fmt.Errorf("work directory %s: %w; choose another with --workdir", workdir, err)
+		return nil, unwritable(workdir, err)
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -76,6 +76,14 @@ func Acquire(ctx context.Context, fsys store.FS, workdir string, wait time.Durat
 	}
 }
 
+// unwritable says that a work directory cannot be made or written.
+func unwritable(workdir string, err error) error {
+	if d := diskError(workdir, err); d != nil {
+		return d
+	}
+	return fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", workdir, err)
+}
+
 func (l *Lock) path() string { return filepath.Join(l.workdir, lockName) }
 
 // triesMax bounds how often a lock that changes hands is looked at again.
@@ -97,7 +105,7 @@ func (l *Lock) try() (*Holder, error) {
 		case errors.Is(err, fs.ErrNotExist) && errors.Is(made, fs.ErrExist):
 			continue // it was given up in between
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", l.workdir, made)
+			return nil, unwritable(l.workdir, made)
 		case err != nil:
 			return nil, err
 		case !l.dead(*held):
@@ -135,7 +143,7 @@ func (l *Lock) clear(dead, target string) (taker *Holder, err error) {
 		case errors.Is(err, fs.ErrNotExist) && errors.Is(made, fs.ErrExist):
 			return nil, nil // it is done
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fmt.Errorf("work directory %s cannot be written: %w; choose another with --workdir", l.workdir, made)
+			return nil, unwritable(l.workdir, made)
 		case err != nil:
 			return nil, err
 		case l.dead(*held):
@@ -179,21 +187,53 @@ func (l *Lock) own() bool {
 	return held.Host == l.holder.Host && held.PID == l.holder.PID && held.Since.Equal(l.holder.Since)
 }
 
-// Context returns a context that also ends when the lock is lost to another run, with the
-// reason as its cause: two runs must not go on in one work directory.
+// LockLostError says that another run has taken the work directory over, because the
+// holder stood still for more than two minutes. It is a [*LockedError] too.
+type LockLostError struct{ LockedError }
+
+// Error says what to do.
+func (e *LockLostError) Error() string {
+	return e.Workdir + " was taken over by another run while this one stood still; run again when that has ended"
+}
+
+// Unwrap returns the error of a work directory that is in use.
+func (e *LockLostError) Unwrap() error { return &e.LockedError }
+
+// lockKey finds the lock of a context that [Lock.Context] made.
+type lockKey struct{}
+
+// Context returns a context that also ends when the lock is lost to another run, with a
+// [*LockLostError] as its cause: two runs must not go on in one work directory. A run in
+// it that has lost the lock writes nothing more there.
 func (l *Lock) Context(ctx context.Context) context.Context {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, lockKey{}, l))
 	go func() {
 		select {
 		case <-l.lost:
-			cancel(fmt.Errorf("%s was taken over by another run while this one stood still; run again when that has ended",
-				l.workdir))
+			cancel(l.lostError())
 		case <-ctx.Done():
 		case <-l.stopped:
 			cancel(nil)
 		}
 	}()
 	return ctx
+}
+
+// lockLost returns the [*LockLostError] of a context whose lock is another's now, or nil. It
+// looks at the lock itself, which may be lost for some seconds before the context ends.
+func lockLost(ctx context.Context) error {
+	if l, ok := ctx.Value(lockKey{}).(*Lock); ok && !l.own() {
+		return l.lostError()
+	}
+	return nil
+}
+
+func (l *Lock) lostError() error {
+	e := &LockLostError{LockedError{Workdir: l.workdir}}
+	if _, held, err := l.read(l.path()); err == nil {
+		e.Holder, e.Age = *held, time.Since(held.Seen).Round(time.Second).String()
+	}
+	return e
 }
 
 func (l *Lock) target() (string, error) {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,14 @@ const (
 	eventsName  = "events.jsonl"
 )
 
-// statusRunning is the status of a run that has not come to an end, good or bad.
-const statusRunning = "running"
+// The status of a run: one that is running has not come to an end, good or bad; one that
+// was interrupted goes on where it was when it is run again.
+const (
+	statusRunning     = "running"
+	statusDone        = "done"
+	statusFailed      = "failed"
+	statusInterrupted = "interrupted"
+)
 
 // RunRecord is run.json: what a work directory holds and how it came about.
 type RunRecord struct {
@@ -34,7 +41,7 @@ type RunRecord struct {
 	Seed    uint64 `json:"seed"`
 	Limit   int64  `json:"limit,omitempty"`
 	Until   string `json:"until,omitempty"`
-	// Status is running, done, or failed; Error says why.
+	// Status is running, done, interrupted, or failed; Error says why.
 	Status string        `json:"status"`
 	Error  string        `json:"error,omitempty"`
 	Inputs []InputRecord `json:"inputs"`
@@ -127,21 +134,23 @@ func inputRecords(files []*inputFile) []InputRecord {
 }
 
 func (r *run) writeStart() error {
-	src := []byte(r.plan.Source)
-	if err := store.WriteBytes(r.opt.FS, filepath.Join(r.opt.Workdir, planName), src); err != nil {
+	// The record stands first: a work directory is known by it.
+	if err := r.writeJSON(recordName, r.record(statusRunning, nil)); err != nil {
 		return err
 	}
-	return r.writeJSON(recordName, r.record(statusRunning, nil))
+	return store.WriteBytes(r.opt.FS, filepath.Join(r.opt.Workdir, planName), []byte(r.plan.Source))
 }
 
 // writeRecord writes run.json at the end of a run. The report itself is written by
 // the caller of Run, which knows how to draw it.
 func (r *run) writeRecord(runErr error) error {
-	status := "done"
-	if runErr != nil {
-		status = "failed"
+	switch {
+	case runErr == nil:
+		return r.writeJSON(recordName, r.record(statusDone, nil))
+	case errors.Is(runErr, context.Canceled) || errors.Is(runErr, context.DeadlineExceeded):
+		return r.writeJSON(recordName, r.record(statusInterrupted, nil))
 	}
-	return r.writeJSON(recordName, r.record(status, runErr))
+	return r.writeJSON(recordName, r.record(statusFailed, AsDiskError(r.opt.Workdir, runErr)))
 }
 
 func (r *run) writeJSON(name string, v any) error {
@@ -244,75 +253,4 @@ func copyFile(fsys store.FS, name string, w io.Writer) error {
 	defer f.Close()
 	_, err = io.Copy(w, f)
 	return err
-}
-
-// Forget deletes what runs have left in a work directory, and nothing else: the tasks
-// that name themselves in their report or in run.json, the gathered files, and links
-// under out/ that lead to them.
-func Forget(fsys store.FS, workdir string) error {
-	rec, err := ReadRecord(fsys, workdir)
-	if err != nil {
-		rec = nil // a damaged record names nothing
-	}
-	if rec != nil {
-		for _, t := range rec.Tasks {
-			dir := filepath.Join(workdir, "stages", string(t.Key))
-			if err := removeAll(fsys, dir, store.TempName(dir), filepath.Join(workdir, "scratch", string(t.Key))); err != nil {
-				return err
-			}
-		}
-	}
-	if err := forgetStages(fsys, workdir); err != nil {
-		return err
-	}
-	if err := unlink(fsys, workdir, func(taskLink) bool { return true }); err != nil {
-		return err
-	}
-	for _, name := range []string{DropsName, RejectsName, reportJSON, reportHTML, eventsName, planName, recordName} {
-		if err := removeAll(fsys, filepath.Join(workdir, filepath.FromSlash(name))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func removeAll(fsys store.FS, names ...string) error {
-	for _, name := range names {
-		if err := store.RemoveAll(fsys, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// forgetStages deletes the task folders and checkpoints of earlier plans, which run.json
-// no longer names.
-func forgetStages(fsys store.FS, workdir string) error {
-	finished := func(key string) bool {
-		report, err := TaskReportOf(fsys, workdir, Key(key))
-		return err == nil && string(report.Key) == key
-	}
-	if err := forgetTasks(fsys, filepath.Join(workdir, "stages"), finished); err != nil {
-		return err
-	}
-	return forgetTasks(fsys, filepath.Join(workdir, "scratch"), isTaskKey)
-}
-
-// forgetTasks deletes the folders below dir that belong to a task.
-func forgetTasks(fsys store.FS, dir string, ours func(name string) bool) error {
-	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if ours(e.Name()) {
-			if err := removeAll(fsys, filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

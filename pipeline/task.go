@@ -303,6 +303,9 @@ func (n *node) execute(ctx context.Context) (*TaskReport, error) {
 	if err == nil {
 		err = n.commit(t, tmp)
 	}
+	if err != nil && lockLost(ctx) != nil {
+		return nil, n.wrap(err) // tmp may be the other run's
+	}
 	if err != nil {
 		return nil, errors.Join(n.wrap(err), store.RemoveAll(fsys, tmp))
 	}
@@ -376,6 +379,10 @@ func (n *node) wrap(err error) error {
 	if errors.As(err, &budget) {
 		budget.Stage, budget.Bytes = n.stage, n.run.opt.MemoryBytes
 		return err
+	}
+	if d := diskError(n.run.opt.Workdir, err); d != nil {
+		d.Stage = n.stage
+		return d
 	}
 	var input *inputError
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &input) {

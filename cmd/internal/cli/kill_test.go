@@ -284,7 +284,7 @@ func TestSignals(t *testing.T) {
 		if err == nil {
 			err = json.Unmarshal(data, &rec)
 		}
-		if err != nil || rec.Status != "failed" {
+		if err != nil || rec.Status != "interrupted" {
 			t.Errorf("%s: run.json says %q, %v", sig, rec.Status, err)
 		}
 		if _, err := os.Lstat(filepath.Join(workdir, ".lock")); err == nil {

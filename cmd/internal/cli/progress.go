@@ -21,7 +21,8 @@ import (
 type progress struct {
 	mode   string // live, plain, json or none
 	w      io.Writer
-	events *os.File
+	log    string               // the name of events
+	events *os.File             // opened with the first event: a run that begins anew deletes the old one before
 	began  map[string]time.Time // by stage
 	shown  time.Time
 	live   bool // a live line is on the screen
@@ -34,21 +35,14 @@ const (
 	plainEvery = 10 * time.Second
 )
 
-func newProgress(mode string, w io.Writer, opt pipeline.Options) (*progress, error) {
+func newProgress(mode string, w io.Writer, opt pipeline.Options) *progress {
 	if mode == "auto" {
 		mode = "plain"
 		if f, ok := w.(*os.File); ok && isTerminal(f) {
 			mode = "live"
 		}
 	}
-	if err := os.MkdirAll(opt.Workdir, 0o777); err != nil {
-		return nil, err
-	}
-	f, err := os.Create(filepath.Join(opt.Workdir, "events.jsonl"))
-	if err != nil {
-		return nil, err
-	}
-	return &progress{mode: mode, w: w, events: f, began: map[string]time.Time{}}, nil
+	return &progress{mode: mode, w: w, log: filepath.Join(opt.Workdir, "events.jsonl"), began: map[string]time.Time{}}
 }
 
 // checkMode is the mistake of an unknown --progress.
@@ -80,7 +74,12 @@ func (p *progress) at(e pipeline.Event, now time.Time) {
 	}
 	line = append(line, '\n')
 	// A log that cannot be written must not end the run: its results are elsewhere.
-	_, _ = p.events.Write(line)
+	if p.events == nil {
+		p.events, _ = os.Create(p.log)
+	}
+	if p.events != nil {
+		_, _ = p.events.Write(line)
+	}
 	switch p.mode {
 	case "json":
 		_, _ = p.w.Write(line)
@@ -153,5 +152,7 @@ func (p *progress) close() {
 	if p.live {
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}
-	_ = errors.Join(p.events.Sync(), p.events.Close()) // see event
+	if p.events != nil {
+		_ = errors.Join(p.events.Sync(), p.events.Close()) // see at
+	}
 }

@@ -41,10 +41,7 @@ func TestProgressLines(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		dir := t.TempDir()
-		p, err := newProgress(mode, &out, pipeline.Options{Workdir: dir})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newProgress(mode, &out, pipeline.Options{Workdir: dir})
 		for _, e := range events {
 			p.at(e.event, began.Add(e.after))
 		}

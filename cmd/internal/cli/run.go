@@ -89,26 +89,24 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	if err != nil {
 		return err
 	}
-	show, err := newProgress(f.progress, env.stderr, opt)
-	if err != nil {
-		return errors.Join(err, lock.Release())
-	}
+	show := newProgress(f.progress, env.stderr, opt)
 	opt.OnEvent = show.event
 	started := time.Now()
-	held := lock.Context(ctx)
-	res, runErr := pipeline.Run(held, plan, opt)
-	if ctx.Err() == nil && errors.Is(runErr, context.Canceled) {
-		runErr = cmp.Or(context.Cause(held), runErr)
-	}
+	res, runErr := pipeline.Run(lock.Context(ctx), plan, opt)
 	show.close()
 	if res != nil {
 		meta := report.Meta{Started: started, Took: time.Since(started), Err: runErr}
-		if err := f.report(env, opt, res, meta); err != nil && runErr == nil {
-			runErr = err
+		if errors.Is(runErr, context.Canceled) {
+			meta.Err = errInterrupted
 		}
+		err := pipeline.AsDiskError(opt.Workdir, f.report(env, opt, res, meta))
+		runErr = cmp.Or(runErr, err)
 	}
-	return errors.Join(runErr, lock.Release())
+	return cmp.Or(runErr, lock.Release())
 }
+
+// errInterrupted is what reports say of an interrupted run.
+var errInterrupted = errors.New("interrupted; the same command goes on from here")
 
 // load reads the plan and the flags; whatever is wrong with them is said here, before
 // anything is written.
@@ -124,6 +122,9 @@ func (f *runFlags) load(file string) (*pipeline.Plan, pipeline.Options, error) {
 	if info, err := os.Stat(opt.Workdir); err == nil && !info.IsDir() {
 		return nil, opt, &flagError{
 			fmt.Errorf("work directory %s is a file; choose another with --workdir", opt.Workdir)}
+	}
+	if err := pipeline.CheckWorkdir(opt.FS, opt.Workdir, file); err != nil {
+		return nil, opt, err
 	}
 	return plan, opt, checkOutput("--json", f.json)
 }
