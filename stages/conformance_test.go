@@ -115,7 +115,7 @@ func subjectPlan(kind string) string {
 // inMemory are the options of a run whose work directory is in memory.
 func inMemory(dir string, fsys store.FS, workers int) pipeline.Options {
 	opt := options(dir)
-	opt.FS, opt.Workdir, opt.Workers = fsys, "/work", workers
+	opt.FS, opt.Workdir, opt.Workers = fsys, "/disk", workers
 	return opt
 }
 
@@ -168,8 +168,8 @@ func TestOneOutcome(t *testing.T) {
 			}
 			outcome[file+":"+row] = how
 		}
-		eachGathered(t, fsys, "/work/"+pipeline.RejectsName, func(f map[string]string) { end(f["file"], f["row"], "rejected") })
-		eachGathered(t, fsys, "/work/"+pipeline.DropsName, func(f map[string]string) {
+		eachGathered(t, fsys, "/disk/"+pipeline.RejectsName, func(f map[string]string) { end(f["file"], f["row"], "rejected") })
+		eachGathered(t, fsys, "/disk/"+pipeline.DropsName, func(f map[string]string) {
 			end(f["file"], f["row"], f["stage"]+" "+f["reason"])
 		})
 		ended := int64(len(outcome)) + ledger(t, res, "held_out").HeldOut
@@ -214,7 +214,7 @@ func eachGathered(t *testing.T, fsys store.FS, name string, visit func(fields ma
 // stagesTree describes all that tasks have committed.
 func stagesTree(t *testing.T, fsys store.FS) map[string]string {
 	t.Helper()
-	tree, err := store.Tree(fsys, "/work/stages")
+	tree, err := store.Tree(fsys, "/disk/stages")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestCancelled(t *testing.T) {
 			if !errors.Is(err, context.Canceled) {
 				t.Fatalf("the cancelled run ended with %v", err)
 			}
-			if rest := leftovers(t, fsys, "/work"); len(rest) > 0 {
+			if rest := leftovers(t, fsys, "/disk"); len(rest) > 0 {
 				t.Fatalf("the cancelled run left %v", rest)
 			}
 			if rounds > 20 {

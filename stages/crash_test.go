@@ -77,11 +77,11 @@ func (f imagedFile) Sync() error { return f.m.after(f.File.Sync()) }
 // crashPlan is small enough to be resumed some hundred times.
 var crashPlan = strings.NewReplacer("{fraction: 0.1}", "{fraction: 0.3}", "fraction: 0.05", "fraction: 0.2").Replace(smallPlan)
 
-// crashRun runs a plan in /deep/work of fsys and returns the tasks that started.
+// crashRun runs a plan in /deep/disk of fsys and returns the tasks that started.
 func crashRun(t testing.TB, dir, plan string, fsys store.FS, onDone func(task string)) (started []string, err error) {
 	t.Helper()
 	opt := options(dir)
-	opt.FS, opt.Workdir, opt.Workers = fsys, "/deep/work", 1
+	opt.FS, opt.Workdir, opt.Workers = fsys, "/deep/disk", 1
 	opt.OnEvent = func(e pipeline.Event) {
 		switch e.Kind {
 		case "start":
@@ -131,7 +131,7 @@ func resumeImages(t *testing.T, dir, plan, out string, step int) {
 			t.Errorf("%s: %d tasks were done and ran again; done: %v; ran: %v", im.what, repeated, im.done, again)
 		}
 		sameTree(t, im.what, outOf(t, im.disk, out), want)
-		if rest := leftovers(t, im.disk, "/deep/work"); len(rest) > 0 {
+		if rest := leftovers(t, im.disk, "/deep/disk"); len(rest) > 0 {
 			t.Errorf("%s: the resumed run left %v", im.what, rest)
 		}
 		if t.Failed() {
@@ -179,7 +179,7 @@ func leftovers(t *testing.T, fsys store.FS, dir string) []string {
 func outOf(t *testing.T, fsys *store.CrashFS, name string) map[string]string {
 	t.Helper()
 	tree := map[string]string{}
-	walk(t, fsys, "/deep/work/out/"+name, name, tree)
+	walk(t, fsys, "/deep/disk/out/"+name, name, tree)
 	return tree
 }
 
