@@ -67,15 +67,11 @@ func TestFreshDeletesOnlyItsOwn(t *testing.T) {
 	dir := corpus(t, 60)
 	opt := options(dir)
 	old := outTree(t, parse(t, dir, smallPlan), opt)
-	reports, err := filepath.Glob(filepath.Join(opt.Workdir, "stages", "*", "report.json"))
-	if err != nil || len(reports) < 5 {
-		t.Fatalf("%d tasks, %v", len(reports), err)
-	}
 	exported := resolved(t, filepath.Join(opt.Workdir, "out", "data"))
 	key := strings.Repeat("0123456789abcdef", 2)
 	mine := []string{"notes.txt", "stages/notes.txt", "stages/" + key + "/model.bin", "scratch/notes.txt", "out/notes.txt",
 		"out/own/notes.txt", "drops/notes.txt", "rejects/notes.txt", filepath.Join(exported, "data", "notes.txt"),
-		filepath.Join(filepath.Dir(reports[0]), "notes.txt")}
+		filepath.Join(filepath.Dir(exported), "notes.txt")} // of a task that is not made again
 	for i, name := range mine {
 		if !filepath.IsAbs(name) {
 			mine[i] = filepath.Join(opt.Workdir, name)
