@@ -327,7 +327,7 @@ func TestCutOffRunIsKnown(t *testing.T) {
 	if _, err := pipeline.Run(context.Background(), parse(t, dir, plan), opt); !errors.Is(err, store.ErrCrashed) {
 		t.Fatal(err)
 	}
-	checks, err := pipeline.VerifyRun(fsys.Crash(store.LoseUnsynced), "/work")
+	checks, err := pipeline.VerifyRun(fsys.Crash(store.LoseUnsynced), "/disk")
 	if err != nil || len(checks) != 5 {
 		t.Fatalf("%d tasks were checked, want 5; %v", len(checks), err)
 	}
