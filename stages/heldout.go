@@ -7,6 +7,7 @@ import (
 
 	"bzdata/eval/network"
 	"bzdata/pipeline"
+	"bzdata/stages/quality"
 )
 
 // Complete adds the stages that a plan implies: text is held out in vain if training
@@ -67,10 +68,7 @@ func heldOutRow(h network.HeldOut, seen map[string]bool, text string) string {
 	if h.DedupPrefixChars == 0 {
 		return ""
 	}
-	prefix := text
-	if runes := []rune(text[:min(len(text), 4*h.DedupPrefixChars)]); len(runes) >= h.DedupPrefixChars {
-		prefix = string(runes[:h.DedupPrefixChars])
-	}
+	prefix := quality.Prefix(text, h.DedupPrefixChars)
 	if seen[prefix] {
 		return "prefix_seen"
 	}

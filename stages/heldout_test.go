@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"bzdata/eval/network"
 	"bzdata/pipeline"
+	"bzdata/stages"
 )
 
 func TestHeldOutFraction(t *testing.T) {
@@ -116,5 +118,22 @@ func TestHeldOutInputs(t *testing.T) {
 	fates, _, err := pipeline.Why(context.Background(), opt.FS, opt.Workdir, func(d *pipeline.Doc) bool { return d.Ref.Record == 7 })
 	if err != nil || len(fates) != 1 || fates[0].Text != train[7] || fates[0].Outcome != "kept" {
 		t.Errorf("row 7 of the training file, not of the held-out file of the same name: %+v, %v", fates, err)
+	}
+}
+
+func TestHeldOutRules(t *testing.T) {
+	rules := stages.HeldOutRules(&network.Profile{Name: "n", HeldOut: network.HeldOut{MinChars: 3, DedupPrefixChars: 4}})
+	judge := rules.New()
+	for _, c := range [][2]string{{"ab", "too_short"}, {"\u00e9\u00e9\u00e9", ""}, {"\u00e9\u00e9\u00e9", "prefix_seen"}, {"abcd", ""},
+		{"abcde", "prefix_seen"}, {"abce", ""}, {"", "too_short"}} {
+		if got := judge(c[0]); got != c[1] {
+			t.Errorf("%q: %q, want %q", c[0], got, c[1])
+		}
+	}
+	if rules.New()("abcd") != "" {
+		t.Error("a new judge remembers rows")
+	}
+	if rules := stages.HeldOutRules(&network.Profile{}); rules.New()("") != "" {
+		t.Error("a profile without rules leaves a row out")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"path/filepath"
-	"strings"
 
 	"bzdata/eval"
 	"bzdata/eval/network"
@@ -62,7 +61,7 @@ func (c ProofOfLoss) program() pipeline.Program {
 // readProfile is the network's profile: a built-in one by its versioned name, or a file.
 func readProfile(p *pipeline.Plan) pipeline.Read {
 	r := pipeline.Read{Name: "profile", Value: p.NetworkOrigin}
-	if strings.HasSuffix(p.Network.Profile, ".yaml") {
+	if network.IsFile(p.Network.Profile) {
 		r.Paths = []string{p.Network.Profile}
 	}
 	return r
@@ -70,14 +69,10 @@ func readProfile(p *pipeline.Plan) pipeline.Read {
 
 // profileOf loads the plan's network profile, or returns nil if it names none.
 func profileOf(t *pipeline.Task) (*network.Profile, error) {
-	switch name := t.Plan.Network.Profile; {
-	case name == "":
+	if t.Plan.Network.Profile == "" {
 		return nil, nil
-	case strings.HasSuffix(name, ".yaml"):
-		return network.LoadFile(t.Inputs, t.Plan.Path(name))
-	default:
-		return network.Load(name)
 	}
+	return network.Find(t.Inputs, t.Plan.Dir(), t.Plan.Network.Profile)
 }
 
 // openUpdate opens an update's file, and the same tensors under their native names.

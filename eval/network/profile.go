@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -214,6 +215,21 @@ func Load(name string) (*Profile, error) {
 		}
 	}
 	return nil, fmt.Errorf("unknown network profile %q; there are %s", name, strings.Join(Names(), ", "))
+}
+
+// IsFile reports whether a profile's name is that of a user's own file.
+func IsFile(name string) bool { return strings.HasSuffix(name, ".yaml") }
+
+// Find loads the profile that a plan names: a file, relative to the plan's folder dir, or one
+// that is built in.
+func Find(fsys store.FS, dir, name string) (*Profile, error) {
+	switch {
+	case !IsFile(name):
+		return Load(name)
+	case !filepath.IsAbs(name):
+		name = filepath.Join(dir, name)
+	}
+	return LoadFile(fsys, name)
 }
 
 // LoadFile reads a user's own profile.

@@ -137,6 +137,11 @@ func TestLoadFile(t *testing.T) {
 	if err != nil || p.Train.LearningRate != 1e-4 || p.Defaults()["train.learning_rate"] != 1e-4 {
 		t.Errorf("learning rate %v, %v", p, err)
 	}
+	for _, c := range [][2]string{{filepath.Dir(path), "mine.yaml"}, {"elsewhere", path}, {"elsewhere", "connito"}} {
+		if p, err := Find(store.OS(), c[0], c[1]); err != nil || p.Name != "connito@0c936fa" {
+			t.Errorf("Find(%s, %s): %v, %v", c[0], c[1], p, err)
+		}
+	}
 	for _, c := range [][3]string{
 		{"learning_rate:", "learnig_rate:", `mine.yaml: [23:3] unknown field "learnig_rate"`},
 		{"name: connito@0c936fa", "name: ''", "needs name and source"},

@@ -35,7 +35,7 @@
 //
 // connito is the row rule of connito's dataloader: at least 200 characters. Its second
 // rule, that no two rows share their first 200 characters, holds for held-out rows only:
-// see [ConnitoPrefix].
+// see [Prefix].
 //
 // # Characters
 //

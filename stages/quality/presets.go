@@ -3,7 +3,6 @@ package quality
 import (
 	"fmt"
 	"strings"
-	"unicode/utf8"
 )
 
 // presets is the registry, in the order of the documentation.
@@ -98,21 +97,15 @@ func connito() []Rule {
 	}
 }
 
-// ConnitoPrefix returns the first 200 characters of text, the key by which connito's
-// evaluation drops held-out rows that repeat an earlier one's beginning, and whether text
-// has that many; a row that has not is dropped for its length and has no key. The key is
-// part of text. Training rows are not subject to this rule.
-func ConnitoPrefix(text string) (key string, ok bool) {
-	n := 0
-	for i := 0; i < len(text); n++ {
-		if n == ConnitoPrefixCharacters {
-			return text[:i], true
+// Prefix returns the first so many characters of text, or all of it if it has no more: the
+// key by which connito's evaluation, with 200, drops held-out rows that repeat an earlier
+// one's beginning. It is part of text. Training rows are not subject to this rule.
+func Prefix(text string, characters int) string {
+	for i := range text {
+		if characters == 0 {
+			return text[:i]
 		}
-		_, size := utf8.DecodeRuneInString(text[i:])
-		i += size
+		characters--
 	}
-	if n == ConnitoPrefixCharacters {
-		return text, true
-	}
-	return "", false
+	return text
 }

@@ -301,16 +301,17 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestConnitoPrefix(t *testing.T) {
+func TestPrefix(t *testing.T) {
 	long := strings.Repeat("é", 199) + "\xff"
 	for _, tc := range []struct {
-		text, key string
-		ok        bool
+		text, want string
+		characters int
 	}{
-		{"", "", false}, {strings.Repeat("é", 199), "", false}, {long, long, true}, {long + "more", long, true},
+		{"", "", 200}, {strings.Repeat("é", 199), strings.Repeat("é", 199), 200}, {long, long, 200}, {long + "more", long, 200},
+		{"a\xe6\xbc", "a\xe6", 2}, {"漢字", "漢", 1}, {"漢字", "", 0},
 	} {
-		if key, ok := ConnitoPrefix(tc.text); key != tc.key || ok != tc.ok {
-			t.Errorf("ConnitoPrefix(%.10q…): got %.10q… %v", tc.text, key, ok)
+		if got := Prefix(tc.text, tc.characters); got != tc.want {
+			t.Errorf("Prefix(%.10q…, %d): got %.10q…", tc.text, tc.characters, got)
 		}
 	}
 }

@@ -85,21 +85,11 @@ func readPlan(file string) ([]byte, error) {
 // profileDefaults finds a network profile: a built-in one by name, or a file, relative to
 // the plan's folder, if the name has a path's form.
 func profileDefaults(dir, name string) (map[string]any, string, error) {
-	p, err := loadProfile(dir, name)
+	p, err := network.Find(store.OS(), dir, name)
 	if err != nil {
 		return nil, "", err
 	}
 	return p.Defaults(), p.Name, nil
-}
-
-func loadProfile(dir, name string) (*network.Profile, error) {
-	if !strings.HasSuffix(name, ".yaml") {
-		return network.Load(name)
-	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(dir, name)
-	}
-	return network.LoadFile(store.OS(), name)
 }
 
 // heldOutRules are the row rules of the plan's network.
@@ -107,7 +97,7 @@ func heldOutRules(p *pipeline.Plan) (pipeline.HeldOutRules, error) {
 	if p.Network.Profile == "" {
 		return pipeline.HeldOutRules{}, nil
 	}
-	profile, err := loadProfile(p.Dir(), p.Network.Profile)
+	profile, err := network.Find(store.OS(), p.Dir(), p.Network.Profile)
 	if err != nil {
 		return pipeline.HeldOutRules{}, err
 	}
