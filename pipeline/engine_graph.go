@@ -206,6 +206,9 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		b.waves = append(b.waves, wave{nodes: []*node{n}})
 		out = append(slices.Clone(out), n)
 	}
+	if p.Barrier.Makes != "" {
+		b.latest[p.Barrier.Makes] = out[len(out)-1]
+	}
 	return out, nil
 }
 

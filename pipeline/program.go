@@ -17,6 +17,10 @@ const (
 	Bundle    Data = "bundle"
 )
 
+// Exam is what a stage that chooses training text says of the held-out documents, which it
+// does not filter. A plan need not have it.
+const Exam Data = "exam"
+
 // Program is what a configured stage compiles to: passes over the documents with
 // barriers between them, or one artifact task.
 //
@@ -113,4 +117,7 @@ type Barrier struct {
 	Reduce func(ctx context.Context, t *Task, part *Partition) error
 	// Global runs once, after every Reduce.
 	Global func(ctx context.Context, t *Task) error
+	// Makes, if set, is the kind of data under which artifact stages find the folder of the
+	// barrier's last task; see [Program.Uses].
+	Makes Data
 }

@@ -2,7 +2,9 @@ package stages_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -257,5 +259,61 @@ func TestWordlessTexts(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestLossesByDomain has an exam of which domain would have dropped a part: both losses are
+// told, and together they are the whole.
+func TestLossesByDomain(t *testing.T) {
+	dir := t.TempDir()
+	texts := problems(500)
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), append(texts[:300:300], sentences(51, 200, 20)...)...)
+	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[300:]...)
+	tinyBase(t, filepath.Join(dir, "base"), texts[:100])
+	plan := strings.Replace(modelPlan, "  - export: {format: jsonl}\n", "  - domain: {reference: ref}\n", 1)
+	opt := options(dir)
+	res, err := pipeline.Run(t.Context(), parse(t, dir, plan), opt)
+	if tolerated(err) != nil {
+		t.Fatal(err)
+	}
+	type side struct {
+		Source    string
+		Documents int
+		Tokens    int
+		Base      float64 `json:"base_nats"`
+		Candidate float64 `json:"candidate_nats"`
+	}
+	score := readJSON[struct {
+		side
+		Domain struct {
+			Documents int
+			Beyond    int `json:"documents_beyond"`
+			Parts     []side
+		}
+	}](t, opt, "out/score.json")
+	d := score.Domain
+	if len(d.Parts) != 2 || d.Documents != score.Documents || d.Parts[0].Documents+d.Parts[1].Documents != d.Documents ||
+		d.Parts[1].Documents != d.Beyond || d.Beyond < d.Documents/5 || d.Beyond > d.Documents/2 {
+		t.Fatalf("of 200 off-domain documents among 500, the exam has %+v", d)
+	}
+	base, candidate := 0.0, 0.0
+	for _, p := range d.Parts {
+		base, candidate = base+p.Base*float64(p.Tokens), candidate+p.Candidate*float64(p.Tokens)
+	}
+	if n := float64(score.Tokens); math.Abs(base/n-score.Base) > 1e-9 || math.Abs(candidate/n-score.Candidate) > 1e-9 {
+		t.Errorf("the parts' losses add up to %g and %g, the whole's are %g and %g", base/n, candidate/n, score.Base, score.Candidate)
+	}
+	if within, beyond := d.Parts[0], d.Parts[1]; beyond.Base-beyond.Candidate >= within.Base-within.Candidate {
+		t.Errorf("training on problems helps %+v more than %+v", beyond, within)
+	}
+	s, err := res.Stage("proof_of_loss")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("%d of %d documents", d.Beyond, d.Documents); !strings.Contains(strings.Join(s.Notes, "\n"), want) {
+		t.Errorf("the notes %q do not say %q", s.Notes, want)
+	}
+	if rows := s.Panels[0].Table.Rows; len(rows) != 3 || rows[2][0] != "beyond the domain threshold" {
+		t.Errorf("the table of losses is %v", rows)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -78,6 +79,10 @@ func (c Domain) decide(ctx context.Context, t *pipeline.Task, part *pipeline.Par
 	return c.exam(ctx, t, limit, models)
 }
 
+// examName is the file of the held-out documents that lie beyond the threshold: their
+// content hashes, one hexadecimal number a line.
+const examName = "beyond.txt"
+
 // exam says how much of the held-out set is off the domain: an exam that training text
 // was not chosen for is no fair judge of the choice, and a validator's may be like it.
 func (c Domain) exam(ctx context.Context, t *pipeline.Task, limit float64, models *sharedModels) error {
@@ -85,22 +90,37 @@ func (c Domain) exam(ctx context.Context, t *pipeline.Task, limit float64, model
 	if err != nil {
 		return err
 	}
-	all, beyond := 0, 0
+	var beyond []byte
+	all, n := 0, 0
 	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
 		if d.Mark == pipeline.NoMark {
 			return nil
 		}
 		all++
 		if score, _ := s.score(d.Text); score > limit {
-			beyond++
+			n++
+			beyond = fmt.Appendf(beyond, "%x\n", pipeline.ContentHash(d.Text))
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	if all > 0 {
 		t.Note("of the held-out documents, which no training stage filters, %d of %d (%.1f %%) lie beyond the threshold",
-			beyond, all, 100*float64(beyond)/float64(all))
+			n, all, 100*float64(n)/float64(all))
 	}
-	return err
+	return t.WriteFile(examName, func(w io.Writer) error { _, err := w.Write(beyond); return err })
+}
+
+// readExam reads what exam wrote.
+func readExam(fsys store.FS, dir string) (map[uint64]bool, error) {
+	hashes, err := readHex(fsys, filepath.Join(dir, examName))
+	beyond := map[uint64]bool{}
+	for _, h := range hashes {
+		beyond[h] = true
+	}
+	return beyond, err
 }
 
 // limit is the highest score that is kept; negative infinity keeps nothing.
@@ -210,17 +230,27 @@ func density(name string, scores []float64, low, high float64) pipeline.Curve {
 }
 
 func readScores(fsys store.FS, name string) ([]float64, error) {
+	bits, err := readHex(fsys, name)
+	scores := make([]float64, len(bits))
+	for i, b := range bits {
+		scores[i] = math.Float64frombits(b)
+	}
+	return scores, err
+}
+
+// readHex reads hexadecimal numbers, one a line.
+func readHex(fsys store.FS, name string) ([]uint64, error) {
 	data, err := store.ReadAll(fsys, name)
 	if err != nil {
 		return nil, err
 	}
-	var scores []float64
+	var numbers []uint64
 	for line := range strings.Lines(string(data)) {
-		bits, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+		n, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		scores = append(scores, math.Float64frombits(bits))
+		numbers = append(numbers, n)
 	}
-	return scores, nil
+	return numbers, nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"bzdata/eval"
 	"bzdata/eval/network"
@@ -31,8 +32,9 @@ func proofOfLossSpec() pipeline.Spec[ProofOfLoss] {
 Reads the update's files back over the base model, as a validator assembles them, and compares the
 loss of both on the ‹judge› part of the held-out set, document by document. The interval of the difference
 comes from resampling documents. The gate passes if the loss falls by more than ‹min_delta› at
-‹confidence›; anything else, also a copy of the base, ends the run with exit code 4. The figures are
-written as out/score.json.`),
+‹confidence›; anything else, also a copy of the base, ends the run with exit code 4. Where ‹domain› has
+chosen the training text, the loss is also told apart by its threshold: an update may be better at what it
+was trained on only. The figures are written as out/score.json.`),
 		Example: `
 proof_of_loss:
   confidence: 0.95`,
@@ -111,6 +113,7 @@ type score struct {
 	eval.Comparison
 	Verdict eval.Verdict  `json:"verdict"`
 	Network *networkScore `json:"network,omitempty"`
+	Domain  *domainLosses `json:"domain,omitempty"`
 	DataKey string        `json:"data_key"`
 	// Update is the SHA-256 of the update's file, in hexadecimal: what was judged.
 	Update string `json:"update_sha256"`
@@ -153,13 +156,15 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	comparison, err := eval.Compare(base, candidate, eval.CompareOptions{Seed: t.Seed("resample"),
-		Confidence: c.Confidence, DocumentsMin: float64(c.DocumentsMin), Workers: t.Workers})
+	comparison, err := eval.Compare(base, candidate, c.options(t, "resample"))
 	if err != nil {
 		return err
 	}
 	s := score{Comparison: comparison, Verdict: eval.Gate(comparison, c.MinDelta), DataKey: judge.part.DataKey,
 		MeasuredOn: "the plan's own held-out documents"}
+	if s.Domain, err = byDomain(base, candidate, judge.domain, c.options(t, "resample by domain")); err != nil {
+		return err
+	}
 	if s.Update, err = updateSHA256(t); err != nil {
 		return err
 	}
@@ -167,6 +172,11 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	return c.report(t, s)
+}
+
+func (c ProofOfLoss) options(t *pipeline.Task, seed string) eval.CompareOptions {
+	return eval.CompareOptions{Seed: t.Seed(seed), Confidence: c.Confidence, DocumentsMin: float64(c.DocumentsMin),
+		Workers: t.Workers}
 }
 
 // network applies the profile's scoring to the losses of its batches.
@@ -201,7 +211,7 @@ func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*n
 
 func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 	table := &pipeline.Table{Columns: []string{"source", "documents", "tokens", "base", "update", "difference", "low", "high"}}
-	for _, src := range s.Sources {
+	for _, src := range slices.Concat(s.Sources, s.Domain.parts()) {
 		row := []string{src.Source, fmt.Sprint(src.Documents), fmt.Sprint(src.Tokens), fmt.Sprintf("%.4f", src.Base),
 			fmt.Sprintf("%.4f", src.Candidate), fmt.Sprintf("%.4f", src.Difference.Difference)}
 		if src.Enough {
@@ -220,6 +230,9 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 	}
 	t.Figure("verdict", "%s", s.Verdict)
 	t.Note("the losses were measured on %s, not on a validator's", s.MeasuredOn)
+	if s.Domain != nil {
+		t.Note("%s", s.Domain)
+	}
 	if s.Verdict.Outcome != eval.Improves {
 		t.Report.Refused = "the gate refuses the update: " + s.Verdict.String()
 	}

@@ -27,7 +27,7 @@ type Tokenize struct {
 
 func tokenizeSpec() pipeline.Spec[Tokenize] {
 	return pipeline.Spec[Tokenize]{
-		Name: "tokenize", Version: 1,
+		Name: "tokenize", Version: 2,
 		Summary: "Turns the documents and the held-out set into token shards.",
 		Doc: code(`
 Writes token shards under out/tokens with the base model's tokenizer: ‹train› in a seeded order of
@@ -56,7 +56,7 @@ func (c Tokenize) program() pipeline.Program {
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
 			return []pipeline.Read{readTokenizer(p), {Name: "held_out", HeldOut: true}}
 		},
-		Run:   c.run,
+		Run: c.run, Uses: uses(pipeline.Exam),
 		Links: []pipeline.Link{{Name: "out/tokens", From: "tokens"}},
 	}
 }
@@ -115,15 +115,7 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	held := map[pipeline.Mark][]tokenized{}
-	err = t.HeldOut(ctx, func(d *pipeline.Doc) error {
-		if d.Mark == pipeline.NoMark {
-			return nil
-		}
-		doc, err := w.prepare(d, 0)
-		held[d.Mark] = append(held[d.Mark], doc)
-		return err
-	})
+	held, err := w.exam(ctx)
 	if err != nil {
 		return err
 	}
@@ -141,6 +133,9 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 		}
 		table.Rows = append(table.Rows, row)
 	}
+	if w.beyond != nil {
+		meta.Domain = &tokensDomain{w.beyond}
+	}
 	t.Panel(pipeline.Panel{Title: "Tokens", Table: table})
 	return t.WriteFile("tokens/tokens.json", func(w io.Writer) error {
 		e := json.NewEncoder(w)
@@ -149,12 +144,45 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 	})
 }
 
+// exam tokenizes the held-out documents by their marks. Where domain has looked at them,
+// judge is told which lie beyond its threshold.
+func (w *tokenWriter) exam(ctx context.Context) (map[pipeline.Mark][]tokenized, error) {
+	var beyond map[uint64]bool
+	if dir := w.t.Input(pipeline.Exam); dir != "" {
+		var err error
+		if beyond, err = readExam(w.t.FS, dir); err != nil {
+			return nil, err
+		}
+		w.beyond = []uint64{}
+	}
+	held := map[pipeline.Mark][]tokenized{}
+	err := w.t.HeldOut(ctx, func(d *pipeline.Doc) error {
+		if d.Mark == pipeline.NoMark {
+			return nil
+		}
+		if d.Mark == pipeline.Judge && beyond[pipeline.ContentHash(d.Text)] {
+			w.beyond = append(w.beyond, uint64(len(held[d.Mark]))) // the ordinal that it gets
+		}
+		doc, err := w.prepare(d, 0)
+		held[d.Mark] = append(held[d.Mark], doc)
+		return err
+	})
+	return held, err
+}
+
 // tokensMeta is tokens.json: what a folder of token shards holds.
 type tokensMeta struct {
 	Tokenizer      string                `json:"tokenizer_sha256"`
 	SequenceLength int                   `json:"sequence_length"`
 	Packing        string                `json:"packing"`
 	Parts          map[string]tokensPart `json:"parts"`
+	// Domain is there if a domain stage has looked at the exam.
+	Domain *tokensDomain `json:"domain,omitempty"`
+}
+
+// tokensDomain lists the documents of judge, by ordinal, that lie beyond domain's threshold.
+type tokensDomain struct {
+	Beyond []uint64 `json:"beyond_documents"`
 }
 
 // tokensPart describes the shards of train, select or judge.
@@ -174,6 +202,7 @@ type tokenWriter struct {
 	mu      sync.Mutex
 	sources map[string]uint32
 	names   []string
+	beyond  []uint64 // of tokensDomain; nil if there is none
 }
 
 // source returns the number of a source; new ones come only from the held-out set, in

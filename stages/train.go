@@ -228,7 +228,7 @@ func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
 		}
 		open, parts = append(open, s), append(parts, s)
 	}
-	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part]}
+	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain}
 	if len(open) > 0 {
 		data.sources = open[0].Meta().Sources
 	}
@@ -240,6 +240,7 @@ type tokensData struct {
 	train.Data
 	part    tokensPart
 	sources []string // names by number
+	domain  *tokensDomain
 }
 
 func (c Train) loop(ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data) (train.Result, error) {
