@@ -260,6 +260,7 @@ func (r *run) stageStates() []stageState {
 // execute runs the waves in order.
 func (r *run) execute(ctx context.Context) error {
 	for i := range r.waves {
+		r.waves[i].weigh(r.inputs, r.exam)
 		if err := r.wave(ctx, &r.waves[i]); err != nil {
 			return err
 		}
@@ -331,6 +332,7 @@ func (r *run) node(ctx context.Context, n *node) error {
 	}
 	if report != nil {
 		n.report, n.reused = report, true
+		n.skip()
 		r.event(Event{Kind: "reused", Stage: n.stage, Task: n.name})
 		// A crash between commit and here left the checkpoints of what is done.
 		return errors.Join(store.RemoveAll(r.opt.FS, n.scratch()), r.link(n))
@@ -339,6 +341,7 @@ func (r *run) node(ctx context.Context, n *node) error {
 	if n.report, err = n.execute(ctx); err != nil {
 		return err
 	}
+	n.advance(1)
 	r.event(Event{Kind: "done", Stage: n.stage, Task: n.name})
 	return r.link(n)
 }

@@ -36,6 +36,10 @@ type node struct {
 	report *TaskReport
 	done   chan struct{}
 	reused bool
+
+	reduces          bool  // a Reduce: one of a wave of parts
+	pace             *pace // of the node's wave, of which weight is its own share
+	weight, advanced float64
 }
 
 // readsHeldOut reports whether a task reads a file of held-out documents, which is no
@@ -192,7 +196,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
 				keyOf("reduce", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
 			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
-			n.work = reduceWork(p.Barrier, senders, i, parts)
+			n.work, n.reduces = reduceWork(p.Barrier, senders, i, parts), true
 			w.nodes = append(w.nodes, n)
 		}
 		b.waves = append(b.waves, w)
@@ -218,7 +222,7 @@ func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context
 		if err != nil {
 			return err
 		}
-		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, Records: recs})
+		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, Records: recs, node: t.node})
 	}
 }
 
@@ -232,6 +236,7 @@ func gather(t *Task, senders []*node, part int) ([]Record, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.node.advance(float64(shard+1) / float64(2*len(senders))) // the other half is the reducing
 	}
 	slices.SortFunc(recs, compareRecords)
 	return recs, nil

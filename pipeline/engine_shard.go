@@ -69,7 +69,13 @@ func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d
 			return err
 		}
 	}
-	return eachStored(ctx, t.FS, filepath.Join(s.base.dir(), docsName), keep, func(d *Doc) error {
+	name := filepath.Join(s.base.dir(), docsName)
+	info, err := t.FS.Stat(name)
+	if err != nil {
+		return err
+	}
+	fsys, visit := metered(t, t.FS, info.Size(), visit)
+	return eachStored(ctx, fsys, name, keep, func(d *Doc) error {
 		d.Ref.Shard = uint32(shard)
 		return visit(d)
 	})
@@ -122,8 +128,9 @@ func (s fileSource) each(ctx context.Context, t *Task, shard int, visit func(d *
 	record := s.file.record()
 	in := &record
 	t.Report.Input = in
+	inputs, visit := metered(t, t.Inputs, in.Bytes, visit)
 	err := t.WriteFile(rejectsName, func(w io.Writer) error {
-		rr := &rowReader{fileSource: s, t: t, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
+		rr := &rowReader{fileSource: s, t: t, inputs: inputs, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
 		return rr.run(ctx)
 	})
 	if err != nil {
@@ -154,6 +161,7 @@ func (e *inputError) Unwrap() error { return e.err }
 type rowReader struct {
 	fileSource
 	t       *Task
+	inputs  store.FS
 	ledger  *Ledger
 	in      *InputRecord
 	rejects io.Writer
@@ -166,7 +174,7 @@ func (r *rowReader) run(ctx context.Context) error {
 	if limit == 0 {
 		return nil
 	}
-	rows, err := store.OpenRows(r.t.Inputs, r.file.full, store.RowOptions{RecordBytesMax: r.file.recordBytesMax})
+	rows, err := store.OpenRows(r.inputs, r.file.full, store.RowOptions{RecordBytesMax: r.file.recordBytesMax})
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
 	}

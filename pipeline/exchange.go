@@ -155,10 +155,16 @@ type Partition struct {
 	Index, Parts int
 	// Records are sorted by (key, payload, document).
 	Records []Record
+
+	node *node // of the task
 }
+
+// tellEvery is after how many records a partition tells how far it is.
+const tellEvery = 1 << 12
 
 // Groups calls visit with each run of records of equal key, in order.
 func (p *Partition) Groups(visit func(group []Record) error) error {
+	told := 0
 	for from := 0; from < len(p.Records); {
 		to := from + 1
 		for to < len(p.Records) && p.Records[to].Key == p.Records[from].Key {
@@ -168,6 +174,10 @@ func (p *Partition) Groups(visit func(group []Record) error) error {
 			return err
 		}
 		from = to
+		if p.node != nil && to-told >= tellEvery {
+			told = to
+			p.node.advance((1 + float64(to)/float64(len(p.Records))) / 2)
+		}
 	}
 	return nil
 }

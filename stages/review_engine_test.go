@@ -353,3 +353,45 @@ func leftOut(t *testing.T, opt pipeline.Options, file string, texts []string) ma
 	})
 	return got
 }
+
+// TestDocumentTasksTellTheirProgress follows the events of passes and of reduce tasks.
+func TestDocumentTasksTellTheirProgress(t *testing.T) {
+	dir := t.TempDir()
+	texts := sentences(6, 3000, 30)
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts[:2000]...)
+	parquetFile(t, filepath.Join(dir, "data", "b.parquet"), texts[2000:]...)
+	bytes := 0.0
+	for _, name := range []string{"a.jsonl", "b.parquet"} {
+		info, err := os.Stat(filepath.Join(dir, "data", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes += float64(info.Size())
+	}
+	told := map[string]int{}
+	opt := options(dir)
+	opt.OnEvent = func(e pipeline.Event) {
+		if e.Kind != "progress" {
+			return
+		}
+		told[e.Stage+" "+e.Unit]++
+		if want := map[string]float64{"bytes": bytes, "parts": 1}[e.Unit]; want > 0 && (e.Total != want || e.Done < 0 || e.Done > want) {
+			t.Errorf("%s: %g of %g %s, want of %g", e.Stage, e.Done, e.Total, e.Unit, want)
+		}
+	}
+	plan := "name: p\ninput: [{path: data, source: s}]\nstages: [{exact_dedup: {}}, {minhash: {}}, {mix: {weights: {s: 1}}}, {export: {}}]\n"
+	run(t, dir, plan, opt)
+	for _, want := range []string{"exact_dedup bytes", "exact_dedup parts", "minhash bytes", "minhash parts", "mix bytes", "mix parts"} {
+		if told[want] == 0 {
+			t.Errorf("nothing was told of %s; told were %v", want, told)
+		}
+	}
+	jsonl(t, filepath.Join(dir, "data", "c.jsonl"), "one more")
+	opt.OnEvent = func(e pipeline.Event) {
+		if e.Kind == "progress" && e.Stage == "exact_dedup" && e.Unit == "bytes" && e.Total != 20 {
+			t.Errorf("with one more file of 20 bytes, %g of %g bytes are told", e.Done, e.Total)
+		}
+	}
+	opt.Workers = 1
+	run(t, dir, plan, opt)
+}

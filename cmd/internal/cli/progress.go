@@ -21,9 +21,9 @@ import (
 type progress struct {
 	mode   string // live, plain, json or none
 	w      io.Writer
-	log    string               // the name of events
-	events *os.File             // opened with the first event: a run that begins anew deletes the old one before
-	began  map[string]time.Time // by stage
+	log    string           // the name of events
+	events *os.File         // opened with the first event: a run that begins anew deletes the old one before
+	paces  map[string]*pace // by stage
 	shown  time.Time
 	live   bool // a live line is on the screen
 }
@@ -42,7 +42,7 @@ func newProgress(mode string, w io.Writer, opt pipeline.Options) *progress {
 			mode = "live"
 		}
 	}
-	return &progress{mode: mode, w: w, log: filepath.Join(opt.Workdir, "events.jsonl"), began: map[string]time.Time{}}
+	return &progress{mode: mode, w: w, log: filepath.Join(opt.Workdir, "events.jsonl"), paces: map[string]*pace{}}
 }
 
 // checkMode is the mistake of an unknown --progress.
@@ -90,49 +90,76 @@ func (p *progress) at(e pipeline.Event, now time.Time) {
 	}
 }
 
+// pace is how far a stage is, and since when it is at it: each time that its tasks begin
+// to count anew, as behind a barrier, the rate is that of the new count.
+type pace struct {
+	began       time.Time
+	from        float64
+	done, total float64
+	unit        string
+}
+
+// follow notes an event of a stage and returns its pace; known says that there was one.
+func (p *progress) follow(e pipeline.Event, now time.Time) (s *pace, known bool) {
+	s, known = p.paces[e.Stage]
+	if !known {
+		s = &pace{began: now}
+		p.paces[e.Stage] = s
+	}
+	if e.Total > 0 {
+		if e.Done < s.done || s.unit != "" && e.Unit != s.unit {
+			s.began, s.from = now, e.Done
+		}
+		s.done, s.total, s.unit = e.Done, e.Total, e.Unit
+	}
+	return s, known
+}
+
 func (p *progress) plain(e pipeline.Event, now time.Time) {
 	switch e.Kind {
 	case "plan":
 		fmt.Fprintln(p.w, e.Note)
 	case "start":
-		if _, known := p.began[e.Stage]; !known {
-			p.began[e.Stage], p.shown = now, now
+		if _, known := p.follow(e, now); !known {
+			p.shown = now
 			fmt.Fprintf(p.w, "%s: started\n", e.Stage)
 		}
 	case "progress":
+		s, _ := p.follow(e, now)
 		if now.Sub(p.shown) >= plainEvery {
 			p.shown = now
-			fmt.Fprintln(p.w, p.describe(e, now))
+			fmt.Fprintln(p.w, s.describe(e, now))
 		}
 	}
 }
 
 func (p *progress) drawLive(e pipeline.Event, now time.Time) {
-	if _, known := p.began[e.Stage]; !known {
-		p.began[e.Stage] = now
-	}
-	switch {
-	case e.Kind == "plan":
+	switch e.Kind {
+	case "plan":
 		fmt.Fprintln(p.w, e.Note)
-	case e.Kind == "reused":
-	case now.Sub(p.shown) >= liveEvery:
-		p.shown, p.live = now, true
-		fmt.Fprintf(p.w, "\r\x1b[K%s", p.describe(e, now))
+	case "start", "progress":
+		s, _ := p.follow(e, now)
+		if now.Sub(p.shown) >= liveEvery {
+			p.shown, p.live = now, true
+			fmt.Fprintf(p.w, "\r\x1b[K%s", s.describe(e, now))
+		}
 	}
 }
 
 // describe is one line about a running stage, with rate and time left where it is known.
-func (p *progress) describe(e pipeline.Event, now time.Time) string {
-	line := fmt.Sprintf("%s: %s", e.Stage, e.Task)
-	if e.Total <= 0 {
-		return line
+func (s *pace) describe(e pipeline.Event, now time.Time) string {
+	if s.total <= 0 {
+		return fmt.Sprintf("%s: %s", e.Stage, e.Task)
 	}
-	took := now.Sub(p.began[e.Stage]).Seconds()
-	line = fmt.Sprintf("%s: %s of %s %s", e.Stage, count(e.Done), count(e.Total), e.Unit)
-	if took > 1 && e.Done > 0 {
-		rate := e.Done / took
-		left := time.Duration((e.Total - e.Done) / rate * float64(time.Second))
-		line += fmt.Sprintf(", %s/s, %s left", count(rate), report.Span(left))
+	quantity, unit := count, " "+s.unit
+	if s.unit == "bytes" {
+		quantity, unit = func(v float64) string { return report.Size(int64(v)) }, ""
+	}
+	line := fmt.Sprintf("%s: %s of %s%s", e.Stage, quantity(s.done), quantity(s.total), unit)
+	if took := now.Sub(s.began).Seconds(); took > 1 && s.done > s.from {
+		rate := (s.done - s.from) / took
+		left := time.Duration((s.total - s.done) / rate * float64(time.Second))
+		line += fmt.Sprintf(", %s/s, %s left", quantity(rate), report.Span(left))
 	}
 	if e.Note != "" {
 		line += ", " + e.Note

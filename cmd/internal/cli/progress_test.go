@@ -35,7 +35,7 @@ func TestProgressLines(t *testing.T) {
 			"\r\x1b[Ktrain: 1 of 2 000 steps" +
 			"\r\x1b[Ktrain: 500 of 2 000 steps, 25/s, 1 min 00 s left, loss 2.5" +
 			"\r\x1b[Ktrain: 525 of 2 000 steps, 25/s, 59.0 s left" +
-			"\r\x1b[Ktrain: train\r\x1b[K",
+			"\r\x1b[K",
 		"json": `{"time":"2026-01-01T00:00:00Z","kind":"plan","stage":"","note":"reused 1 of 3 stages"}` + "\n",
 		"none": "",
 	} {
@@ -53,5 +53,35 @@ func TestProgressLines(t *testing.T) {
 		if err != nil || bytes.Count(log, []byte("\n")) != len(events) {
 			t.Errorf("%s: the log has %q, %v", mode, log, err)
 		}
+	}
+}
+
+// TestPaceBeginsAnew is about a stage of two passes, each of which counts from the start,
+// with a barrier that counts something else between them.
+func TestPaceBeginsAnew(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Date(2026, 1, 1, 0, 0, seconds, 0, time.UTC) }
+	var out bytes.Buffer
+	p := newProgress("plain", &out, pipeline.Options{Workdir: t.TempDir()})
+	step := func(second int, kind string, done, total float64, unit string) {
+		p.at(pipeline.Event{Kind: kind, Stage: "minhash", Task: "a", Done: done, Total: total, Unit: unit}, at(second))
+	}
+	step(0, "start", 0, 0, "")
+	step(10, "progress", 100<<20, 200<<20, "bytes")
+	step(20, "progress", 200<<20, 200<<20, "bytes")
+	step(30, "progress", 0.5, 2, "parts")
+	step(40, "progress", 1.5, 2, "parts")
+	step(45, "progress", 1<<20, 200<<20, "bytes")
+	step(50, "start", 0, 0, "")
+	step(55, "progress", 51<<20, 200<<20, "bytes")
+	p.close()
+	want := `minhash: started
+minhash: 100 MiB of 200 MiB, 10.0 MiB/s, 10.0 s left
+minhash: 200 MiB of 200 MiB, 10.0 MiB/s, 0.0 s left
+minhash: 0.5 of 2 parts
+minhash: 1.5 of 2 parts, 0.1/s, 5.0 s left
+minhash: 51.0 MiB of 200 MiB, 5.00 MiB/s, 29.8 s left
+`
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
