@@ -286,7 +286,7 @@ func TestCancelled(t *testing.T) {
 			if rest := leftovers(t, fsys, "/disk"); len(rest) > 0 {
 				t.Fatalf("the cancelled run left %v", rest)
 			}
-			if rounds > 20 {
+			if rounds > 60 {
 				t.Fatal("no run comes to its end")
 			}
 		}
