@@ -19,8 +19,9 @@
 //	   │
 //	artifact           export, route, tokenize, train, proof_of_loss, bundle
 //
-// A task is known by its [Key]: stage name and version, canonical config, seed, the keys
-// of what it reads and the identities of its files. A finished task is a folder
+// A task is known by its [Key]: stage name and version, canonical config or the part of it
+// that a pass or barrier says it depends on, seed, the keys of what it reads and the
+// identities of its files. A finished task is a folder
 // stages/KEY with its outputs and report.json, committed by one rename; a run lays out
 // all keys first and executes those that are not there. So resuming, editing a plan and
 // adding a file are one mechanism: memory by content. An interrupted task leaves only a

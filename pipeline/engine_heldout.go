@@ -8,11 +8,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strings"
-	"unicode"
-
-	"github.com/zeebo/xxh3"
-	"golang.org/x/text/unicode/norm"
 )
 
 // heldOutStage is the name under which held-out documents are accounted for.
@@ -34,42 +29,6 @@ type HeldOutRules struct {
 	// New returns a fresh judge, which sees the rows in order and returns the reason
 	// for leaving a row out, or "".
 	New func() func(text string) string
-}
-
-// ContentHash is the 64-bit hash by which copies are known when the held-out set is split
-// off and references are kept apart: xxh3 of the text without what cannot be seen. Texts
-// that differ only in white space, in Unicode normalisation form or in invisible characters
-// have the same, so that no stage that cleans text up can undo a split by it.
-func ContentHash(text string) uint64 {
-	if !isPlain(text) {
-		text = composed(text)
-	}
-	return xxh3.HashString(strings.Join(strings.Fields(text), " "))
-}
-
-// isPlain reports whether composed would return the text as it is: it holds printable ASCII
-// and white space only.
-func isPlain(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; (c < ' ' || c > '~') && (c < '\t' || c > '\r') {
-			return false
-		}
-	}
-	return true
-}
-
-// graphemeJoiner is U+034F, which Unicode normalisation puts into long runs of marks.
-const graphemeJoiner = '\u034f'
-
-// composed brings a text to normalisation form C without the characters of categories Cc
-// and Cf, white space excepted. Bytes that are not UTF-8 become U+FFFD, one each.
-func composed(text string) string {
-	return norm.NFC.String(strings.Map(func(r rune) rune {
-		if r == graphemeJoiner || unicode.In(r, unicode.Cc, unicode.Cf) && !unicode.IsSpace(r) {
-			return -1
-		}
-		return r
-	}, text))
 }
 
 // heldOutFirst adds what makes the held-out set, before any stage.

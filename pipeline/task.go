@@ -20,7 +20,7 @@ import (
 )
 
 // Key names a task's result by everything that it depends on: stage name and version,
-// canonical config, seed, the keys of what it reads and the identities of its files.
+// canonical config (or what of it counts: see [Pass]), seed, the keys of what it reads and the identities of its files.
 type Key string
 
 // keyBytes is the length of a key, which is written in hexadecimal.
