@@ -20,8 +20,11 @@ type Options struct {
 	Workdir string
 	// FS holds the work directory, Inputs the files that the plan names.
 	FS, Inputs store.FS
-	// Workers is the number of tasks at a time; MemoryBytes the budget of the run.
-	Workers     int
+	// Workers is the number of tasks at a time.
+	Workers int
+	// MemoryBytes bounds the exchange records that the tasks of the run hold at a time, all
+	// together, and what an artifact stage gathers, which runs alone. Decisions, lists of
+	// documents that are left, indexes of held-out text and models come on top of it.
 	MemoryBytes int64
 	// Limit reads at most so many records of each input entry; 0 is no limit.
 	Limit int64
@@ -55,6 +58,8 @@ type run struct {
 	exam   []*inputFile // files of held-out documents
 	waves  []wave
 
+	memory memory
+	alone  sync.RWMutex // held by each task at work; alone by one that needs all memory
 	events sync.Mutex
 }
 
@@ -101,7 +106,7 @@ func refused(err error) bool {
 
 // newRun finds the files that the plan reads.
 func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
-	r := &run{plan: plan, opt: opt}
+	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes}}
 	var err error
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
 		return nil, err
@@ -338,7 +343,7 @@ func (r *run) node(ctx context.Context, n *node) error {
 		return errors.Join(store.RemoveAll(r.opt.FS, n.scratch()), r.link(n))
 	}
 	r.event(Event{Kind: "start", Stage: n.stage, Task: n.name})
-	if n.report, err = n.execute(ctx); err != nil {
+	if n.report, err = r.attempt(ctx, n); err != nil {
 		return err
 	}
 	n.advance(1)

@@ -228,11 +228,10 @@ func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context
 
 // gather reads one partition of what every sender sent, sorted.
 func gather(t *Task, senders []*node, part int) ([]Record, error) {
-	budget := t.MemoryBytes
 	var recs []Record
 	var err error
 	for shard, n := range senders {
-		recs, err = readExchange(t.FS, filepath.Join(n.dir(), exchangeName), part, uint32(shard), recs, &budget)
+		recs, err = readExchange(t.FS, filepath.Join(n.dir(), exchangeName), part, uint32(shard), recs, t.held)
 		if err != nil {
 			return nil, err
 		}

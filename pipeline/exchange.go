@@ -41,34 +41,40 @@ const recordBytes = 48
 // in the order (key, payload, record). Numbers are little-endian.
 const exchangeMagic = "BZEXC01\n"
 
-// writeExchange writes recs, which it sorts, cut into parts.
+// writeExchange writes recs, which it sorts, cut into parts. Sorted by key, the records of a
+// part stand together.
 func writeExchange(w io.Writer, recs []Record, parts int) error {
 	slices.SortFunc(recs, compareRecords)
-	bodies := make([][]byte, parts)
+	sizes := make([]uint64, parts)
+	var b []byte
 	for _, r := range recs {
-		p := partOf(r.Key, parts)
-		b := binary.LittleEndian.AppendUint64(bodies[p], r.Key)
-		b = binary.AppendUvarint(b, r.Ref.Record)
-		bodies[p] = appendBytes(b, r.Payload)
+		b = appendRecord(b[:0], r)
+		sizes[partOf(r.Key, parts)] += uint64(len(b))
 	}
-	head := binary.LittleEndian.AppendUint64([]byte(exchangeMagic), uint64(parts))
-	for _, b := range bodies {
-		head = binary.LittleEndian.AppendUint64(head, uint64(len(b)))
+	b = binary.LittleEndian.AppendUint64([]byte(exchangeMagic), uint64(parts))
+	for _, size := range sizes {
+		b = binary.LittleEndian.AppendUint64(b, size)
 	}
-	if _, err := w.Write(head); err != nil {
-		return err
-	}
-	for _, b := range bodies {
-		if _, err := w.Write(b); err != nil {
-			return err
+	for _, r := range recs {
+		if b = appendRecord(b, r); len(b) >= 1<<16 {
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
 		}
 	}
-	return nil
+	_, err := w.Write(b)
+	return err
+}
+
+func appendRecord(b []byte, r Record) []byte {
+	b = binary.LittleEndian.AppendUint64(b, r.Key)
+	return appendBytes(binary.AppendUvarint(b, r.Ref.Record), r.Payload)
 }
 
 // readExchange appends part's records of one exchange file; shard becomes part of
-// their refs. budget is reduced by their cost and must not fall below zero.
-func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Record, budget *int64) ([]Record, error) {
+// their refs. Their cost is taken from held.
+func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Record, held *account) ([]Record, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
@@ -78,8 +84,8 @@ func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Reco
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if *budget -= size; *budget < 0 {
-		return nil, &BudgetError{What: "exchange records"}
+	if err := held.take(size); err != nil {
+		return nil, err
 	}
 	body := make([]byte, size)
 	if _, err := f.ReadAt(body, at); err != nil && err != io.EOF {
@@ -90,8 +96,8 @@ func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Reco
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if *budget -= recordBytes; *budget < 0 {
-			return nil, &BudgetError{What: "exchange records"}
+		if err := held.take(recordBytes); err != nil {
+			return nil, err
 		}
 		dst, body = append(dst, r), rest
 	}
@@ -142,6 +148,8 @@ type BudgetError struct {
 	What  string
 	Stage string
 	Bytes int64 // the budget
+
+	others bool // held some of it
 }
 
 // Error names the stage and what to do.

@@ -94,7 +94,7 @@ type segmentTask struct {
 	mappers []Mapper
 	outs    []*Out
 	sent    []Record
-	budget  int64
+	short   error // no memory is left to send
 	drops   *dropLog
 	keep    []keepEntry
 	docs    *docWriter
@@ -103,7 +103,7 @@ type segmentTask struct {
 }
 
 func (s *segment) work(ctx context.Context, t *Task) error {
-	st := &segmentTask{segment: s, t: t, budget: t.MemoryBytes}
+	st := &segmentTask{segment: s, t: t}
 	if err := st.open(ctx); err != nil {
 		return err
 	}
@@ -201,10 +201,7 @@ func (st *segmentTask) closeMappers() error {
 			return err
 		}
 	}
-	if st.budget < 0 {
-		return &BudgetError{What: "exchange records"}
-	}
-	return nil
+	return st.short
 }
 
 // doc takes one document through the mappers.
@@ -218,8 +215,8 @@ func (st *segmentTask) doc(t *Task, d *Doc) error {
 		if err := m.Map(d, o); err != nil {
 			return fmt.Errorf("%s: %w", t.DocName(d.Ref), err)
 		}
-		if st.budget < 0 {
-			return &BudgetError{What: "exchange records"}
+		if st.short != nil {
+			return st.short
 		}
 		src := l.source(d.Source)
 		l.In, l.BytesIn, src.In = l.In+1, l.BytesIn+before, src.In+1
@@ -247,8 +244,10 @@ func (st *segmentTask) store(d *Doc) error {
 }
 
 func (st *segmentTask) send(ref Ref, key uint64, payload []byte) {
-	st.budget -= int64(len(payload)) + recordBytes
-	if st.budget >= 0 {
+	if st.short == nil {
+		st.short = st.t.held.take(int64(len(payload)) + recordBytes)
+	}
+	if st.short == nil {
 		st.sent = append(st.sent, Record{key, ref, append([]byte(nil), payload...)})
 	}
 }

@@ -101,7 +101,8 @@ type Task struct {
 	// interrupted run and is deleted once the task is committed.
 	Scratch string
 	Workers int
-	// MemoryBytes is the budget of the whole run.
+	// MemoryBytes is the budget of the whole run, see [Options]. An artifact stage may use
+	// all of it; passes and barriers draw on it through the records that they send and see.
 	MemoryBytes int64
 	// Kernels names the kernel set that floating-point work must use.
 	Kernels string
@@ -115,6 +116,7 @@ type Task struct {
 	node      *node
 	shard     int // of a pass; -1 otherwise
 	decisions []decision
+	held      *account
 }
 
 // WriteFile writes one output of the task: name is a path below the task's folder.
@@ -296,6 +298,7 @@ func (n *node) execute(ctx context.Context) (*TaskReport, error) {
 		return nil, err
 	}
 	t := n.task(tmp)
+	defer t.held.release()
 	err := cmp.Or(n.work(ctx, t), ctx.Err())
 	if !errors.Is(err, context.Canceled) {
 		err = cmp.Or(n.changed(), err) // a changed file may be why the work failed
@@ -330,7 +333,7 @@ func (n *node) task(dir string) *Task {
 		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels,
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
-		dir:      dir, run: n.run, node: n, shard: n.shard,
+		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},
 	}
 }
 
