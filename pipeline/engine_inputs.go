@@ -143,6 +143,9 @@ func newTextRule(in Input) (textRule, string, error) {
 
 // place is a file's path from the plan's folder, or its absolute path if it is not below it.
 func (p *Plan) place(name string) string {
+	if strings.Contains(name, "://") {
+		return name
+	}
 	full, err := filepath.Abs(name)
 	dir, dirErr := filepath.Abs(p.Dir())
 	if err != nil || dirErr != nil {
