@@ -92,8 +92,7 @@ func TaskReportOf(fsys store.FS, workdir string, key Key) (*TaskReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &TaskReport{}
-	return r, json.Unmarshal(data, r)
+	return parseReport(data)
 }
 
 func (r *run) record(status string, runErr error) *RunRecord {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +38,9 @@ func keyOf(parts ...string) Key {
 // task's outputs, holds no time, host or worker count, and a task is done when it is
 // there under the task's key and the outputs still have their size and hash.
 type TaskReport struct {
+	// Sum is the XXH3 hash of the report's own bytes, with zeros in its place: a report
+	// that was damaged is none.
+	Sum     string `json:"xxh3_128"`
 	Key     Key    `json:"key"`
 	Stage   string `json:"stage"`
 	Name    string `json:"name"`
@@ -260,8 +262,8 @@ func (n *node) load() (*TaskReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &TaskReport{}
-	if err := json.Unmarshal(data, r); err != nil || r.Key != n.key {
+	r, err := parseReport(data)
+	if err != nil || r.Key != n.key {
 		return nil, nil // damaged: do it again
 	}
 	for _, o := range r.Outputs {
@@ -354,7 +356,7 @@ func (n *node) commit(t *Task, tmp string) error {
 	if n.kernels {
 		t.Report.Kernels = n.run.opt.Kernels
 	}
-	data, err := json.MarshalIndent(t.Report, "", " ")
+	data, err := t.Report.encode()
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
