@@ -222,7 +222,7 @@ func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context
 		if err != nil {
 			return err
 		}
-		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, Records: recs, node: t.node})
+		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, records: recs, node: t.node})
 	}
 }
 

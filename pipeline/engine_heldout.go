@@ -99,9 +99,10 @@ func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
 				return nil
 			}
 			chosen++
-			t.Decide(g[0].Ref, Verdict{HeldOut: true})
+			first := g[0].Ref
+			t.Decide(first, Verdict{HeldOut: true})
 			for _, copy := range g[1:] {
-				t.Decide(copy.Ref, Verdict{Reason: "copy_of_held_out", Matched: &g[0].Ref})
+				t.Decide(copy.Ref, Verdict{Reason: "copy_of_held_out", Matched: &first})
 			}
 			return nil
 		})

@@ -158,34 +158,47 @@ func (e *BudgetError) Error() string {
 		e.Stage, e.What, e.Bytes)
 }
 
-// Partition is what a Reduce sees of an exchange: the records of one key range.
+// Partition is what a Reduce sees of an exchange: the records of one key range, sorted by
+// (key, payload, document). Its records may be gone through several times.
 type Partition struct {
 	Index, Parts int
-	// Records are sorted by (key, payload, document).
-	Records []Record
 
-	node *node // of the task
+	records []Record
+	node    *node // of the task
 }
 
 // tellEvery is after how many records a partition tells how far it is.
 const tellEvery = 1 << 12
 
-// Groups calls visit with each run of records of equal key, in order.
-func (p *Partition) Groups(visit func(group []Record) error) error {
-	told := 0
-	for from := 0; from < len(p.Records); {
-		to := from + 1
-		for to < len(p.Records) && p.Records[to].Key == p.Records[from].Key {
-			to++
-		}
-		if err := visit(p.Records[from:to]); err != nil {
+// Each calls visit with every record, in order. The payload is valid until visit returns.
+func (p *Partition) Each(visit func(r Record) error) error {
+	for i, r := range p.records {
+		if err := visit(r); err != nil {
 			return err
 		}
-		from = to
-		if p.node != nil && to-told >= tellEvery {
-			told = to
-			p.node.advance((1 + float64(to)/float64(len(p.Records))) / 2)
+		if p.node != nil && i%tellEvery == 0 {
+			p.node.advance((1 + float64(i)/float64(len(p.records))) / 2)
 		}
 	}
 	return nil
+}
+
+// Groups calls visit with each run of records of equal key, in order. The group and its
+// payloads are valid until visit returns.
+func (p *Partition) Groups(visit func(group []Record) error) error {
+	var group []Record
+	err := p.Each(func(r Record) error {
+		if len(group) > 0 && group[0].Key != r.Key {
+			if err := visit(group); err != nil {
+				return err
+			}
+			group = group[:0]
+		}
+		group = append(group, r)
+		return nil
+	})
+	if err != nil || len(group) == 0 {
+		return err
+	}
+	return visit(group)
 }

@@ -117,14 +117,20 @@ func trainGeneral(cfg ngram.Config, part *pipeline.Partition, half int) (*ngram.
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range part.Records {
+	sampled := 0
+	err = part.Each(func(r pipeline.Record) error {
+		sampled++
 		if hashes := words.AppendHashes(nil, string(r.Payload)); halfOf(hashes) == half {
 			trainer.Add(hashes)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	m, err := trainer.Train()
 	if err != nil {
-		return nil, fmt.Errorf("half %d of the general sample of %d documents: %w", half+1, len(part.Records), err)
+		return nil, fmt.Errorf("half %d of the general sample of %d documents: %w", half+1, sampled, err)
 	}
 	return m, nil
 }

@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -67,15 +68,26 @@ func (c Domain) decide(ctx context.Context, t *pipeline.Task, part *pipeline.Par
 	if err != nil {
 		return err
 	}
-	limit := c.limit(reference, part)
-	for _, r := range part.Records {
+	limit, err := c.limit(reference, part)
+	if err != nil {
+		return err
+	}
+	err = part.Each(func(r pipeline.Record) error {
 		if score := fromSortableBits(r.Key); score > limit {
 			t.Decide(r.Ref, pipeline.Verdict{Reason: "off_domain", Value: score})
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	t.Note("threshold %.6g; %d reference rows score %.4g at the median and %.4g at the 97th percentile",
 		limit, len(reference), ngram.Quantile(reference, 0.5), ngram.Quantile(reference, 0.97))
-	t.Panel(c.panel(reference, part.Records, limit))
+	panel, err := c.panel(reference, part, limit)
+	if err != nil {
+		return err
+	}
+	t.Panel(panel)
 	return c.exam(ctx, t, limit, models)
 }
 
@@ -124,16 +136,20 @@ func readExam(fsys store.FS, dir string) (map[uint64]bool, error) {
 }
 
 // limit is the highest score that is kept; negative infinity keeps nothing.
-func (c Domain) limit(reference []float64, part *pipeline.Partition) float64 {
+func (c Domain) limit(reference []float64, part *pipeline.Partition) (float64, error) {
 	switch {
 	case c.Threshold != nil:
-		return *c.Threshold
+		return *c.Threshold, nil
 	case c.KeepReference != nil:
-		return ngram.Quantile(reference, *c.KeepReference)
+		return ngram.Quantile(reference, *c.KeepReference), nil
 	case c.KeepFraction != nil:
 		total := int64(0)
-		for _, r := range part.Records {
+		err := part.Each(func(r pipeline.Record) error {
 			total += scoredOf(r).copies
+			return nil
+		})
+		if err != nil {
+			return 0, err
 		}
 		want := int64(math.Ceil(*c.KeepFraction * float64(total)))
 		return bestUpTo(part, func(s scored) bool {
@@ -146,49 +162,66 @@ func (c Domain) limit(reference []float64, part *pipeline.Partition) float64 {
 	return bestUpTo(part, func(s scored) bool { left -= s.words; return left >= 0 })
 }
 
+// errEnough ends the reading of a partition before its end.
+var errEnough = errors.New("enough records were read")
+
 // bestUpTo returns the highest score for which take agrees to all documents of that score
 // and of those before it, which are offered as one.
-func bestUpTo(part *pipeline.Partition, take func(scored) bool) float64 {
-	limit := math.Inf(-1)
-	for from := 0; from < len(part.Records); {
-		all := scoredOf(part.Records[from])
-		to := from + 1
-		for ; to < len(part.Records) && part.Records[to].Key == part.Records[from].Key; to++ {
-			s := scoredOf(part.Records[to])
+func bestUpTo(part *pipeline.Partition, take func(scored) bool) (float64, error) {
+	limit, all, some := math.Inf(-1), scored{}, false
+	err := part.Each(func(r pipeline.Record) error {
+		s := scoredOf(r)
+		if some && s.score == all.score {
 			all.words, all.copies = all.words+s.words, all.copies+s.copies
+			return nil
 		}
-		if !take(all) {
-			break
+		if some && !take(all) {
+			return errEnough
 		}
-		limit, from = all.score, to
+		if some {
+			limit = all.score
+		}
+		all, some = s, true
+		return nil
+	})
+	if err == nil && some && take(all) {
+		limit = all.score
 	}
-	return limit
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return limit, err
 }
 
 // panel shows the scores of the reference and of the documents side by side.
-func (c Domain) panel(reference []float64, recs []pipeline.Record, limit float64) pipeline.Panel {
-	all := make([]float64, len(recs))
-	for i, r := range recs {
-		all[i] = fromSortableBits(r.Key)
+func (c Domain) panel(reference []float64, part *pipeline.Partition, limit float64) (pipeline.Panel, error) {
+	reference = finiteOnly(reference)
+	docs, err := rangeOf(part)
+	if err != nil {
+		return pipeline.Panel{}, err
 	}
-	reference, all = finiteOnly(reference), finiteOnly(all)
-	low, high := math.Inf(1), math.Inf(-1)
-	for _, set := range [][]float64{reference, all} {
-		if len(set) > 0 {
-			low, high = min(low, ngram.Quantile(set, 0.005)), max(high, ngram.Quantile(set, 0.995))
-		}
+	low, high := docs.low, docs.high
+	if len(reference) > 0 {
+		low, high = min(low, ngram.Quantile(reference, panelTail)), max(high, ngram.Quantile(reference, 1-panelTail))
 	}
 	if low == high { // one score only: give it room
 		low, high = low-0.5, high+0.5
 	}
 	curves := &pipeline.Curves{XLabel: "score (" + c.Method + ", lower is closer)", YLabel: "share of documents"}
-	for _, set := range []struct {
-		name   string
-		scores []float64
-	}{{"reference", reference}, {"documents", all}} {
-		if len(set.scores) > 0 {
-			curves.Series = append(curves.Series, density(set.name, set.scores, low, high))
+	if len(reference) > 0 {
+		d := newDensity("reference", len(reference), low, high)
+		for _, s := range reference {
+			d.add(s)
 		}
+		curves.Series = append(curves.Series, d.Curve)
+	}
+	if docs.finite > 0 {
+		d := newDensity("documents", docs.finite, low, high)
+		err := part.Each(func(r pipeline.Record) error { d.add(fromSortableBits(r.Key)); return nil })
+		if err != nil {
+			return pipeline.Panel{}, err
+		}
+		curves.Series = append(curves.Series, d.Curve)
 	}
 	note := "Each reference row was scored by models that have not seen it."
 	switch {
@@ -200,10 +233,52 @@ func (c Domain) panel(reference []float64, recs []pipeline.Record, limit float64
 		curves.Marks = []pipeline.PanelMark{{At: limit, Label: "threshold"}}
 		note += " What lies right of the threshold was dropped."
 	}
-	if n := len(recs) - len(all); n > 0 {
-		note += fmt.Sprintf(" %d documents without words are not shown.", n)
+	if docs.wordless > 0 {
+		note += fmt.Sprintf(" %d documents without words are not shown.", docs.wordless)
 	}
-	return pipeline.Panel{Title: "Domain scores", Curves: curves, Note: note}
+	return pipeline.Panel{Title: "Domain scores", Curves: curves, Note: note}, nil
+}
+
+// panelTail is the share of scores at either end that the panel need not show.
+const panelTail = 0.005
+
+// scoreRange says between which scores most documents lie, and how many there are.
+type scoreRange struct {
+	low, high        float64 // infinite if no document has words
+	finite, wordless int
+}
+
+// rangeOf reads off a partition, which is sorted by score, where its panelTail quantiles are.
+func rangeOf(part *pipeline.Partition) (scoreRange, error) {
+	s := scoreRange{low: math.Inf(1), high: math.Inf(-1)}
+	err := part.Each(func(r pipeline.Record) error {
+		if math.IsInf(fromSortableBits(r.Key), 0) {
+			s.wordless++
+		} else {
+			s.finite++
+		}
+		return nil
+	})
+	if err != nil || s.finite == 0 {
+		return s, err
+	}
+	low, high := ngram.QuantileRank(s.finite, panelTail), ngram.QuantileRank(s.finite, 1-panelTail)
+	rank := 0
+	err = part.Each(func(r pipeline.Record) error {
+		score := fromSortableBits(r.Key)
+		if math.IsInf(score, 0) {
+			return nil
+		}
+		rank++
+		if rank == low {
+			s.low = score
+		}
+		if rank == high {
+			s.high = score
+		}
+		return nil
+	})
+	return s, err
 }
 
 // finiteOnly returns the scores of texts that have words.
@@ -214,19 +289,27 @@ func finiteOnly(scores []float64) []float64 {
 // densityBins is the resolution of the score panel.
 const densityBins = 60
 
-// density counts the scores from low to high in bins, low < high, as shares of them all.
-func density(name string, scores []float64, low, high float64) pipeline.Curve {
-	c := pipeline.Curve{Name: name, X: make([]float64, densityBins), Y: make([]float64, densityBins)}
-	width := (high - low) / densityBins
-	for i := range c.X {
-		c.X[i] = low + (float64(i)+0.5)*width
+// density counts n scores from low to high in bins, low < high, as shares of them all.
+type density struct {
+	pipeline.Curve
+	n         int
+	low, high float64
+}
+
+func newDensity(name string, n int, low, high float64) *density {
+	d := &density{pipeline.Curve{Name: name, X: make([]float64, densityBins), Y: make([]float64, densityBins)}, n, low, high}
+	for i := range d.X {
+		d.X[i] = low + (float64(i)+0.5)*d.width()
 	}
-	for _, s := range scores {
-		if s >= low && s <= high {
-			c.Y[min(int((s-low)/width), densityBins-1)] += 1 / float64(len(scores))
-		}
+	return d
+}
+
+func (d *density) width() float64 { return (d.high - d.low) / densityBins }
+
+func (d *density) add(s float64) {
+	if s >= d.low && s <= d.high {
+		d.Y[min(int((s-d.low)/d.width()), densityBins-1)] += 1 / float64(d.n)
 	}
-	return c
 }
 
 func readScores(fsys store.FS, name string) ([]float64, error) {

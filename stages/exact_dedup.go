@@ -114,8 +114,9 @@ func reduceCopies(_ context.Context, t *pipeline.Task, part *pipeline.Partition)
 			for to < len(g) && strings.HasPrefix(string(g[to].Payload), string(g[from].Payload[:8])) {
 				to++
 			}
+			first := g[from].Ref
 			for _, copy := range g[from+1 : to] {
-				t.Decide(copy.Ref, pipeline.Verdict{Reason: "exact_duplicate", Value: 1, Matched: &g[from].Ref})
+				t.Decide(copy.Ref, pipeline.Verdict{Reason: "exact_duplicate", Value: 1, Matched: &first})
 			}
 			from = to
 		}

@@ -98,10 +98,12 @@ func (c MinHash) openSign(_ context.Context, t *pipeline.Task) (pipeline.Mapper,
 const candidatesName = "candidates"
 
 func reduceBands(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	found := part.Records[:0] // in place: a group is behind what is kept of those before
+	var found []pipeline.Record
 	err := part.Groups(func(g []pipeline.Record) error {
 		if len(g) > 1 {
-			found = append(found, g...)
+			for _, r := range g {
+				found = append(found, pipeline.Record{Key: r.Key, Ref: r.Ref})
+			}
 		}
 		return nil
 	})
@@ -179,7 +181,15 @@ func cutUint64s(b []byte) (vs []uint64, rest []byte) {
 // resolve decides about all candidates. Its records are in keep order: by rank, then
 // by the rest of the payload; the order of ids is restored within a rank.
 func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	recs := part.Records
+	var recs []pipeline.Record
+	err := part.Each(func(r pipeline.Record) error {
+		r.Payload = slices.Clone(r.Payload)
+		recs = append(recs, r)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(recs, func(a, b pipeline.Record) int {
 		return cmp.Or(slices.Compare(a.Payload[:8], b.Payload[:8]), a.Ref.Compare(b.Ref))
 	})

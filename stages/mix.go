@@ -100,8 +100,12 @@ const timesName = "times.json"
 
 func (c Mix) plan(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
 	have := map[string]int64{}
-	for _, r := range part.Records {
+	err := part.Each(func(r pipeline.Record) error {
 		have[string(r.Payload[8:])] += int64(binary.LittleEndian.Uint64(r.Payload))
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	times, err := c.times(have)
 	if err != nil {

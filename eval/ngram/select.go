@@ -35,10 +35,15 @@ func SameVocabulary(a, b *Model) bool {
 // definition 1 of Hyndman and Fan 1996), so that "keep what is <= Quantile(s, 0.97)"
 // keeps at least 97 % of them. q below 0 is 0 and above 1 is 1; of no values it is NaN.
 func Quantile(sorted []float64, q float64) float64 {
-	n := len(sorted)
-	if n == 0 || math.IsNaN(q) {
+	if len(sorted) == 0 || math.IsNaN(q) {
 		return math.NaN()
 	}
+	return sorted[QuantileRank(len(sorted), q)-1]
+}
+
+// QuantileRank returns the rank, counted from 1, of the q-quantile of n values, n at least
+// 1: that of [Quantile], for values that are not all at hand.
+func QuantileRank(n int, q float64) int {
 	k := int(math.Ceil(min(max(q, 0), 1) * float64(n)))
 	k = min(max(k, 1), n)
 	for k > 1 && float64(k-1)/float64(n) >= q {
@@ -47,7 +52,7 @@ func Quantile(sorted []float64, q float64) float64 {
 	for k < n && float64(k)/float64(n) < q {
 		k++ // or down
 	}
-	return sorted[k-1]
+	return k
 }
 
 // CrossFold trains models for scoring documents that are themselves training text: a
