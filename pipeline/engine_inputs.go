@@ -29,6 +29,7 @@ type inputFile struct {
 	limit          int64  // documents over all files of its entry; -1 for no limit
 	entry          int
 	recordBytesMax int64
+	columns        []string // the fields that are read; none stands for all
 }
 
 // key is the identity of what the file gives. The place belongs to it, since copies that
@@ -68,6 +69,8 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 	if err != nil {
 		return nil, err
 	}
+	columns, more := in.columnsRead(rule)
+	name += more
 	var files []*inputFile
 	taken := map[string]bool{}
 	for _, pattern := range in.Paths {
@@ -81,6 +84,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 			}
 			taken[f.full] = true
 			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
+			f.columns = columns
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
 			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
 			files = append(files, f)

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -174,20 +175,21 @@ func (r *rowReader) run(ctx context.Context) error {
 	if limit == 0 {
 		return nil
 	}
-	rows, err := store.OpenRows(r.inputs, r.file.full, store.RowOptions{RecordBytesMax: r.file.recordBytesMax})
+	rows, err := store.OpenRows(r.inputs, r.file.full, r.file.rowOptions())
 	if errors.Is(err, fs.ErrPermission) {
 		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
 	}
 	if err != nil {
-		return &inputError{err}
+		return &inputError{partError(err)}
 	}
 	defer rows.Close()
 	var row store.Row
 	for limit < 0 || r.in.Records < limit {
 		err := rows.Next(&row)
 		if err == io.EOF {
-			sum := rows.SHA256()
-			r.in.SHA256 = hex.EncodeToString(sum[:])
+			if sum := rows.SHA256(); sum != [sha256.Size]byte{} {
+				r.in.SHA256 = hex.EncodeToString(sum[:])
+			}
 			return nil
 		}
 		if err != nil {

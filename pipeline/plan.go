@@ -54,14 +54,15 @@ type Base struct {
 
 // Input is one entry of the section input.
 type Input struct {
-	Paths          Paths  `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list."`
-	Text           string `yaml:"text" alias:"text_column" doc:"Field that holds the text. Default: text, unless template or messages is set."`
-	Template       string `yaml:"template" doc:"Text made of fields, such as \"{{question}}\\n{{answer}}\"."`
-	Messages       string `yaml:"messages" doc:"Field that holds a conversation: a list of role and content."`
-	Source         string `yaml:"source" doc:"Name of the documents' source. Default: the last folder of the path before globs and variables, or the file's name."`
-	LimitDocuments int64  `yaml:"limit_documents" min:"1" doc:"Read at most this many records; no limit if not set."`
-	Optional       bool   `yaml:"optional" doc:"No file at all is not an error."`
-	RecordBytesMax Bytes  `yaml:"record_bytes_max" min:"1KiB" max:"1GiB" doc:"A record with more bytes is rejected as malformed."`
+	Paths          Paths    `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list."`
+	Text           string   `yaml:"text" alias:"text_column" doc:"Field that holds the text. Default: text, unless template or messages is set."`
+	Template       string   `yaml:"template" doc:"Text made of fields, such as \"{{question}}\\n{{answer}}\"."`
+	Messages       string   `yaml:"messages" doc:"Field that holds a conversation: a list of role and content."`
+	Columns        []string `yaml:"columns" doc:"Fields that are read and go on with the documents, such as [id, url], beside those that make the text. Of Parquet files only these columns are read, and each file must have them. Default: all."`
+	Source         string   `yaml:"source" doc:"Name of the documents' source. Default: the last folder of the path before globs and variables, or the file's name."`
+	LimitDocuments int64    `yaml:"limit_documents" min:"1" doc:"Read at most this many records; no limit if not set."`
+	Optional       bool     `yaml:"optional" doc:"No file at all is not an error."`
+	RecordBytesMax Bytes    `yaml:"record_bytes_max" min:"1KiB" max:"1GiB" doc:"A record with more bytes is rejected as malformed."`
 }
 
 // SetDefaults fills an entry of a list of inputs.
@@ -85,6 +86,9 @@ func (in *Input) Check(at *Fields) {
 		if _, err := parseTemplate(in.Template); err != nil {
 			at.Errorf("template", "%v", err)
 		}
+	}
+	if at.IsSet("columns") && len(in.Columns) == 0 {
+		at.Errorf("columns", "names no column; leave the key out to read all")
 	}
 	if in.Source == "" {
 		in.Source = at.dec.defaultSource(at.path, in.Paths)

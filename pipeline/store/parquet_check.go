@@ -21,6 +21,9 @@ const (
 	parquetPageValuesMax = 1 << 26
 	// parquetHeaderBytesMax is of one page header, which may hold the page's extremes.
 	parquetHeaderBytesMax = 16 << 20
+	// parquetCountMax is of a row group's rows and of a chunk's bytes, so that sums of all
+	// that a footer has room for do not overflow.
+	parquetCountMax = 1 << 40
 	// parquetTypeLengthMax is of a column of byte arrays of fixed length.
 	parquetTypeLengthMax = 1 << 20
 )
@@ -95,7 +98,7 @@ func checkMetadata(meta *format.FileMetaData, size int64) error {
 	rows := int64(0)
 	for g := range meta.RowGroups {
 		group := &meta.RowGroups[g]
-		if group.NumRows < 0 {
+		if group.NumRows < 0 || group.NumRows > parquetCountMax {
 			return fmt.Errorf("row group %d has %d rows", g, group.NumRows)
 		}
 		rows += group.NumRows
@@ -121,6 +124,8 @@ func checkChunk(chunk *format.ColumnChunk, size int64) error {
 		return errEncrypted
 	case m.NumValues < 0 || m.TotalUncompressedSize < 0 || m.TotalCompressedSize < 0:
 		return errors.New("negative size")
+	case m.TotalUncompressedSize > parquetCountMax:
+		return fmt.Errorf("%d bytes before compression", m.TotalUncompressedSize)
 	case m.DataPageOffset < 0 || m.DictionaryPageOffset < 0:
 		return errors.New("negative offset")
 	case m.TotalCompressedSize > size || chunkStart(m) > size-m.TotalCompressedSize:

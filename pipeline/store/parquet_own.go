@@ -61,20 +61,25 @@ type ownColumns struct {
 	text   []byte
 }
 
-// findOwnColumns recognises a file of [ParquetWriter] by its note and its columns.
-func findOwnColumns(file *parquet.File, columns []*parquetNode) *ownColumns {
+// findOwnColumns recognises a file of [ParquetWriter] by its note and its columns: names
+// are those of the file, columns those that are read.
+func findOwnColumns(file *parquet.File, columns []*parquetNode, names []string) *ownColumns {
 	note, ok := file.Lookup(ownColumnsKey)
 	if !ok {
 		return nil
 	}
 	var rec Record
-	if Scan([]byte(note), &rec) != nil || len(rec.Fields) != len(columns) {
+	if Scan([]byte(note), &rec) != nil || len(rec.Fields) != len(names) {
 		return nil
 	}
 	own := &ownColumns{extra: -1}
-	for i, f := range own.keys.fields(nil, rec.Fields) {
-		if f.Key != columns[i].name {
+	i := 0 // among columns
+	for at, f := range own.keys.fields(nil, rec.Fields) {
+		if f.Key != names[at] {
 			return nil
+		}
+		if i == len(columns) || f.Key != columns[i].name {
+			continue // not asked for
 		}
 		if string(f.Value) == `"extra"` {
 			if !columns[i].text {
@@ -82,6 +87,7 @@ func findOwnColumns(file *parquet.File, columns []*parquetNode) *ownColumns {
 			}
 			own.extra = i
 		}
+		i++
 	}
 	return own
 }

@@ -28,12 +28,13 @@ type parquetRows struct {
 	name    string
 	file    ReadFile
 	max     int64
+	part    filePart
 	pq      *parquet.File
 	columns []*parquetNode
 	own     *ownColumns // of a file with an extra column, or nil
 	encoder rowEncoder
 
-	group  int          // the next row group
+	group  int          // the next row group of the part
 	rows   parquet.Rows // of the row group at hand, or nil
 	left   int64        // rows of it still to decode
 	batch  []parquet.Row
@@ -69,17 +70,15 @@ func openParquetRows(fsys FS, name string, opts RowOptions) (*parquetRows, error
 
 // open reads the footer.
 func (p *parquetRows) open(opts RowOptions) error {
-	footer, err := readFooter(p.file, p.file.Size())
+	meta, err := readMetadata(p.file)
 	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	var meta format.FileMetaData
-	if err = thrift.Unmarshal(new(thrift.CompactProtocol), footer, &meta); err == nil {
-		err = checkMetadata(&meta, p.file.Size())
+	if p.part, err = cutMetadata(p.name, meta, &opts); err != nil {
+		return err
 	}
-	if err == nil {
-		p.pq, err = openPlain(&meta)
-	}
+	p.number = p.part.row
+	p.pq, err = openPlain(meta)
 	var tree parquetTree
 	if err == nil {
 		tree = parquetTree{elements: meta.Schema, binaryAsText: opts.BinaryAsText}
@@ -88,9 +87,9 @@ func (p *parquetRows) open(opts RowOptions) error {
 	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	p.chunks = chunkInfos(&meta, tree.levels)
+	p.chunks = chunkInfos(meta, tree.levels)
 	p.encoder.leaves = make([][]parquet.Value, len(tree.levels))
-	p.own = findOwnColumns(p.pq, p.columns)
+	p.own = findOwnColumns(p.pq, p.columns, p.part.names)
 	return nil
 }
 
@@ -103,6 +102,7 @@ func openPlain(meta *format.FileMetaData) (*parquet.File, error) {
 		group := &plain.RowGroups[g]
 		group.Columns = slices.Clone(group.Columns)
 		group.SortingColumns = nil
+		group.Ordinal = 0 // numbered anew
 		for c := range group.Columns {
 			m := &group.Columns[c].MetaData
 			m.Codec = format.Uncompressed
@@ -204,8 +204,11 @@ func (p *parquetRows) closeGroup() error {
 	return rows.Close()
 }
 
-// finish hashes the file and ends it.
+// finish hashes the file, if all of it was asked for, and ends it.
 func (p *parquetRows) finish() error {
+	if !p.part.whole {
+		return io.EOF
+	}
 	hash := sha256.New()
 	whole := io.NewSectionReader(p.file, 0, p.file.Size())
 	n, err := io.CopyBuffer(hash, whole, make([]byte, readBufferBytes))

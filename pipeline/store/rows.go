@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Field is one member of a record.
@@ -35,6 +36,13 @@ type RowOptions struct {
 	// BinaryAsText reads Parquet columns of bytes without annotation as UTF-8 text, as
 	// writers before 2015 left them, and not as base64.
 	BinaryAsText bool
+	// Columns names the fields that are read; none stands for all. Of a Parquet file it
+	// names top-level columns, which must be there, and bytes of others are not read; fields
+	// of JSONL that are not named are left out of [Row.Fields].
+	Columns []string
+	// RowGroups are the first row group of a Parquet file to be read and the one after the
+	// last; zero stands for all. Rows keep their numbers.
+	RowGroups [2]int
 }
 
 // Rows reads the records of one file in order, JSONL or Parquet alike.
@@ -83,14 +91,14 @@ func (r *Rows) Next(row *Row) error {
 }
 
 // SHA256 returns the hash of the file's raw bytes. It is valid once [Rows.Next] has
-// returned io.EOF.
+// returned io.EOF, and zero if only some columns or row groups of a Parquet file were asked for.
 func (r *Rows) SHA256() [sha256.Size]byte {
 	hash, _ := r.source.sum()
 	return hash
 }
 
-// Bytes returns the number of the file's raw bytes. It is valid once [Rows.Next] has
-// returned io.EOF.
+// Bytes returns the number of the file's raw bytes. It is valid and zero when
+// [Rows.SHA256] is.
 func (r *Rows) Bytes() int64 {
 	_, bytes := r.source.sum()
 	return bytes
@@ -104,6 +112,7 @@ type jsonlRows struct {
 	file  *Reader
 	lines *LineReader
 	max   int64
+	keep  []string // fields; none stands for all
 	line  Line
 	rec   Record
 	keys  keyTable
@@ -118,6 +127,7 @@ func openJSONLRows(fsys FS, name string, opts RowOptions) (*jsonlRows, error) {
 		file:  file,
 		lines: NewLineReader(file, opts.RecordBytesMax),
 		max:   opts.RecordBytesMax,
+		keep:  opts.Columns,
 	}, nil
 }
 
@@ -136,6 +146,9 @@ func (s *jsonlRows) next(row *Row) error {
 		return nil
 	}
 	row.Fields = s.keys.fields(row.Fields, s.rec.Fields)
+	if len(s.keep) > 0 {
+		row.Fields = slices.DeleteFunc(row.Fields, func(f Field) bool { return !slices.Contains(s.keep, f.Key) })
+	}
 	return nil
 }
 
