@@ -55,22 +55,22 @@ func (c Bundle) program() pipeline.Program {
 const manifestName = "manifest.json"
 
 func (c Bundle) run(_ context.Context, t *pipeline.Task) error {
-	file, _, meta, err := openUpdate(t.FS, t.Input(pipeline.Update))
+	update, err := OpenUpdate(t.FS, updateDir(t))
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer update.Close()
 	if err := judged(t); err != nil {
 		return err
 	}
-	if refused, err := c.lint(t, file, meta); err != nil || refused {
+	if refused, err := c.lint(t, update.File, update.Meta); err != nil || refused {
 		return err
 	}
-	manifest, err := c.manifest(t, meta)
+	manifest, err := c.manifest(t, update.Meta)
 	if err != nil {
 		return err
 	}
-	tensors, err := checkpoint.Tensors(file)
+	tensors, err := checkpoint.Tensors(update.File)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (c Bundle) run(_ context.Context, t *pipeline.Task) error {
 		return err
 	}
 	t.Figure("bundle", "out/bundle/%s, %d tensors, the weights after step %d of %d", manifest.Directory, manifest.Tensors,
-		meta.Steps, meta.StepsRun)
+		update.Meta.Steps, update.Meta.StepsRun)
 	t.Figure("hash", "%s", manifest.Hash)
 	return t.WriteFile("bundle/"+manifestName, func(w io.Writer) error { _, err := w.Write(data); return err })
 }
@@ -114,7 +114,7 @@ func judged(t *pipeline.Task) error {
 }
 
 // lint refuses an update that a validator would reject.
-func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta updateMeta) (refused bool, err error) {
+func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta UpdateMeta) (refused bool, err error) {
 	if meta.Assignment == nil {
 		return false, nil // all weights were trained: the rules are about expert groups
 	}
@@ -140,7 +140,7 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta updateMeta
 }
 
 // manifest names the bundle's folder and files by the profile.
-func (c Bundle) manifest(t *pipeline.Task, meta updateMeta) (*network.BundleManifest, error) {
+func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleManifest, error) {
 	id := network.BundleID{Version: c.Version, Step: meta.Steps} // of the weights, whatever steps followed
 	if g := t.Plan.Network.ExpertGroup; g != nil {
 		id.Group = *g
@@ -171,7 +171,7 @@ func (c Bundle) manifest(t *pipeline.Task, meta updateMeta) (*network.BundleMani
 
 // copyFiles writes the update's bytes under each of the bundle's names.
 func (c Bundle) copyFiles(t *pipeline.Task, m *network.BundleManifest) error {
-	from := filepath.Join(t.Input(pipeline.Update), filepath.FromSlash(updateName))
+	from := filepath.Join(updateDir(t), updateFile)
 	for i := range m.Files {
 		f := &m.Files[i]
 		h := sha256.New()

@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"bzdata/eval"
 	"bzdata/eval/network"
 	"bzdata/pipeline"
-	"bzdata/pipeline/store"
-	"bzdata/train/checkpoint"
 )
 
 // ProofOfLoss is the configuration of the proof_of_loss stage.
@@ -77,34 +74,6 @@ func profileOf(t *pipeline.Task) (*network.Profile, error) {
 	return network.Find(t.Inputs, t.Plan.Dir(), t.Plan.Network.Profile)
 }
 
-// openUpdate opens an update's file, and the same tensors under their native names.
-func openUpdate(fsys store.FS, dir string) (file *checkpoint.File, native checkpoint.Source, meta updateMeta, err error) {
-	raw, err := store.ReadAll(fsys, filepath.Join(dir, "update", "update.json"))
-	if err != nil {
-		return nil, nil, meta, err
-	}
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, nil, meta, fmt.Errorf("update.json: %w", err)
-	}
-	if file, err = checkpoint.Open(fsys, filepath.Join(dir, filepath.FromSlash(updateName))); err != nil {
-		return nil, nil, meta, err
-	}
-	if meta.Assignment == nil {
-		return file, file, meta, nil
-	}
-	naming, err := checkpoint.ParseNaming(meta.Naming)
-	if err != nil {
-		return nil, nil, meta, err
-	}
-	native, err = checkpoint.FromProfile(file, naming, meta.Assignment)
-	return file, native, meta, err
-}
-
-// updateSHA256 is the SHA-256 of the file of the update that a task takes, in hexadecimal.
-func updateSHA256(t *pipeline.Task) (string, error) {
-	return pipeline.FileSHA256(t.FS, filepath.Join(t.Input(pipeline.Update), filepath.FromSlash(updateName)))
-}
-
 // scoreName is the file of the figures of a proof of loss.
 const scoreName = "score.json"
 
@@ -134,11 +103,11 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	file, update, _, err := openUpdate(t.FS, t.Input(pipeline.Update))
+	update, err := OpenUpdate(t.FS, updateDir(t))
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer update.Close()
 	judge, closeJudge, err := openTokens(t, "judge")
 	if err != nil {
 		return err

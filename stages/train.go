@@ -153,7 +153,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	if res.Best != nil {
 		kept = res.Best.Step
 	}
-	return c.writeUpdate(t, m, updateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group})
+	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group})
 }
 
 // group is the assignment of the experts to train; nil trains all weights.
@@ -275,11 +275,8 @@ func meanLoss(ctx context.Context, m *model.Model, data train.Data, batchSize in
 	return l.Mean(), nil
 }
 
-// updateName is the file of the update in the network's type and names.
-const updateName = "update/update.safetensors"
-
 // writeUpdate writes the trained tensors, and meta completed.
-func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta updateMeta) error {
+func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta UpdateMeta) error {
 	dtype, err := checkpoint.ParseDType(c.DType)
 	if err != nil {
 		return err
@@ -305,20 +302,10 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta updateMeta) er
 		}
 	}
 	meta.Naming, meta.DType = naming.String(), dtype.String()
-	if err := t.WriteFile("update/update.json", func(w io.Writer) error { return json.NewEncoder(w).Encode(meta) }); err != nil {
+	if err := t.WriteFile("update/"+updateJSON, func(w io.Writer) error { return json.NewEncoder(w).Encode(meta) }); err != nil {
 		return err
 	}
-	return t.WriteFile(updateName, func(w io.Writer) error { return checkpoint.Write(w, native, nil) })
-}
-
-// updateMeta is update.json: how to read the update's tensors.
-type updateMeta struct {
-	Naming string `json:"naming"`
-	DType  string `json:"dtype"`
-	// Steps is the step after which the weights were these, of the StepsRun of the training.
-	Steps      int                   `json:"steps"`
-	StepsRun   int                   `json:"steps_run"`
-	Assignment checkpoint.Assignment `json:"expert_assignment,omitempty"`
+	return t.WriteFile("update/"+updateFile, func(w io.Writer) error { return checkpoint.Write(w, native, nil) })
 }
 
 func (c Train) report(t *pipeline.Task, res train.Result, data train.Data, group checkpoint.Assignment) {

@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -18,8 +17,8 @@ import (
 
 	"bzdata/eval"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/tokenize"
-	"bzdata/train/checkpoint"
 	"bzdata/train/model"
 	"bzdata/train/tensor"
 )
@@ -72,32 +71,10 @@ func compare(ctx context.Context, base, tokens, first, second string, workers in
 
 // measure evaluates the update of a run, as its files hold it.
 func measure(ctx context.Context, e *eval.Evaluator, run string) (*eval.Losses, error) {
-	dir := filepath.Join(run, "out", "update")
-	raw, err := os.ReadFile(filepath.Join(dir, "update.json"))
+	update, err := stages.OpenUpdate(store.OS(), filepath.Join(run, "out", "update"))
 	if err != nil {
 		return nil, err
 	}
-	var meta struct {
-		Naming     string                `json:"naming"`
-		Assignment checkpoint.Assignment `json:"expert_assignment"`
-	}
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, err
-	}
-	naming, err := checkpoint.ParseNaming(meta.Naming)
-	if err != nil {
-		return nil, err
-	}
-	file, err := checkpoint.Open(store.OS(), filepath.Join(dir, "update.safetensors"))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	var update checkpoint.Source = file
-	if meta.Assignment != nil {
-		if update, err = checkpoint.FromProfile(file, naming, meta.Assignment); err != nil {
-			return nil, err
-		}
-	}
+	defer update.Close()
 	return e.Candidate(ctx, update)
 }

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/train/checkpoint"
 )
 
@@ -34,10 +34,11 @@ func merge(base, run, to string) error {
 		return err
 	}
 	defer weights.Close()
-	update, err := openUpdate(filepath.Join(run, "out", "update"))
+	update, err := stages.OpenUpdate(fsys, filepath.Join(run, "out", "update"))
 	if err != nil {
 		return err
 	}
+	defer update.Close()
 	merged, err := checkpoint.Overlay(weights, update)
 	if err != nil {
 		return err
@@ -60,29 +61,4 @@ func merge(base, run, to string) error {
 	}
 	return store.WriteFile(fsys, filepath.Join(to, checkpoint.SingleFile),
 		func(w io.Writer) error { return checkpoint.Write(w, tensors, nil) })
-}
-
-// openUpdate opens an update under the base model's own tensor names. The file stays
-// open: its tensors are read when they are written.
-func openUpdate(dir string) (checkpoint.Source, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, "update.json"))
-	if err != nil {
-		return nil, err
-	}
-	var meta struct {
-		Naming     string                `json:"naming"`
-		Assignment checkpoint.Assignment `json:"expert_assignment"`
-	}
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return nil, err
-	}
-	naming, err := checkpoint.ParseNaming(meta.Naming)
-	if err != nil {
-		return nil, err
-	}
-	file, err := checkpoint.Open(store.OS(), filepath.Join(dir, "update.safetensors"))
-	if err != nil || meta.Assignment == nil {
-		return file, err
-	}
-	return checkpoint.FromProfile(file, naming, meta.Assignment)
 }
