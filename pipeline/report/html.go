@@ -19,7 +19,7 @@ var pageSource string
 // no font, no address.
 func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"panel": drawPanel, "count": group, "percent": percent, "took": Span, "size": Size,
+		"panel": drawPanel, "count": group, "percent": percent, "size": Size,
 		"value":  func(v any) string { return Value(v, 300) },
 		"number": func(v float64) string { return fmt.Sprintf("%.6g", v) },
 		"edits":  edits,
@@ -28,7 +28,7 @@ func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 	if err != nil {
 		return fmt.Errorf("report page: %w", err)
 	}
-	return t.Execute(w, pageData{Result: r, Meta: m, Figures: figures(r), Flow: flow(r, narrowSpace),
+	return t.Execute(w, pageData{Result: r, Meta: m, Took: m.head(), Figures: figures(r), Flow: flow(r, narrowSpace),
 		Failed: failed(r, m), Verdict: verdict(r)})
 }
 
@@ -36,6 +36,7 @@ func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 type pageData struct {
 	*pipeline.Result
 	Meta    Meta
+	Took    string
 	Figures []pipeline.Figure
 	Flow    []flowRow
 	Failed  string

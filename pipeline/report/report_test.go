@@ -48,12 +48,13 @@ func example(name string) *pipeline.Result {
 }
 
 func meta() Meta {
-	return Meta{Started: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), Took: 83 * time.Second}
+	return Meta{Started: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), Took: 83 * time.Second,
+		Usage: Usage{CPUSeconds: 120, MemoryPeakBytes: 300 << 20}}
 }
 
 func TestWriteText(t *testing.T) {
 	want := strings.TrimPrefix(`
-plan  clean, seed 7, 1 min 23 s
+plan  clean, seed 7, 1 min 23 s (2 min 00 s of CPU, 300 MiB of memory at most)
 
 stage  documents    kept  dropped  why
 input     12 345  12 000      345  held out 300, malformed 45
@@ -191,7 +192,7 @@ func TestPage(t *testing.T) {
 		`<svg viewBox`: 3, "<polyline": 3, "<circle": 1, "<rect": 4 + 6,
 		`stroke-dasharray="4 3"`: 2, `stroke-dasharray="6 3"`: 2, `stroke-width="2.5"`: 1,
 		`<td class="n">50.0 %</td>`: 1, `<td class="n">−2</td>`: 1, "<blockquote>clean</blockquote>": 2,
-		`<div class="verdict">clean</div>`: 1, "12\u202f345": 3, "1 min 23 s": 1, "2026-02-03 04:05 UTC": 1,
+		`<div class="verdict">clean</div>`: 1, "12\u202f345": 3, "1 min 23 s (2 min 00 s of CPU, 300 MiB of memory at most)": 1, "2026-02-03 04:05 UTC": 1,
 		">121 KiB<": 1, "{clean: 0.5}": 1, `href="#dedup"`: 2, `id="dedup"`: 1,
 	} {
 		if got := strings.Count(p, what); got != n {

@@ -16,8 +16,32 @@ import (
 type Meta struct {
 	Started time.Time
 	Took    time.Duration
+	// Usage is what the process took; zero if it is not known.
+	Usage Usage
 	// Err says why the run ended early, or is nil.
 	Err error
+}
+
+// Usage is what a process took of its machine.
+type Usage struct {
+	// CPUSeconds is the time of all its threads, in user and system mode.
+	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
+	// MemoryPeakBytes is the most memory that was resident.
+	MemoryPeakBytes int64 `json:"memory_peak_bytes,omitempty"`
+}
+
+// String says it in a few words.
+func (u Usage) String() string {
+	return fmt.Sprintf("%s of CPU, %s of memory at most",
+		Span(time.Duration(u.CPUSeconds*float64(time.Second))), Size(u.MemoryPeakBytes))
+}
+
+// head is the run in one line: how long it took, and what of the machine.
+func (m Meta) head() string {
+	if m.Usage == (Usage{}) {
+		return Span(m.Took)
+	}
+	return Span(m.Took) + " (" + m.Usage.String() + ")"
 }
 
 // WriteJSON writes the result, with when and how long, as report.json. JSON has no values
@@ -27,10 +51,11 @@ func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 		*pipeline.Result
 		Started time.Time `json:"started"`
 		Seconds float64   `json:"seconds"`
-		Error   string    `json:"error,omitempty"`
+		Usage
+		Error string `json:"error,omitempty"`
 	}
 	d := document{Result: allFinite(r), Started: m.Started.UTC().Truncate(time.Second),
-		Seconds: m.Took.Seconds()}
+		Seconds: m.Took.Seconds(), Usage: m.Usage}
 	if m.Err != nil {
 		d.Error = m.Err.Error()
 	}
@@ -43,7 +68,7 @@ func WriteJSON(w io.Writer, r *pipeline.Result, m Meta) error {
 // dropped, the figures of the stages, and what was not done.
 func WriteText(w io.Writer, r *pipeline.Result, m Meta) error {
 	t := &textWriter{w: w}
-	t.printf("plan  %s, seed %d, %s\n", r.Plan, r.Seed, Span(m.Took))
+	t.printf("plan  %s, seed %d, %s\n", r.Plan, r.Seed, m.head())
 	t.flow(flow(r, " "))
 	var figures []pipeline.Figure
 	var open []string
@@ -127,7 +152,8 @@ func ReadJSON(data []byte) (*pipeline.Result, Meta, error) {
 	var rest struct {
 		Started time.Time `json:"started"`
 		Seconds float64   `json:"seconds"`
-		Error   string    `json:"error"`
+		Usage
+		Error string `json:"error"`
 	}
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, Meta{}, err
@@ -135,7 +161,7 @@ func ReadJSON(data []byte) (*pipeline.Result, Meta, error) {
 	if err := json.Unmarshal(data, &rest); err != nil {
 		return nil, Meta{}, err
 	}
-	m := Meta{Started: rest.Started, Took: time.Duration(rest.Seconds * float64(time.Second))}
+	m := Meta{Started: rest.Started, Took: time.Duration(rest.Seconds * float64(time.Second)), Usage: rest.Usage}
 	if rest.Error != "" {
 		m.Err = errors.New(rest.Error)
 	}

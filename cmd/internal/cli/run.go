@@ -95,7 +95,7 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	res, runErr := pipeline.Run(lock.Context(ctx), plan, opt)
 	show.close()
 	if res != nil {
-		meta := report.Meta{Started: started, Took: time.Since(started), Err: runErr}
+		meta := report.Meta{Started: started, Took: time.Since(started), Usage: usage(), Err: runErr}
 		if errors.Is(runErr, context.Canceled) {
 			meta.Err = errInterrupted
 		}

@@ -1,0 +1,23 @@
+package cli
+
+import (
+	"runtime"
+	"syscall"
+	"time"
+
+	"bzdata/pipeline/report"
+)
+
+// usage is what this process has taken so far, or zero where the system does not tell.
+func usage() report.Usage {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return report.Usage{}
+	}
+	peak := int64(r.Maxrss)
+	if runtime.GOOS != "darwin" { // there it is in bytes, elsewhere in KiB
+		peak *= 1024
+	}
+	cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	return report.Usage{CPUSeconds: cpu.Seconds(), MemoryPeakBytes: peak}
+}
