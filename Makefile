@@ -6,7 +6,7 @@ DATA    ?= ../shared/data
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench interop gsm8k clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench interop gsm8k scale clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench: ## every benchmark once, so that none breaks unseen
 
 gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 	examples/gsm8k/run.sh $(DATA)
+
+scale: ## ten million documents under 512 MiB and 8 GiB: peak memory, and the same bytes
+	examples/scale/run.sh
 
 interop: build ## open the outputs with Hugging Face datasets and safetensors for Python
 	examples/interop/run.sh $(VENV)
