@@ -22,9 +22,9 @@ type Options struct {
 	FS, Inputs store.FS
 	// Workers is the number of tasks at a time.
 	Workers int
-	// MemoryBytes bounds the exchange records that the tasks of the run hold at a time, all
-	// together, and what an artifact stage gathers, which runs alone. Decisions, lists of
-	// documents that are left, indexes of held-out text and models come on top of it.
+	// MemoryBytes is the memory that the run should do with: what its tasks sort and gather,
+	// all together, is held within it, with room for documents on their way. What does not fit
+	// is sorted on the disk. Indexes of held-out text and models come on top of it.
 	MemoryBytes int64
 	// Limit reads at most so many records of each input entry; 0 is no limit.
 	Limit int64
@@ -106,7 +106,7 @@ func refused(err error) bool {
 
 // newRun finds the files that the plan reads.
 func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
-	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes}}
+	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes / 4}}
 	var err error
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
 		return nil, err

@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"bzdata/pipeline/spill"
 	"bzdata/pipeline/store"
 )
 
@@ -194,7 +196,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		w := wave{}
 		for i := range parts {
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
-				keyOf("reduce", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
+				keyOf("reduce/2", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
 			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
 			n.work, n.reduces = reduceWork(p.Barrier, senders, i, parts), true
 			w.nodes = append(w.nodes, n)
@@ -218,27 +220,14 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 
 func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context.Context, *Task) error {
 	return func(ctx context.Context, t *Task) error {
-		recs, err := gather(t, senders, part)
-		if err != nil {
-			return err
+		sent := make([]spill.Part, len(senders))
+		for i, n := range senders {
+			sent[i] = spill.Part{Name: filepath.Join(n.dir(), exchangeName), Index: part}
 		}
-		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, records: recs, node: t.node})
+		merged := spill.NewMerged(t.spillOptions(t.budget().merging), sent)
+		p := &Partition{Index: part, Parts: parts, merged: merged, task: t}
+		return errors.Join(barrier.Reduce(ctx, t, p), merged.Close())
 	}
-}
-
-// gather reads one partition of what every sender sent, sorted.
-func gather(t *Task, senders []*node, part int) ([]Record, error) {
-	var recs []Record
-	var err error
-	for shard, n := range senders {
-		recs, err = readExchange(t.FS, filepath.Join(n.dir(), exchangeName), part, uint32(shard), recs, t.held)
-		if err != nil {
-			return nil, err
-		}
-		t.node.advance(float64(shard+1) / float64(2*len(senders))) // the other half is the reducing
-	}
-	slices.SortFunc(recs, compareRecords)
-	return recs, nil
 }
 
 // inputBytes is the size of all input files, from which partition counts follow.
@@ -317,7 +306,7 @@ func (b *builder) committed(nodes []*node) bool {
 func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	ingest := !b.materialised()
 	stores := ingest
-	chain := []string{"segment"}
+	chain := []string{"segment/2"}
 	var deps []*node
 	for _, p := range passes {
 		stores = stores || p.pass.Edits

@@ -17,45 +17,77 @@ import (
 	"bzdata/pipeline/store"
 )
 
-// keepEntry says that a stored document is left, and how often it goes on.
-type keepEntry struct {
-	record uint64
-	copies int
+// keepMagic starts a keep file: uint64 count, then for each document that is left,
+// in order, uvarint of its record minus that of the one before, and uvarint copies.
+const keepMagic = "BZKEP02\n"
+
+// keepList gathers which stored documents are left, and how often each goes on, in the form
+// in which it is written: some two bytes for each.
+type keepList struct {
+	n, last uint64
+	b       []byte
 }
 
-// keepMagic starts a keep file: uint64 count, then for each document that is left,
-// in order, uvarint record and uvarint copies.
-const keepMagic = "BZKEP01\n"
+func (k *keepList) add(record uint64, copies int) {
+	k.b = binary.AppendUvarint(binary.AppendUvarint(k.b, record-k.last), uint64(copies))
+	k.n, k.last = k.n+1, record
+}
 
-func writeKeep(w io.Writer, keep []keepEntry) error {
-	b := binary.LittleEndian.AppendUint64([]byte(keepMagic), uint64(len(keep)))
-	for _, k := range keep {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, k.record), uint64(k.copies))
+func (k *keepList) writeTo(w io.Writer) error {
+	if _, err := w.Write(binary.LittleEndian.AppendUint64([]byte(keepMagic), k.n)); err != nil {
+		return err
 	}
-	_, err := w.Write(b)
+	_, err := w.Write(k.b)
 	return err
 }
 
-func readKeep(fsys store.FS, name string) (map[uint64]int, error) {
+// keepReader reads a keep file beside the documents that it is about.
+type keepReader struct {
+	name   string
+	f      store.ReadFile
+	s      *byteSource
+	left   uint64
+	record uint64 // the next that is left
+	copies int    // 0 after the last
+}
+
+func openKeep(fsys store.FS, name string) (*keepReader, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	s := newByteSource(f)
+	k := &keepReader{name: name, f: f, s: newByteSource(f)}
 	magic := make([]byte, len(keepMagic))
-	if _, err := io.ReadFull(s.r, magic); err != nil || string(magic) != keepMagic {
-		return nil, fmt.Errorf("%s: not a keep file of this version", name)
+	if _, err := io.ReadFull(k.s.r, magic); err != nil || string(magic) != keepMagic {
+		return nil, errors.Join(fmt.Errorf("%s: not a keep file of this version", name), f.Close())
 	}
-	keep := map[uint64]int{}
-	for range s.uint64() {
-		record, copies := s.uvarint(), s.uvarint()
-		if s.err != nil {
-			return nil, fmt.Errorf("%s: %w", name, s.err)
-		}
-		keep[record] = int(copies)
+	k.left = k.s.uint64()
+	if err := k.next(); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return keep, nil
+	return k, nil
+}
+
+func (k *keepReader) next() error {
+	k.copies = 0
+	if k.left > 0 {
+		k.left--
+		k.record, k.copies = k.record+k.s.uvarint(), int(k.s.uvarint())
+	}
+	if k.s.err != nil {
+		return fmt.Errorf("%s: %w", k.name, k.s.err)
+	}
+	return nil
+}
+
+// copiesOf returns how often a document goes on, 0 if it is not left. Records are asked for
+// in rising order.
+func (k *keepReader) copiesOf(record uint64) (int, error) {
+	if k.copies == 0 || k.record != record {
+		return 0, nil
+	}
+	copies := k.copies
+	return copies, k.next()
 }
 
 // storedSource is a shard as an earlier segment left it: documents stored by base,
@@ -63,12 +95,13 @@ func readKeep(fsys store.FS, name string) (map[uint64]int, error) {
 type storedSource struct{ base, keep *node }
 
 func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d *Doc) error) error {
-	var keep map[uint64]int
+	var keep *keepReader
 	if s.keep != nil {
 		var err error
-		if keep, err = readKeep(t.FS, filepath.Join(s.keep.dir(), keepName)); err != nil {
+		if keep, err = openKeep(t.FS, filepath.Join(s.keep.dir(), keepName)); err != nil {
 			return err
 		}
+		defer keep.f.Close()
 	}
 	name := filepath.Join(s.base.dir(), docsName)
 	info, err := t.FS.Stat(name)
@@ -83,7 +116,7 @@ func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d
 }
 
 // eachStored reads a file of documents; keep, if not nil, names those that are left.
-func eachStored(ctx context.Context, fsys store.FS, name string, keep map[uint64]int, visit func(d *Doc) error) error {
+func eachStored(ctx context.Context, fsys store.FS, name string, keep *keepReader, visit func(d *Doc) error) error {
 	r, err := openDocs(fsys, name)
 	if err != nil {
 		return err
@@ -98,8 +131,11 @@ func eachStored(ctx context.Context, fsys store.FS, name string, keep map[uint64
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if keep != nil {
-			copies, left := keep[d.Ref.Record]
-			if !left {
+			copies, err := keep.copiesOf(d.Ref.Record)
+			if err != nil {
+				return err
+			}
+			if copies == 0 {
 				continue
 			}
 			d.Copies = copies

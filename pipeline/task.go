@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"bzdata/pipeline/store"
 
@@ -103,8 +104,9 @@ type Task struct {
 	// interrupted run and is deleted once the task is committed.
 	Scratch string
 	Workers int
-	// MemoryBytes is the budget of the whole run, see [Options]. An artifact stage may use
-	// all of it; passes and barriers draw on it through the records that they send and see.
+	// MemoryBytes is the budget of the whole run, see [Options]. Passes and barriers draw on it
+	// through the records that they send and see, and through sorters; an artifact stage runs
+	// alone.
 	MemoryBytes int64
 	// Kernels names the kernel set that floating-point work must use.
 	Kernels string
@@ -117,8 +119,10 @@ type Task struct {
 	run       *run
 	node      *node
 	shard     int // of a pass; -1 otherwise
-	decisions []decision
+	decisions *decisions
 	held      *account
+	spills    *atomic.Int64 // folders of temporary files
+	check     func() error // the error that ends a long sort
 }
 
 // WriteFile writes one output of the task: name is a path below the task's folder.
@@ -300,6 +304,7 @@ func (n *node) execute(ctx context.Context) (*TaskReport, error) {
 		return nil, err
 	}
 	t := n.task(tmp)
+	t.check = ctx.Err
 	defer t.held.release()
 	err := cmp.Or(n.work(ctx, t), ctx.Err())
 	if !errors.Is(err, context.Canceled) {
@@ -336,16 +341,13 @@ func (n *node) task(dir string) *Task {
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},
+		decisions: &decisions{}, spills: new(atomic.Int64),
 	}
 }
 
 func (n *node) commit(t *Task, tmp string) error {
-	if len(t.decisions) > 0 {
-		if err := t.WriteFile(decisionsName, func(w io.Writer) error {
-			return writeDecisions(w, t.decisions)
-		}); err != nil {
-			return err
-		}
+	if err := errors.Join(t.writeDecisions(), t.removeSpills()); err != nil {
+		return err
 	}
 	for _, l := range t.Report.Ledgers {
 		if err := l.Check(); err != nil {

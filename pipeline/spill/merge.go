@@ -14,6 +14,7 @@ type Merged struct {
 	made  []string // temporary files, by number; "" once removed
 	begun int      // number of temporary files ever made
 	lines *memory  // records beside the files, sorted; or nil
+	total uint64
 }
 
 // NewMerged returns the records of some parts, which must be sorted each. Nothing is read yet.
@@ -27,6 +28,9 @@ func (m *Merged) Each(visit func(r *Record) error) error {
 	}
 	return m.merge(m.parts, m.lines, visit)
 }
+
+// Total is the number of records. It is known once Each has called visit.
+func (m *Merged) Total() uint64 { return m.total }
 
 // narrow merges groups of parts into temporary files until the fan-in holds for the rest.
 func (m *Merged) narrow() error {
@@ -108,6 +112,7 @@ type source interface {
 
 // merge merges parts and what is in memory.
 func (m *Merged) merge(parts []Part, lines *memory, visit func(r *Record) error) (err error) {
+	m.total = 0
 	var sources []source
 	for _, p := range parts {
 		r, openErr := OpenPart(m.opt.FS, p)
@@ -116,9 +121,11 @@ func (m *Merged) merge(parts []Part, lines *memory, visit func(r *Record) error)
 		}
 		defer func() { err = errors.Join(err, r.Close()) }()
 		r.check = m.opt.check
+		m.total += r.Records()
 		sources = append(sources, r)
 	}
 	if lines != nil {
+		m.total += uint64(len(lines.entries))
 		sources = append(sources, &memorySource{memory: lines})
 	}
 	t, err := newTree(sources)
