@@ -306,7 +306,7 @@ func (b *builder) committed(nodes []*node) bool {
 func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	ingest := !b.materialised()
 	stores := ingest
-	chain := []string{"segment/2"}
+	chain := []string{"segment/3"}
 	var deps []*node
 	for _, p := range passes {
 		stores = stores || p.pass.Edits

@@ -224,9 +224,7 @@ func (g *heldOutGatherer) open(gather func() error) error {
 			return err
 		}
 		err = g.t.WriteFile(heldOutName, func(w io.Writer) (err error) {
-			if g.docs, err = newDocWriter(w); err != nil {
-				return err
-			}
+			g.docs = newDocWriter(w)
 			return errors.Join(gather(), g.docs.Close())
 		})
 		return errors.Join(err, g.drops.Close())

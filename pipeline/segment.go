@@ -58,10 +58,10 @@ func (o *Out) Observe(histogram string, value float64) {
 
 // The files of a segment's task.
 const (
-	docsName     = "docs.zst"     // documents stored anew
-	keepName     = "keep"         // or: which documents of the stored ones are left
-	exchangeName = "exchange"     // records for the barrier
-	heldOutName  = "held_out.zst" // documents that went to the held-out set
+	docsName     = "docs"     // documents stored anew
+	keepName     = "keep"     // or: which documents of the stored ones are left
+	exchangeName = "exchange" // records for the barrier
+	heldOutName  = "held_out" // documents that went to the held-out set
 	dropsName    = "drops.jsonl.zst"
 	rejectsName  = "rejects.jsonl"
 )
@@ -176,10 +176,7 @@ func (st *segmentTask) writeAll(ctx context.Context) error {
 
 func (st *segmentTask) withDocWriter(name string, to **docWriter, inner func() error) error {
 	return st.t.WriteFile(name, func(w io.Writer) error {
-		dw, err := newDocWriter(w)
-		if err != nil {
-			return err
-		}
+		dw := newDocWriter(w)
 		*to = dw
 		return errors.Join(inner(), dw.Close())
 	})
