@@ -18,6 +18,7 @@ func slowMeasures(text string) map[string]float64 {
 	slowLineMeasures(out, text)
 	slowSegments(out, "paragraph", strings.Split(text, "\n\n"))
 	slowGrams(out, text)
+	slowDatatrove(out, text)
 	return out
 }
 
@@ -70,14 +71,12 @@ func slowLineMeasures(out map[string]float64, text string) {
 		}
 		seen[line] = true
 	}
-	newlines := strings.Count(text, "\n")
 	out["line_count"] = float64(count)
 	out["bullet_line_ratio"] = ratio(bullets, count)
 	out["ellipsis_line_ratio"] = ratio(dots, count)
 	out["line_punct_ratio"] = ratio(punct, count)
 	out["short_line_ratio"] = ratio(short, count)
 	out["char_dup_ratio"] = ratio(repeated, utf8.RuneCountInString(strings.ReplaceAll(text, "\n", "")))
-	out["list_ratio"] = ratio(newlines, max(1, len(words.AppendUAX29(nil, text, words.Any))))
 }
 
 // slowSegments sets the measurements of duplicate lines or paragraphs.
