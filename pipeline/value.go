@@ -119,6 +119,21 @@ func (ps *Paths) decodePlan(d *decoder, n *store.YAMLNode, at string, f field) {
 	}
 }
 
+// Texts is a list of texts; a plan may give one alone, without the list.
+type Texts []string
+
+func (ts *Texts) decodePlan(d *decoder, n *store.YAMLNode, at string, f field) {
+	list := []string(*ts)
+	f.typ = reflect.TypeFor[[]string]()
+	if n.Kind == store.YAMLScalar {
+		list = make([]string, 1)
+		d.value(n, at, f.element(), reflect.ValueOf(&list[0]).Elem())
+	} else {
+		d.list(n, at, f, reflect.ValueOf(&list).Elem())
+	}
+	*ts = list
+}
+
 // fixedName is the name of the last element of a path that holds no glob or variable:
 // the folder that a glob starts from, or the file itself without its extensions.
 func fixedName(p string) string {

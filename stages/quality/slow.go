@@ -36,7 +36,7 @@ func slowSpaceMeasures(out map[string]float64, text string) {
 		}
 	}
 	marks := strings.Count(text, "...") + strings.Count(text, ". . .") + strings.Count(text, "…")
-	out["mean_word_length"] = ratio(utf8.RuneCountInString(strings.Join(list, "")), len(list))
+	out["mean_word_length"] = ratio(slowLength(list...), len(list))
 	out["hash_word_ratio"] = ratio(strings.Count(text, "#"), len(list))
 	out["ellipsis_word_ratio"] = ratio(marks, len(list))
 	out["alpha_word_ratio"] = ratio(alpha, len(list))
@@ -79,6 +79,15 @@ func slowLineMeasures(out map[string]float64, text string) {
 	out["char_dup_ratio"] = ratio(repeated, utf8.RuneCountInString(strings.ReplaceAll(text, "\n", "")))
 }
 
+// slowLength is the length of words in characters. Joined they could have fewer, where bytes
+// that are not UTF-8 meet.
+func slowLength(words ...string) (n int) {
+	for _, w := range words {
+		n += utf8.RuneCountInString(w)
+	}
+	return n
+}
+
 // slowSegments sets the measurements of duplicate lines or paragraphs.
 func slowSegments(out map[string]float64, kind string, pieces []string) {
 	count, chars, dup, dupChars := 0, 0, 0, 0
@@ -109,7 +118,7 @@ func slowGrams(out map[string]float64, text string) {
 		}
 	}
 	out["word_count"] = float64(len(list))
-	length := func(ws []string) int { return utf8.RuneCountInString(strings.Join(ws, "")) }
+	length := func(ws []string) int { return slowLength(ws...) }
 	for n := 2; n <= gramMax; n++ {
 		times := map[string]int{}
 		for i := 0; i+n <= len(list); i++ {

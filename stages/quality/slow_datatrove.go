@@ -10,7 +10,6 @@ import (
 
 // slowDatatroveGrams sets the measurements of n-grams as datatrove computes them.
 func slowDatatroveGrams(out map[string]float64, tokens []string, characters int) {
-	length := utf8.RuneCountInString
 	for n := 2; n <= gramMax; n++ {
 		if n <= 4 {
 			count, best := map[string]int{}, 0
@@ -21,7 +20,7 @@ func slowDatatroveGrams(out map[string]float64, tokens []string, characters int)
 			top := 0
 			for i := 0; i+n <= len(tokens); i++ {
 				if gram := strings.Join(tokens[i:i+n], " "); count[gram] > best {
-					best, top = count[gram], length(gram)
+					best, top = count[gram], slowLength(tokens[i:i+n]...)+n-1
 				}
 			}
 			out[datatroveGramName(n)] = ratio(top*best, characters)
@@ -31,7 +30,7 @@ func slowDatatroveGrams(out map[string]float64, tokens []string, characters int)
 		for i := 0; i+n <= len(tokens); {
 			gram := strings.Join(tokens[i:i+n], "")
 			if seen[gram] {
-				repeated, i = repeated+length(gram), i+n
+				repeated, i = repeated+slowLength(tokens[i:i+n]...), i+n
 			} else {
 				seen[gram] = true
 				i++
