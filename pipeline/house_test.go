@@ -22,6 +22,7 @@ var rooms = map[string]string{
 	"pipeline/spill":      "pipeline/store",
 	"train/checkpoint":    "pipeline/store",
 	"stages/quality":      "tokenize/words",
+	"stages/shuffle":      "pipeline/store",
 	"dedup":               "pipeline/store pipeline/spill tokenize/words",
 	"tokenize":            "pipeline/store tokenize/words",
 	"eval/ngram":          "pipeline/store pipeline/spill tokenize/words tokenize",

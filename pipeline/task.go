@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"bzdata/pipeline/store"
@@ -121,12 +122,14 @@ type Task struct {
 	shard     int // of a pass; -1 otherwise
 	decisions *decisions
 	held      *account
+	outputs   *sync.Mutex   // guards Report.Outputs
 	spills    *atomic.Int64 // folders of temporary files
-	check     func() error // the error that ends a long sort
+	check     func() error  // the error that ends a long sort
 }
 
 // WriteFile writes one output of the task: name is a path below the task's folder.
-// The file is synced, and appears when the task is committed.
+// The file is synced, and appears when the task is committed. Several goroutines may each
+// write a file.
 func (t *Task) WriteFile(name string, write func(io.Writer) error) (err error) {
 	full := filepath.Join(t.dir, filepath.FromSlash(name))
 	if err := t.FS.MkdirAll(filepath.Dir(full)); err != nil {
@@ -144,6 +147,8 @@ func (t *Task) WriteFile(name string, write func(io.Writer) error) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	t.outputs.Lock()
+	defer t.outputs.Unlock()
 	t.Report.Outputs = append(t.Report.Outputs, Output{filepath.ToSlash(name), h.n, h.sum()})
 	return nil
 }
@@ -341,7 +346,7 @@ func (n *node) task(dir string) *Task {
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},
-		decisions: &decisions{}, spills: new(atomic.Int64),
+		outputs: new(sync.Mutex), decisions: &decisions{}, spills: new(atomic.Int64),
 	}
 }
 

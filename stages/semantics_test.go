@@ -481,7 +481,6 @@ func TestBudgetErrorNamesStageAndFlag(t *testing.T) {
 		bytes         int64
 	}{
 		{"[{normalize: {}}, {exact_dedup: {}}, {export: {}}]", "exact_dedup", 500},
-		{"[{normalize: {}}, {export: {}}]", "export", 2000},
 	} {
 		plan := "name: p\nmax_reject_fraction: 0.1\ninput: [{path: data/*.jsonl, source: s}]\nstages: " + c.stages + "\n"
 		opt := options(dir)
