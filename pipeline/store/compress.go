@@ -16,6 +16,12 @@ const (
 	// zstdWindowMax bounds a decoder's memory: the window of zstd --ultra -22 --long=27,
 	// which is also the largest that the zstd command accepts unasked.
 	zstdWindowMax = 128 << 20
+	// bombExpansion is how many times its size a compressed file may have, beyond the first
+	// bombFreeBytes: web text has 3 to 10, the same few lines over and over may have more.
+	// Of zeros, gzip makes 1,032 bytes of one (RFC 1951), zstd 32,768 (RFC 8878, a block of
+	// 128 KiB in 4 bytes). Without a bound, a small file could keep a run busy for days.
+	bombExpansion = 250
+	bombFreeBytes = 64 << 20
 	// readBufferBytes is what one read asks of a file.
 	readBufferBytes = 256 << 10
 )
@@ -28,7 +34,11 @@ type Reader struct {
 	raw  *hashReader
 	data io.Reader
 	zstd *zstd.Decoder
+	out  int64 // bytes given
 }
+
+// errExpansion is the error of a file that expands too much.
+var errExpansion = fmt.Errorf("it has become more than %d times as long", bombExpansion)
 
 // OpenReader opens a file for reading and decompresses it if its name ends in .gz or
 // .zst. One Reader uses one goroutine. Damaged or shortened data is an error of
@@ -64,6 +74,10 @@ func (r *Reader) decompressor(c Compression) (io.Reader, error) {
 // Read reads decompressed bytes. The error is io.EOF, or names the file.
 func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.data.Read(p)
+	r.out += int64(n)
+	if err == nil && r.out > bombFreeBytes && r.out/bombExpansion > r.raw.bytes {
+		n, err = 0, errExpansion
+	}
 	if err != nil && err != io.EOF {
 		err = r.damaged(err)
 	}
@@ -86,6 +100,8 @@ func (r *Reader) damaged(err error) error {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		what = fmt.Sprintf("compressed with a window of more than %d MiB", zstdWindowMax>>20)
 		fix = "compress it again without --long"
+	case errors.Is(err, errExpansion):
+		what, fix = "a decompression bomb", "leave it out, or decompress it first if it is meant"
 	}
 	return fmt.Errorf("read %s after %d bytes: the file is %s (%w): %s", r.name, r.raw.bytes, what, err, fix)
 }
