@@ -21,8 +21,11 @@ type node struct {
 	step        *Step
 	work        func(ctx context.Context, t *Task) error
 	deps        []*node
+	after       []*node // more of deps, shared with other nodes
 	shard       int
 	file        string // of a segment's task: the input file of its shard
+	rank, part  int    // of that file among all, and of the shard in it
+	bytes       int64  // of the file that the shard is
 	kernels     bool
 	links       []Link
 
@@ -58,8 +61,12 @@ type wave struct {
 
 // shardState is where the documents of one shard are, as far as the plan is built.
 type shardState struct {
-	source storedOrFile
-	key    Key
+	source  storedOrFile
+	key     Key
+	file    *inputFile
+	rank    int // of the file
+	part    inputPart
+	surveys []*node // that run before the shard is read from its file
 }
 
 type storedOrFile struct {
@@ -77,7 +84,6 @@ func (s storedOrFile) docs() docSource {
 // builder lays out the waves of a plan.
 type builder struct {
 	*run
-	files   []*inputFile // of the shards
 	shards  []shardState
 	pending []stagePass
 	latest  map[Data]*node
@@ -106,14 +112,6 @@ func (r *run) build() error {
 		return &UsageError{Msg: fmt.Sprintf("--until %s: the plan has no such stage", r.opt.Until)}
 	}
 	return b.close(nil)
-}
-
-// begin makes the given files the shards.
-func (b *builder) begin(files []*inputFile) {
-	b.files, b.shards = files, nil
-	for _, f := range files {
-		b.shards = append(b.shards, shardState{source: storedOrFile{file: &fileSource{file: f}}, key: f.key()})
-	}
 }
 
 func (b *builder) step(step *Step) error {
@@ -328,7 +326,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	var previous []*node
 	for i := range b.shards {
 		nodes[i] = b.segmentNode(i, passes, segmentShape{n, stores, chain, deps}, previous)
-		if ingest && b.files[i].limit >= 0 {
+		if ingest && b.shards[i].file.limit >= 0 && b.shards[i].source.file.count == nil {
 			previous = append(previous, nodes[i])
 		}
 	}
@@ -345,27 +343,36 @@ type segmentShape struct {
 func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape, previous []*node) *node {
 	st := b.shards[shard]
 	source, key, deps := st.source.docs(), st.key, shape.deps
+	var after []*node
 	if st.source.file != nil {
 		f := *st.source.file
 		for _, p := range previous {
-			if b.files[p.shard].entry == f.file.entry {
+			if f.count == nil && b.shards[p.shard].file.entry == f.file.entry {
 				f.before = append(f.before, p)
 				key = keyOf(string(key), string(p.key))
 			}
 		}
 		deps = append(slices.Clone(deps), f.before...)
-		source = f
+		source, after = f, f.waits()
 	}
 	seg := &segment{shard: shard, passes: passes, parts: shape.parts, stores: shape.stores, source: source}
-	file := b.files[shard]
-	n := b.node(lastStep(passes), fmt.Sprintf("%s:%s", file.source, file.identity.Path),
-		keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
-	n.shard, n.file, n.work = shard, file.full, seg.work
+	n := b.node(lastStep(passes), st.name(), keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
+	n.shard, n.file, n.work, n.after = shard, st.file.full, seg.work, after
+	n.rank, n.part, n.bytes = st.rank, st.part.index, st.part.bytes
 	for _, p := range passes {
 		n.segmentSteps = append(n.segmentSteps, p.step.Label())
 		n.pinned = append(n.pinned, p.reads.pinned...)
 	}
 	return n
+}
+
+// name names the shard for people.
+func (st *shardState) name() string {
+	name := fmt.Sprintf("%s:%s", st.file.source, st.file.identity.Path)
+	if st.part.count > 1 {
+		name += fmt.Sprintf(" (%d of %d)", st.part.index+1, st.part.count)
+	}
+	return name
 }
 
 // lastStep is the step that a segment's tasks are shown under.
@@ -379,6 +386,9 @@ func lastStep(passes []stagePass) *Step {
 // adopt makes a segment's nodes the next wave and the new home of the documents.
 func (b *builder) adopt(nodes []*node, passes []stagePass) {
 	w := wave{nodes: nodes}
+	if !b.materialised() {
+		w.nodes = b.withSurveys(nodes)
+	}
 	for _, p := range passes {
 		w.stages = append(w.stages, p.step.Label())
 	}

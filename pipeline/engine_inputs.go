@@ -29,6 +29,7 @@ type inputFile struct {
 	limit          int64  // documents over all files of its entry; -1 for no limit
 	entry          int
 	recordBytesMax int64
+	rangeBytes     int64    // see [Options]
 	columns        []string // the fields that are read; none stands for all
 }
 
@@ -86,6 +87,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
 			f.columns = columns
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
+			f.rangeBytes = cmp.Or(opt.RangeBytes, rangeBytes)
 			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
 			files = append(files, f)
 		}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -146,11 +147,67 @@ func eachStored(ctx context.Context, fsys store.FS, name string, keep *keepReade
 	}
 }
 
-// fileSource is a shard as it comes in: one input file.
+// fileSource is a shard as it comes in: one input file, or a part of one.
 type fileSource struct {
 	file *inputFile
-	// before are the tasks of the same input's earlier files, when a limit spans them.
+	part inputPart
+	// surveys have looked at the earlier ranges of the same file.
+	surveys []*node
+	// hashes have looked at all of them, if this part is the last and they make the hash.
+	hashes []*node
+	// before are the tasks of the same input's earlier files, when a limit spans them, and
+	// none of them is cut.
 	before []*node
+	// count says what a limit leaves if one of them is, or is nil.
+	count *entryCount
+}
+
+// waits are the tasks that must be done first, apart from before.
+func (s fileSource) waits() []*node {
+	waits := s.surveys
+	if s.count != nil {
+		waits = append(slices.Clone(waits), s.count.surveys...)
+	}
+	if len(s.hashes) > 0 {
+		waits = append(slices.Clone(waits), s.hashes...)
+	}
+	return waits
+}
+
+// rowOptions says what of the file is read.
+func (s fileSource) rowOptions() store.RowOptions {
+	opts := s.file.rowOptions()
+	opts.Hash = !s.file.ranged()
+	switch {
+	case s.part.count == 1:
+	case s.part.groups != [2]int{}:
+		opts.RowGroups = s.part.groups
+	default:
+		lines := s.part.lines
+		for _, n := range s.surveys {
+			lines.FirstLine += n.report.Survey.Ends
+		}
+		if lines.From > 0 {
+			lines.FirstLine++
+		}
+		opts.Lines = &lines
+	}
+	return opts
+}
+
+// sum is the hash of a file that is read by ranges, once its last part is read.
+func (s fileSource) sum() (hash string, rangeBytes int64) {
+	var hashes []string
+	for _, n := range s.hashes {
+		hashes = append(hashes, n.report.Survey.SHA256)
+	}
+	if len(hashes) > 0 {
+		hash = sumOfRanges(hashes)
+	}
+	if hash != "" {
+		rangeBytes = s.file.ranges()[0].To
+	}
+	return hash, rangeBytes
 }
 
 // inputStage is the name of the ledger that counts records read.
@@ -165,7 +222,7 @@ func (s fileSource) each(ctx context.Context, t *Task, shard int, visit func(d *
 	record := s.file.record()
 	in := &record
 	t.Report.Input = in
-	inputs, visit := metered(t, t.Inputs, in.Bytes, visit)
+	inputs, visit := metered(t, t.Inputs, s.part.bytes, visit)
 	err := t.WriteFile(rejectsName, func(w io.Writer) error {
 		rr := &rowReader{fileSource: s, t: t, inputs: inputs, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
 		return rr.run(ctx)
@@ -181,6 +238,9 @@ func (s fileSource) limit() int64 {
 	if s.file.limit < 0 {
 		return -1
 	}
+	if s.count != nil {
+		return s.count.left(s.file.limit)
+	}
 	left := s.file.limit
 	for _, n := range s.before {
 		left -= n.report.Input.Records
@@ -193,6 +253,17 @@ type inputError struct{ err error }
 
 func (e *inputError) Error() string { return e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
+
+// inputFault says what an error of reading an input file means.
+func inputFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
+	}
+	return &inputError{partError(err)}
+}
 
 // rowReader turns the rows of one file into documents.
 type rowReader struct {
@@ -211,18 +282,16 @@ func (r *rowReader) run(ctx context.Context) error {
 	if limit == 0 {
 		return nil
 	}
-	rows, err := store.OpenRows(r.inputs, r.file.full, r.file.rowOptions())
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
-	}
+	rows, err := store.OpenRows(r.inputs, r.file.full, r.rowOptions())
 	if err != nil {
-		return &inputError{partError(err)}
+		return inputFault(err)
 	}
 	defer rows.Close()
 	var row store.Row
 	for limit < 0 || r.in.Records < limit {
 		err := rows.Next(&row)
 		if err == io.EOF {
+			r.in.SHA256, r.in.RangeBytes = r.sum()
 			if sum := rows.SHA256(); sum != [sha256.Size]byte{} {
 				r.in.SHA256 = hex.EncodeToString(sum[:])
 			}

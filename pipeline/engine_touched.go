@@ -109,17 +109,24 @@ func (r *run) sha256Of(ctx context.Context, f *inputFile) (string, error) {
 		return "", &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
 	defer file.Close()
-	h, at := sha256.New(), int64(0)
-	for {
-		n, err := io.CopyN(h, file, 16<<20)
-		at += n
-		if err == io.EOF {
-			return hex.EncodeToString(h.Sum(nil)), nil
+	var hashes []string
+	for _, part := range f.ranges() {
+		h := sha256.New()
+		for at := part.From; at < part.To; {
+			n, err := io.CopyN(h, file, min(16<<20, part.To-at))
+			if at += n; err == io.EOF {
+				break // it is shorter now, and another file
+			}
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				return "", err
+			}
+			r.event(Event{Kind: "progress", Stage: inputStage, Task: f.source + ":" + f.identity.Path, Unit: "bytes",
+				Done: float64(at), Total: float64(f.identity.Bytes), Note: f.place + " has another time; is it the same?"})
 		}
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return "", err
-		}
-		r.event(Event{Kind: "progress", Stage: inputStage, Task: f.source + ":" + f.identity.Path, Unit: "bytes",
-			Done: float64(at), Total: float64(f.identity.Bytes), Note: f.place + " has another time; is it the same?"})
+		hashes = append(hashes, hex.EncodeToString(h.Sum(nil)))
 	}
+	if f.ranged() {
+		return sumOfRanges(hashes), nil
+	}
+	return hashes[0], nil
 }

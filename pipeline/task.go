@@ -58,8 +58,10 @@ type TaskReport struct {
 	// Refused is the gate's reason for stopping the run, or empty.
 	Refused string `json:"refused,omitempty"`
 	// Input is the file that the task read, if it read one.
-	Input   *InputRecord `json:"input,omitempty"`
-	Outputs []Output     `json:"outputs"`
+	Input *InputRecord `json:"input,omitempty"`
+	// Survey is what the task found in a range of a file, if it looked at one.
+	Survey  *SurveyRecord `json:"survey,omitempty"`
+	Outputs []Output      `json:"outputs"`
 }
 
 // Figure is one line of a run's summary.
@@ -88,8 +90,11 @@ type InputRecord struct {
 	// the same as at ModTimeNS.
 	TouchedNS int64  `json:"touched_ns,omitempty"`
 	SHA256    string `json:"sha256,omitempty"`
-	Records   int64  `json:"records"`
-	Rejected  int64  `json:"rejected"`
+	// RangeBytes says, if it is not 0, that SHA256 is that of the SHA-256s, in hexadecimal, of
+	// the file's ranges of this size.
+	RangeBytes int64 `json:"sha256_range_bytes,omitempty"`
+	Records    int64 `json:"records"`
+	Rejected   int64 `json:"rejected"`
 }
 
 const reportName = "report.json"
@@ -229,11 +234,11 @@ func (t *Task) InputBytes() int64 {
 	return sum
 }
 
-// Shard is the rank of a pass's input file.
+// Shard is the rank of a pass's input file, or part of one, among all.
 func (t *Task) Shard() int { return t.shard }
 
 // ShardCount is the number of document shards.
-func (t *Task) ShardCount() int { return len(t.run.inputs) }
+func (t *Task) ShardCount() int { return len(t.run.shardFiles) }
 
 // DocName names a document for people: source:path:row.
 func (t *Task) DocName(r Ref) string { return t.run.docName(r) }

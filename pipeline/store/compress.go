@@ -26,12 +26,11 @@ const (
 	readBufferBytes = 256 << 10
 )
 
-// Reader is an open file, decompressed as its name says. It counts and hashes the
-// raw bytes on their way.
+// Reader is an open file, decompressed as its name says.
 type Reader struct {
 	name string
 	file ReadFile
-	raw  *hashReader
+	raw  *rawReader
 	data io.Reader
 	zstd *zstd.Decoder
 	out  int64 // bytes given
@@ -43,12 +42,22 @@ var errExpansion = fmt.Errorf("it has become more than %d times as long", bombEx
 // OpenReader opens a file for reading and decompresses it if its name ends in .gz or
 // .zst. One Reader uses one goroutine. Damaged or shortened data is an error of
 // [Reader.Read] that names the file.
-func OpenReader(fsys FS, name string) (*Reader, error) {
+func OpenReader(fsys FS, name string) (*Reader, error) { return openReader(fsys, name, nil, false) }
+
+// openReader opens a file, or a plain one from where a part starts, and hashes its raw bytes
+// if asked to.
+func openReader(fsys FS, name string, part *LineRange, hashed bool) (*Reader, error) {
 	file, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{name: name, file: file, raw: &hashReader{r: file, hash: sha256.New()}}
+	r := &Reader{name: name, file: file, raw: &rawReader{r: file, part: part != nil}}
+	if part != nil {
+		r.raw.r = io.NewSectionReader(file, part.From, max(0, file.Size()-part.From))
+	}
+	if hashed {
+		r.raw.hash = sha256.New()
+	}
 	if r.data, err = r.decompressor(CompressionOf(name)); err != nil {
 		return nil, errors.Join(r.damaged(err), file.Close())
 	}
@@ -106,12 +115,16 @@ func (r *Reader) damaged(err error) error {
 	return fmt.Errorf("read %s after %d bytes: the file is %s (%w): %s", r.name, r.raw.bytes, what, err, fix)
 }
 
-// Bytes returns how many raw bytes were read so far; after io.EOF, the file's size.
-func (r *Reader) Bytes() int64 { return r.raw.bytes }
-
-// SHA256 returns the hash of the raw bytes read so far; after io.EOF, of the file.
-func (r *Reader) SHA256() [sha256.Size]byte {
-	return [sha256.Size]byte(r.raw.hash.Sum(nil))
+// sum returns the hash, if it was asked for, and the number of the raw bytes read so far:
+// after io.EOF, those of the file. Of a part of a file they are zero.
+func (r *Reader) sum() (hash [sha256.Size]byte, bytes int64) {
+	if r.raw.part {
+		return hash, 0
+	}
+	if r.raw.hash != nil {
+		hash = [sha256.Size]byte(r.raw.hash.Sum(nil))
+	}
+	return hash, r.raw.bytes
 }
 
 // Close closes the file.
@@ -128,15 +141,20 @@ type readError struct{ err error }
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-type hashReader struct {
+// rawReader counts a file's bytes on their way, and hashes them if hash is set.
+type rawReader struct {
 	r     io.Reader
+	part  bool // r is not the whole file
 	hash  hash.Hash
 	bytes int64
 }
 
-func (h *hashReader) Read(p []byte) (int, error) {
+// Read reads raw bytes.
+func (h *rawReader) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
-	h.hash.Write(p[:n])
+	if h.hash != nil {
+		h.hash.Write(p[:n])
+	}
 	h.bytes += int64(n)
 	if err != nil && err != io.EOF {
 		err = &readError{err}
