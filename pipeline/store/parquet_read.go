@@ -45,7 +45,7 @@ type parquetRows struct {
 
 	raw    []byte
 	spans  []span // values within raw
-	hash   bool // asked for
+	hash   bool   // asked for
 	digest [sha256.Size]byte
 	bytes  int64
 }
