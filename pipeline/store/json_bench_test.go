@@ -143,7 +143,7 @@ func BenchmarkCompressedRows(b *testing.B) {
 				})
 			})
 		}
-		run("decoder", func() error { return drain(fsys.data, CompressionOf(name)) })
+		run("decoder", func() error { return drainDecoder(fsys.data, CompressionOf(name)) })
 		var text []byte
 		run("rows", func() error {
 			return ReadRows(fsys, name, RowOptions{}, func(row *Row) (err error) {
@@ -154,7 +154,7 @@ func BenchmarkCompressedRows(b *testing.B) {
 	}
 }
 
-func drain(data []byte, c Compression) error {
+func drainDecoder(data []byte, c Compression) error {
 	var r io.Reader = bytes.NewReader(data)
 	switch c {
 	case Gzip:
