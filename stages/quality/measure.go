@@ -48,6 +48,7 @@ type Scratch struct {
 	datatrove  datatroveStats
 	spacyGrams gramStats
 	joined     joinedGrams
+	c4         c4State
 
 	spans []words.Span
 	table interner
@@ -74,6 +75,8 @@ const (
 	groupPythonLines
 	groupPythonLineRepeats
 	groupPythonParagraphRepeats
+	groupC4TFDS
+	groupC4Datatrove
 )
 
 // first reports whether g has not been asked for since Reset, and notes that it has been.

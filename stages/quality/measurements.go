@@ -69,6 +69,18 @@ var measurements = append([]Measurement{
 		func(s *Scratch) float64 { return s.datatroveRepeatedParagraphs().fraction() }},
 	{"datatrove_duplicate_paragraph_char_fraction", "share of the characters in paragraphs that repeat an earlier one",
 		func(s *Scratch) float64 { return s.datatroveRepeatedParagraphs().charFraction(s) }},
+	{"c4_tfds_sentences", "UAX 29 sentences in the lines that c4-tfds leaves",
+		func(s *Scratch) float64 { return float64(s.c4TFDS().sentences) }},
+	{"c4_tfds_lorem_ipsum", "1 if one of those lines has lorem ipsum, in any case",
+		func(s *Scratch) float64 { return flag(s.c4TFDS().loremIpsum) }},
+	{"c4_tfds_braces", "1 if one of those lines has a curly bracket",
+		func(s *Scratch) float64 { return flag(s.c4TFDS().brace) }},
+	{"c4_datatrove_sentences", "spaCy's sentences in the lines that c4-datatrove leaves",
+		func(s *Scratch) float64 { return float64(s.c4Datatrove().sentences) }},
+	{"c4_datatrove_lorem_ipsum", "1 if one of those lines has lorem ipsum, in any case",
+		func(s *Scratch) float64 { return flag(s.c4Datatrove().loremIpsum) }},
+	{"c4_datatrove_braces", "1 if one of those lines has a curly bracket",
+		func(s *Scratch) float64 { return flag(s.c4Datatrove().brace) }},
 }, append(gramMeasurements(), datatroveGramMeasurements()...)...)
 
 // datatroveGramName names the measurement of datatrove's n-grams.

@@ -19,6 +19,7 @@ func slowMeasures(text string) map[string]float64 {
 	slowSegments(out, "paragraph", strings.Split(text, "\n\n"))
 	slowGrams(out, text)
 	slowDatatrove(out, text)
+	slowC4Measures(out, text)
 	return out
 }
 
