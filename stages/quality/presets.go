@@ -20,15 +20,10 @@ var presets = []preset{
 	{"fineweb", "FineWeb's own filter, row for row: datatrove 0.10.0, FineWebQualityFilter.", fineweb(), nil},
 	{"gopher-datatrove", "The Gopher filters that FineWeb was tuned with, row for row: datatrove 0.10.0, " +
 		"GopherRepetitionFilter and GopherQualityFilter, English, with their bugs.", gopherDatatrove(), nil},
-	{"c4-tfds", "C4's filter as the code that made C4 has it (tensorflow_datasets, text/c4_utils.py, clean_page and " +
-		"is_valid_length), bad words, language and removal of repeated lines left to other stages. Lines are removed: without " +
-		`. ? ! or " at the end, or with ... there, of fewer than 5 words, with a word over 1000 characters, javascript, or a ` +
-		"phrase of cookie and privacy notices; citations such as [1] are removed. Sentences are those of UAX 29, where the source " +
-		"has NLTK's Punkt model, which knows abbreviations.",
-		c4Rules("c4_tfds", 3, "tensorflow_datasets, c4_utils.py"), func(s *Scratch) string { return s.c4TFDS().edited(s) }},
-	{"c4-datatrove", "C4's filter, row for row as datatrove 0.10.0's C4QualityFilter has it by default: like c4-tfds, but lines " +
-		"may end in ', need 3 words, counted before citations are removed, and a page needs 5 of spaCy's sentences.",
-		c4Rules("c4_datatrove", 5, "datatrove 0.10.0, c4_filters.py"), func(s *Scratch) string { return s.c4Datatrove().edited(s) }},
+	{"c4-tfds", c4TFDSDoc, c4Rules("c4_tfds", 3, "tensorflow_datasets, c4_utils.py"),
+		func(s *Scratch) string { return s.c4TFDS().edited(s) }},
+	{"c4-datatrove", c4DatatroveDoc, c4Rules("c4_datatrove", 5, "datatrove 0.10.0, c4_filters.py"),
+		func(s *Scratch) string { return s.c4Datatrove().edited(s) }},
 	{"connito", "The row rule of connito's dataloader.", connito(), nil},
 }
 
@@ -122,19 +117,6 @@ func gopherDatatrove() []Rule {
 		{"gopher_below_alpha_threshold", "datatrove_alpha_word_ratio", AtLeast, 0.8, quality},
 		{"gopher_enough_stop_words", "datatrove_stop_words", AtLeast, 2, quality},
 	}...)
-}
-
-// c4Rules returns the rules for pages of a reading of C4.
-func c4Rules(measure string, sentences float64, source string) []Rule {
-	rules := []Rule{
-		{"lorem_ipsum", measure + "_lorem_ipsum", AtMost, 0, source},
-		{"curly_bracket", measure + "_braces", AtMost, 0, source},
-		{"too_few_sentences", measure + "_sentences", AtLeast, sentences, source},
-	}
-	if measure == "c4_tfds" {
-		rules = append([]Rule{{"page_too_long", "characters", AtMost, 190_000, source}}, rules...)
-	}
-	return rules
 }
 
 // fineweb returns the rules of datatrove's FineWebQualityFilter under its own reasons.
