@@ -353,7 +353,11 @@ func (f *inputFile) unchanged(fsys store.FS) error {
 	if err != nil {
 		return &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
-	if info.Size() != f.identity.Bytes || info.ModTime().UnixNano() != f.seenNS {
+	same := info.ModTime().UnixNano() == f.seenNS
+	if tagged, ok := info.(store.Tagged); ok && f.identity.ETag != "" {
+		same = tagged.ETag() == f.identity.ETag
+	}
+	if info.Size() != f.identity.Bytes || !same {
 		return &inputError{fmt.Errorf("input %s changed during the run; run again when nothing writes to it", f.full)}
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 // record is what reports say about the file.
 func (f *inputFile) record() InputRecord {
 	return InputRecord{Source: f.source, Path: f.identity.Path, Place: f.place, Bytes: f.identity.Bytes,
-		ModTimeNS: f.identity.ModTimeNS}
+		ModTimeNS: f.identity.ModTimeNS, ETag: f.identity.ETag}
 }
 
 // samePlace is what a file that was only touched has in common with its earlier self.
@@ -41,6 +41,8 @@ func (r *run) touched(ctx context.Context, files []*inputFile) error {
 	for _, f := range files {
 		in, known := last[samePlace{f.place, f.identity.Bytes}]
 		switch {
+		case f.identity.ETag != "": // it has no time
+			continue
 		case known && in.ModTimeNS == f.seenNS:
 			continue
 		case known && in.TouchedNS == f.seenNS:

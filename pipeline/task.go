@@ -86,6 +86,8 @@ type InputRecord struct {
 	Place     string `json:"place,omitempty"`
 	Bytes     int64  `json:"bytes"`
 	ModTimeNS int64  `json:"mtime_ns"`
+	// ETag is what the server knows a remote file's content by; it then stands for the time.
+	ETag string `json:"etag,omitempty"`
 	// TouchedNS, in run.json, is the time that the file had when its content was found to be
 	// the same as at ModTimeNS.
 	TouchedNS int64  `json:"touched_ns,omitempty"`

@@ -97,6 +97,11 @@ func (p *Path) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		return errors.New("want a path, got an empty text")
 	}
+	if store.IsRemote(string(text)) {
+		if _, err := store.ParseLocation(string(text)); err != nil {
+			return err
+		}
+	}
 	*p = Path(text)
 	return nil
 }
@@ -142,6 +147,9 @@ func fixedName(p string) string {
 		fixed, whole = p[:max(strings.LastIndexByte(p[:i], '/'), 0)], false
 	}
 	name := path.Base(path.Clean("/" + fixed))
+	if strings.HasPrefix(p, "hf://") {
+		name, _, _ = strings.Cut(name, "@")
+	}
 	if whole {
 		name, _, _ = strings.Cut(name, ".")
 	}
