@@ -6,10 +6,10 @@ DATA    ?= ../shared/data
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench interop gsm8k scale clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/bzdata
 	$(GO) build -o bin/bzdata ./cmd/bzdata
@@ -50,6 +50,9 @@ fuzz: ## each fuzz target for FUZZTIME
 
 bench: ## every benchmark once, so that none breaks unseen
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+
+bench-peers: build ## measure against datatrove, DuckDB and others: bench/README.md
+	cd bench && $(GO) vet . && $(GO) test . && $(GO) run . all
 
 gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 	examples/gsm8k/run.sh $(DATA)

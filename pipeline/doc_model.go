@@ -1,6 +1,11 @@
 package pipeline
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
 	"slices"
 
 	"bzdata/pipeline/store"
@@ -151,3 +156,137 @@ func setAside(fields []store.Field, i int) []store.Field {
 func fieldIndex(fields []store.Field, key string) int {
 	return slices.IndexFunc(fields, func(f store.Field) bool { return f.Key == key })
 }
+
+// The documents of a shard are stored as a zstd stream that starts with docMagic;
+// each document is
+//
+//	bytes source · bytes path · uvarint record · byte flags · byte mark ·
+//	uvarint copies · uvarint slot+1 · bytes text · uvarint fields ·
+//	for each: bytes key · bytes raw key · bytes value
+//
+// where bytes is a uvarint length and that many bytes. Flag 1: the value at slot is
+// the quoted text and is left out. Flag 2: the value at slot holds messages.
+const docMagic = "BZDOC01\n"
+
+const (
+	docTextElided  = 1
+	docHasMessages = 2
+)
+
+// docWriter writes the documents of a shard.
+type docWriter struct {
+	z           io.WriteCloser
+	buf, quoted []byte
+}
+
+func newDocWriter(w io.Writer) (*docWriter, error) {
+	z, err := store.NewCompressor(w, store.Zstd, store.EffortFastest)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.WriteString(z, docMagic)
+	return &docWriter{z: z}, err
+}
+
+// Write appends d, stored under the given record number.
+func (w *docWriter) Write(d *Doc) error {
+	flags := byte(0)
+	if d.Messages != nil {
+		flags |= docHasMessages
+	} else if d.Slot >= 0 {
+		w.quoted = store.AppendQuote(w.quoted[:0], d.Text)
+		if bytes.Equal(d.Fields[d.Slot].Value, w.quoted) {
+			flags |= docTextElided
+		}
+	}
+	b := appendBytes(appendBytes(w.buf[:0], d.Source), d.Path)
+	b = binary.AppendUvarint(b, d.Ref.Record)
+	b = append(b, flags, byte(d.Mark))
+	b = binary.AppendUvarint(b, uint64(d.Copies))
+	b = binary.AppendUvarint(b, uint64(d.Slot+1))
+	b = appendBytes(b, d.Text)
+	b = binary.AppendUvarint(b, uint64(len(d.Fields)))
+	for i, f := range d.Fields {
+		b = appendBytes(appendBytes(b, f.Key), f.RawKey)
+		if i == d.Slot && flags&docTextElided != 0 {
+			b = appendBytes(b, "")
+		} else {
+			b = appendBytes(b, f.Value)
+		}
+	}
+	w.buf = b
+	_, err := w.z.Write(b)
+	return err
+}
+
+func (w *docWriter) Close() error { return w.z.Close() }
+
+func appendBytes[T string | []byte](dst []byte, s T) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// docReader reads the documents of a shard.
+type docReader struct {
+	file *store.Reader
+	r    *byteSource
+}
+
+func openDocs(fsys store.FS, name string) (*docReader, error) {
+	file, err := store.OpenReader(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	magic := make([]byte, len(docMagic))
+	if _, err := io.ReadFull(file, magic); err != nil || string(magic) != docMagic {
+		return nil, errors.Join(fmt.Errorf("%s: not a document shard of this version", name), file.Close())
+	}
+	return &docReader{file, newByteSource(file)}, nil
+}
+
+// Next returns the next document, valid until the following call, or io.EOF.
+func (r *docReader) Next() (*Doc, error) {
+	if r.r.atEnd() {
+		return nil, io.EOF
+	}
+	d := &Doc{Source: r.r.text(), Path: r.r.text()}
+	d.Ref.Record = r.r.uvarint()
+	flags := r.r.byte()
+	d.Mark = Mark(r.r.byte())
+	d.Copies = int(r.r.uvarint())
+	d.Slot = int(r.r.uvarint()) - 1
+	d.Text = r.r.text()
+	n := r.r.uvarint()
+	for range n {
+		if r.r.err != nil {
+			break
+		}
+		f := store.Field{Key: r.r.text(), RawKey: cloneBytes(r.r.bytes())}
+		f.Value = cloneBytes(r.r.bytes())
+		d.Fields = append(d.Fields, f)
+	}
+	if r.r.err != nil {
+		return nil, fmt.Errorf("document shard: %w", r.r.err)
+	}
+	return d, d.restore(flags)
+}
+
+// cloneBytes copies a block; an empty one becomes nil.
+func cloneBytes(b []byte) []byte { return append([]byte(nil), b...) }
+
+func (d *Doc) restore(flags byte) error {
+	inFields := d.Slot >= 0 && d.Slot < len(d.Fields)
+	if !inFields && (d.Slot != -1 || flags != 0) || d.Mark > Judge {
+		return errors.New("document shard: text field or mark out of range")
+	}
+	if flags&docTextElided != 0 {
+		d.Fields[d.Slot].Value = store.AppendQuote(make([]byte, 0, len(d.Text)+len(d.Text)/16+16), d.Text)
+	}
+	if flags&docHasMessages != 0 {
+		ms, err := parseMessages(d.Fields[d.Slot].Value)
+		d.Messages = ms
+		return err
+	}
+	return nil
+}
+
+func (r *docReader) Close() error { return r.file.Close() }

@@ -22,12 +22,14 @@ type pace struct {
 }
 
 // weigh gives a wave's nodes their shares of one pace.
-func (w *wave) weigh() {
+func (w *wave) weigh(inputs []*inputFile, exam []*inputFile) {
 	p := &pace{unit: "bytes"}
 	for _, n := range w.nodes {
 		switch {
+		case n.readsHeldOut():
+			n.weight = float64(exam[n.shard].identity.Bytes)
 		case n.shard >= 0:
-			n.weight = float64(n.bytes)
+			n.weight = float64(inputs[n.shard].identity.Bytes)
 		case n.reduces:
 			n.weight, p.unit = 1, "parts"
 		default:

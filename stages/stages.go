@@ -22,7 +22,6 @@ func All() *pipeline.Registry {
 		minhashSpec().Kind(),
 		decontaminateSpec().Kind(),
 		domainSpec().Kind(),
-		spanDedupSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
 		routeSpec().Kind(),
