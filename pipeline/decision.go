@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"bzdata/pipeline/spill"
 	"bzdata/pipeline/store"
 )
 
@@ -29,11 +31,6 @@ type Verdict struct {
 	HeldOut bool
 }
 
-type decision struct {
-	ref Ref
-	Verdict
-}
-
 // decisionsName is the file of a barrier task's decisions, a file of shard parts. The
 // block of a shard holds the decisions about its documents, sorted by record:
 //
@@ -43,31 +40,59 @@ type decision struct {
 // Flag 1: held out. Flag 2: a matched document is named. Numbers are little-endian.
 const decisionsName = "decisions"
 
-// Decide records what becomes of a document in the pass after the barrier. Documents
-// without a decision are kept. Reduce and Global may call it, once for a document.
-func (t *Task) Decide(doc Ref, v Verdict) { t.decisions = append(t.decisions, decision{doc, v}) }
-
-func writeDecisions(w io.Writer, ds []decision) error {
-	slices.SortFunc(ds, func(a, b decision) int { return a.ref.Compare(b.ref) })
-	parts := make([][]byte, ds[len(ds)-1].ref.Shard+1)
-	for i, d := range ds {
-		if i > 0 && d.ref == ds[i-1].ref {
-			return fmt.Errorf("document %v was decided twice", d.ref)
-		}
-		parts[d.ref.Shard] = appendDecision(parts[d.ref.Shard], d)
-	}
-	return WriteShardParts(w, parts)
+// decisions are what a barrier task has decided so far, sorted by document.
+type decisions struct {
+	sorter *Sorter // nil if there is none
+	buf    []byte
+	err    error // of the sorter
 }
 
-func appendDecision(b []byte, d decision) []byte {
+// Decide records what becomes of a document in the pass after the barrier. Documents
+// without a decision are kept. Reduce and Global may call it, once for a document.
+func (t *Task) Decide(doc Ref, v Verdict) {
+	d := t.decisions
+	if d.sorter == nil {
+		d.sorter = &Sorter{spill.NewSorter(t.spillOptions(t.budget().merging)), t}
+	}
+	d.buf = appendDecision(d.buf[:0], doc.Record, v)
+	d.err = cmp.Or(d.err, d.sorter.Add(Record{Key: uint64(doc.Shard), Ref: doc, Payload: d.buf}))
+}
+
+// recordFirst puts a record's number in front of its decision, most significant byte first,
+// so that payloads sort by it.
+const recordFirst = 8
+
+// writeDecisions writes what was decided, if anything was.
+func (t *Task) writeDecisions() error {
+	d := t.decisions
+	if d.sorter == nil || d.err != nil {
+		return d.err
+	}
+	err := t.WriteFile(decisionsName, func(w io.Writer) error {
+		parts := NewShardPartsWriter(w)
+		last, some := Ref{}, false
+		err := d.sorter.Each(func(r Record) error {
+			if some && r.Ref == last {
+				return fmt.Errorf("document %v was decided twice", r.Ref)
+			}
+			last, some = r.Ref, true
+			return parts.Write(int(r.Ref.Shard), r.Payload[recordFirst:])
+		})
+		return cmp.Or(err, parts.Close(0))
+	})
+	return errors.Join(err, d.sorter.Close())
+}
+
+func appendDecision(b []byte, record uint64, d Verdict) []byte {
 	flags, matched := byte(0), Ref{}
+	b = binary.BigEndian.AppendUint64(b, record)
 	if d.HeldOut {
 		flags |= 1
 	}
 	if d.Matched != nil {
 		flags, matched = flags|2, *d.Matched
 	}
-	b = binary.LittleEndian.AppendUint64(b, d.ref.Record)
+	b = binary.LittleEndian.AppendUint64(b, record)
 	b = append(b, flags)
 	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(d.Value))
 	b = binary.LittleEndian.AppendUint32(b, uint32(d.Copies))
@@ -76,24 +101,53 @@ func appendDecision(b []byte, d decision) []byte {
 	return appendBytes(b, d.Reason)
 }
 
-// readDecisions returns the decisions about one shard's documents, by record. A
+// verdictOf is what a barrier decided about one document of a shard.
+type verdictOf struct {
+	record uint64
+	Verdict
+}
+
+// verdicts are the decisions about a shard's documents, sorted by record, and how far they
+// have been asked for.
+type verdicts struct {
+	all []verdictOf
+	at  int
+}
+
+// readVerdicts reads the decisions about one shard's documents from a barrier's folders. A
 // folder without a decisions file has none.
-func readDecisions(fsys store.FS, dir string, shard int, into map[uint64]Verdict) error {
-	part, err := ReadShardPart(fsys, filepath.Join(dir, decisionsName), shard)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for s := newByteSource(bytes.NewReader(part)); !s.atEnd(); {
-		record, v := s.decision()
-		if s.err != nil {
-			return fmt.Errorf("decisions: %w", s.err)
+func readVerdicts(fsys store.FS, dirs []string, shard int) (*verdicts, error) {
+	v := &verdicts{}
+	reasons := map[string]string{} // one copy of each for all documents
+	for _, dir := range dirs {
+		part, err := ReadShardPart(fsys, filepath.Join(dir, decisionsName), shard)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
-		into[record] = v
+		if err != nil {
+			return nil, err
+		}
+		for s := newByteSource(bytes.NewReader(part)); !s.atEnd(); {
+			d := s.decision(reasons)
+			if s.err != nil {
+				return nil, fmt.Errorf("decisions: %w", s.err)
+			}
+			v.all = append(v.all, d)
+		}
 	}
-	return nil
+	slices.SortFunc(v.all, func(a, b verdictOf) int { return cmp.Compare(a.record, b.record) })
+	return v, nil
+}
+
+// of returns the verdict about a record. Records are asked for in rising order.
+func (v *verdicts) of(record uint64) (Verdict, bool) {
+	for v.at < len(v.all) && v.all[v.at].record < record {
+		v.at++
+	}
+	if v.at == len(v.all) || v.all[v.at].record != record {
+		return Verdict{}, false
+	}
+	return v.all[v.at].Verdict, true
 }
 
 func (s *byteSource) uint32() uint32 {
@@ -104,29 +158,34 @@ func (s *byteSource) uint32() uint32 {
 	return binary.LittleEndian.Uint32(b[:])
 }
 
-func (s *byteSource) decision() (record uint64, v Verdict) {
-	record = s.uint64()
+// decision reads one decision; reasons holds those that were seen before.
+func (s *byteSource) decision(reasons map[string]string) verdictOf {
+	v := verdictOf{record: s.uint64()}
 	flags := s.byte()
-	v = Verdict{Value: math.Float64frombits(s.uint64()), Copies: int(s.uint32()), HeldOut: flags&1 != 0}
+	v.Value, v.Copies, v.HeldOut = math.Float64frombits(s.uint64()), int(s.uint32()), flags&1 != 0
 	matched := Ref{s.uint32(), s.uint64()}
 	if flags&2 != 0 {
 		v.Matched = &matched
 	}
-	v.Reason = string(s.bytes())
-	return record, v
+	reason := s.bytes()
+	known, ok := reasons[string(reason)]
+	if !ok {
+		known = string(reason)
+		reasons[known] = known
+	}
+	v.Reason = known
+	return v
 }
 
 // Apply is the pass that carries out a barrier's decisions.
 func Apply(name string) Pass {
 	return Pass{Name: name, Open: func(ctx context.Context, t *Task) (Mapper, error) {
-		about := map[uint64]Verdict{}
-		for _, dir := range t.BarrierDirs() {
-			if err := readDecisions(t.FS, dir, t.shard, about); err != nil {
-				return nil, err
-			}
+		about, err := readVerdicts(t.FS, t.BarrierDirs(), t.shard)
+		if err != nil {
+			return nil, err
 		}
 		return MapFunc(func(d *Doc, out *Out) error {
-			if v, ok := about[d.Ref.Record]; ok {
+			if v, ok := about.of(d.Ref.Record); ok {
 				out.Carry(v)
 			}
 			return nil

@@ -74,6 +74,7 @@ func (d *decoder) reportFlag(flag, path, hint, format string, args ...any) {
 }
 
 func (d *decoder) add(diag Diag) {
+	diag.Flag, diag.Msg, diag.Hint = store.RedactText(diag.Flag), store.RedactText(diag.Msg), store.RedactText(diag.Hint)
 	if diag.Flag == "" && diag.Line >= 1 && diag.Line <= len(d.lines) {
 		diag.Source = d.lines[diag.Line-1]
 	}

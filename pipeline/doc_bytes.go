@@ -81,7 +81,3 @@ func (s *byteSource) bytes() []byte {
 	}
 	return s.buf
 }
-
-// text returns the next block as a string of its own. Converting what [byteSource.bytes]
-// returns in place is not safe beside another read: Go orders calls, not conversions.
-func (s *byteSource) text() string { return string(s.bytes()) }

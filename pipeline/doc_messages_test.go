@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"errors"
-	"io"
 	"slices"
 	"testing"
 
@@ -67,43 +65,6 @@ func FuzzMessages(f *testing.F) {
 		}
 		if again, err := parseMessages(edited); err != nil || !slices.Equal(again, ms) {
 			t.Fatalf("%s became %s: %v", raw, edited, err)
-		}
-	})
-}
-
-// FuzzDocs reads any bytes as a shard of documents: it ends, without a panic.
-func FuzzDocs(f *testing.F) {
-	fsys := store.NewCrashFS()
-	write := func(data []byte) error {
-		return store.WriteFile(fsys, "/docs.zst", func(w io.Writer) error {
-			z, err := store.NewCompressor(w, store.Zstd, store.EffortFastest)
-			if err != nil {
-				return err
-			}
-			_, err = io.WriteString(z, docMagic+string(data))
-			return errors.Join(err, z.Close())
-		})
-	}
-	f.Add([]byte("\x01s\x01p\x00\x01\x00\x01\x01\x01t\x01\x01k\x00\x00"))
-	f.Add([]byte("\x01s\x01p\x00\x01\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00\x00"))
-	f.Add([]byte("\x01s\x01p\x00\x02\x02\x01\x01\x01t\x01\x01k\x00\x02[]"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := write(data); err != nil {
-			t.Fatal(err)
-		}
-		r, err := openDocs(fsys, "/docs.zst")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		for {
-			d, err := r.Next()
-			if err != nil {
-				return
-			}
-			d.SetText("x")
-			_ = d.ExportFields()
-			_ = d.Mark.String()
 		}
 	})
 }

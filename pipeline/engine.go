@@ -22,12 +22,15 @@ type Options struct {
 	FS, Inputs store.FS
 	// Workers is the number of tasks at a time.
 	Workers int
-	// MemoryBytes bounds the exchange records that the tasks of the run hold at a time, all
-	// together, and what an artifact stage gathers, which runs alone. Decisions, lists of
-	// documents that are left, indexes of held-out text and models come on top of it.
+	// MemoryBytes is the memory that the run should do with: what its tasks sort and gather,
+	// all together, is held within it, with room for documents on their way. What does not fit
+	// is sorted on the disk. Indexes of held-out text and models come on top of it.
 	MemoryBytes int64
 	// Limit reads at most so many records of each input entry; 0 is no limit.
 	Limit int64
+	// RangeBytes is the least size of the ranges that large plain input files are cut into, a
+	// task each; 0 stands for 64 MiB. It is for tests.
+	RangeBytes int64
 	// Until ends the run after the stage of this label.
 	Until string
 	// Fresh forgets earlier results first.
@@ -56,7 +59,9 @@ type run struct {
 	opt    Options
 	inputs []*inputFile
 	exam   []*inputFile // files of held-out documents
-	waves  []wave
+	// shardFiles are the files of the shards.
+	shardFiles []*inputFile
+	waves      []wave
 
 	memory memory
 	alone  sync.RWMutex // held by each task at work; alone by one that needs all memory
@@ -106,7 +111,7 @@ func refused(err error) bool {
 
 // newRun finds the files that the plan reads.
 func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
-	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes}}
+	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes / 4}}
 	var err error
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
 		return nil, err
@@ -265,7 +270,7 @@ func (r *run) stageStates() []stageState {
 // execute runs the waves in order.
 func (r *run) execute(ctx context.Context) error {
 	for i := range r.waves {
-		r.waves[i].weigh(r.inputs, r.exam)
+		r.waves[i].weigh()
 		if err := r.wave(ctx, &r.waves[i]); err != nil {
 			return err
 		}
@@ -318,17 +323,7 @@ func firstCause(errs []error) error {
 // node runs or reuses one node.
 func (r *run) node(ctx context.Context, n *node) error {
 	defer close(n.done)
-	for _, d := range n.deps { // only a limit's chain is still open here
-		select {
-		case <-d.done:
-			if d.report == nil { // it failed; its error is the one that counts
-				return context.Canceled
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if err := cmp.Or(ctx.Err(), lockLost(ctx)); err != nil {
+	if err := cmp.Or(await(ctx, n.deps), await(ctx, n.after), ctx.Err(), lockLost(ctx)); err != nil {
 		return err
 	}
 	report, err := n.load()
@@ -351,6 +346,22 @@ func (r *run) node(ctx context.Context, n *node) error {
 	return r.link(n)
 }
 
+// await waits for tasks. All but a limit's chain and what looks at a file's ranges, which
+// stand before the task in its own wave, are done long since.
+func await(ctx context.Context, nodes []*node) error {
+	for _, d := range nodes {
+		select {
+		case <-d.done:
+			if d.report == nil { // it failed; its error is the one that counts
+				return context.Canceled
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // checkWave stops the run where its data or its gate say so.
 func (r *run) checkWave(w *wave) error {
 	var records, rejected int64
@@ -361,7 +372,10 @@ func (r *run) checkWave(w *wave) error {
 			return &GateError{n.report.Refused}
 		}
 		if in := n.report.Input; in != nil {
-			records, rejected, read = records+in.Records, rejected+in.Rejected, append(read, n.file)
+			records, rejected = records+in.Records, rejected+in.Rejected
+			if n.part == 0 {
+				read = append(read, n.file)
+			}
 			if first == "" && in.Rejected > 0 {
 				first = n.report.Notes[0]
 			}
@@ -425,9 +439,9 @@ func (r *run) progress(n *node, done, total float64, unit string) {
 }
 
 func (r *run) docName(ref Ref) string {
-	if int(ref.Shard) >= len(r.inputs) {
+	if int(ref.Shard) >= len(r.shardFiles) {
 		return fmt.Sprintf("shard %d:%d", ref.Shard, ref.Record)
 	}
-	f := r.inputs[ref.Shard]
+	f := r.shardFiles[ref.Shard]
 	return fmt.Sprintf("%s:%s:%d", f.source, f.identity.Path, ref.Record)
 }

@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"bzdata/pipeline/spill"
 	"bzdata/pipeline/store"
 )
 
@@ -19,8 +21,11 @@ type node struct {
 	step        *Step
 	work        func(ctx context.Context, t *Task) error
 	deps        []*node
+	after       []*node // more of deps, shared with other nodes
 	shard       int
 	file        string // of a segment's task: the input file of its shard
+	rank, part  int    // of that file among all, and of the shard in it
+	bytes       int64  // of the file that the shard is
 	kernels     bool
 	links       []Link
 
@@ -56,8 +61,12 @@ type wave struct {
 
 // shardState is where the documents of one shard are, as far as the plan is built.
 type shardState struct {
-	source storedOrFile
-	key    Key
+	source  storedOrFile
+	key     Key
+	file    *inputFile
+	rank    int // of the file
+	part    inputPart
+	surveys []*node // that run before the shard is read from its file
 }
 
 type storedOrFile struct {
@@ -75,7 +84,6 @@ func (s storedOrFile) docs() docSource {
 // builder lays out the waves of a plan.
 type builder struct {
 	*run
-	files   []*inputFile // of the shards
 	shards  []shardState
 	pending []stagePass
 	latest  map[Data]*node
@@ -104,14 +112,6 @@ func (r *run) build() error {
 		return &UsageError{Msg: fmt.Sprintf("--until %s: the plan has no such stage", r.opt.Until)}
 	}
 	return b.close(nil)
-}
-
-// begin makes the given files the shards.
-func (b *builder) begin(files []*inputFile) {
-	b.files, b.shards = files, nil
-	for _, f := range files {
-		b.shards = append(b.shards, shardState{source: storedOrFile{file: &fileSource{file: f}}, key: f.key()})
-	}
 }
 
 func (b *builder) step(step *Step) error {
@@ -194,7 +194,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		w := wave{}
 		for i := range parts {
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
-				keyOf("reduce", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
+				keyOf("reduce/2", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
 			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
 			n.work, n.reduces = reduceWork(p.Barrier, senders, i, parts), true
 			w.nodes = append(w.nodes, n)
@@ -218,27 +218,14 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 
 func reduceWork(barrier *Barrier, senders []*node, part, parts int) func(context.Context, *Task) error {
 	return func(ctx context.Context, t *Task) error {
-		recs, err := gather(t, senders, part)
-		if err != nil {
-			return err
+		sent := make([]spill.Part, len(senders))
+		for i, n := range senders {
+			sent[i] = spill.Part{Name: filepath.Join(n.dir(), exchangeName), Index: part}
 		}
-		return barrier.Reduce(ctx, t, &Partition{Index: part, Parts: parts, records: recs, node: t.node})
+		merged := spill.NewMerged(t.spillOptions(t.budget().merging), sent)
+		p := &Partition{Index: part, Parts: parts, merged: merged, task: t}
+		return errors.Join(barrier.Reduce(ctx, t, p), merged.Close())
 	}
-}
-
-// gather reads one partition of what every sender sent, sorted.
-func gather(t *Task, senders []*node, part int) ([]Record, error) {
-	var recs []Record
-	var err error
-	for shard, n := range senders {
-		recs, err = readExchange(t.FS, filepath.Join(n.dir(), exchangeName), part, uint32(shard), recs, t.held)
-		if err != nil {
-			return nil, err
-		}
-		t.node.advance(float64(shard+1) / float64(2*len(senders))) // the other half is the reducing
-	}
-	slices.SortFunc(recs, compareRecords)
-	return recs, nil
 }
 
 // inputBytes is the size of all input files, from which partition counts follow.
@@ -317,7 +304,7 @@ func (b *builder) committed(nodes []*node) bool {
 func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	ingest := !b.materialised()
 	stores := ingest
-	chain := []string{"segment"}
+	chain := []string{"segment/3"}
 	var deps []*node
 	for _, p := range passes {
 		stores = stores || p.pass.Edits
@@ -339,7 +326,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	var previous []*node
 	for i := range b.shards {
 		nodes[i] = b.segmentNode(i, passes, segmentShape{n, stores, chain, deps}, previous)
-		if ingest && b.files[i].limit >= 0 {
+		if ingest && b.shards[i].file.limit >= 0 && b.shards[i].source.file.count == nil {
 			previous = append(previous, nodes[i])
 		}
 	}
@@ -356,27 +343,36 @@ type segmentShape struct {
 func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape, previous []*node) *node {
 	st := b.shards[shard]
 	source, key, deps := st.source.docs(), st.key, shape.deps
+	var after []*node
 	if st.source.file != nil {
 		f := *st.source.file
 		for _, p := range previous {
-			if b.files[p.shard].entry == f.file.entry {
+			if f.count == nil && b.shards[p.shard].file.entry == f.file.entry {
 				f.before = append(f.before, p)
 				key = keyOf(string(key), string(p.key))
 			}
 		}
 		deps = append(slices.Clone(deps), f.before...)
-		source = f
+		source, after = f, f.waits()
 	}
 	seg := &segment{shard: shard, passes: passes, parts: shape.parts, stores: shape.stores, source: source}
-	file := b.files[shard]
-	n := b.node(lastStep(passes), fmt.Sprintf("%s:%s", file.source, file.identity.Path),
-		keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
-	n.shard, n.file, n.work = shard, file.full, seg.work
+	n := b.node(lastStep(passes), st.name(), keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
+	n.shard, n.file, n.work, n.after = shard, st.file.full, seg.work, after
+	n.rank, n.part, n.bytes = st.rank, st.part.index, st.part.bytes
 	for _, p := range passes {
 		n.segmentSteps = append(n.segmentSteps, p.step.Label())
 		n.pinned = append(n.pinned, p.reads.pinned...)
 	}
 	return n
+}
+
+// name names the shard for people.
+func (st *shardState) name() string {
+	name := fmt.Sprintf("%s:%s", st.file.source, st.file.identity.Path)
+	if st.part.count > 1 {
+		name += fmt.Sprintf(" (%d of %d)", st.part.index+1, st.part.count)
+	}
+	return name
 }
 
 // lastStep is the step that a segment's tasks are shown under.
@@ -390,6 +386,9 @@ func lastStep(passes []stagePass) *Step {
 // adopt makes a segment's nodes the next wave and the new home of the documents.
 func (b *builder) adopt(nodes []*node, passes []stagePass) {
 	w := wave{nodes: nodes}
+	if !b.materialised() {
+		w.nodes = b.withSurveys(nodes)
+	}
 	for _, p := range passes {
 		w.stages = append(w.stages, p.step.Label())
 	}

@@ -57,14 +57,13 @@ func (b *builder) heldOutFirst() error {
 
 // heldOutInputs reads held-out documents from files of their own.
 func (b *builder) heldOutInputs() error {
-	main := b.files
 	b.begin(b.exam)
 	nodes := b.segment(nil, nil)
 	for _, n := range nodes {
 		n.stage = heldOutStage
 	}
-	b.waves = append(b.waves, wave{nodes: nodes})
-	b.begin(main)
+	b.waves = append(b.waves, wave{nodes: b.withSurveys(nodes)})
+	b.begin(b.inputs)
 	return b.addHeldOutSet(nodes, docsName)
 }
 
@@ -224,9 +223,7 @@ func (g *heldOutGatherer) open(gather func() error) error {
 			return err
 		}
 		err = g.t.WriteFile(heldOutName, func(w io.Writer) (err error) {
-			if g.docs, err = newDocWriter(w); err != nil {
-				return err
-			}
+			g.docs = newDocWriter(w)
 			return errors.Join(gather(), g.docs.Close())
 		})
 		return errors.Join(err, g.drops.Close())

@@ -29,14 +29,18 @@ type inputFile struct {
 	limit          int64  // documents over all files of its entry; -1 for no limit
 	entry          int
 	recordBytesMax int64
+	rangeBytes     int64    // see [Options]
 	columns        []string // the fields that are read; none stands for all
 }
 
 // key is the identity of what the file gives. The place belongs to it, since copies that
 // keep their times make files of one name and size common; it enters no output.
 func (f *inputFile) key() Key {
-	return keyOf("file", f.source, f.identity.Path, f.place, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS),
-		f.rule, fmt.Sprint(f.limit, f.recordBytesMax))
+	known := fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS)
+	if f.identity.ETag != "" {
+		known = fmt.Sprint(f.identity.Bytes, " etag ", f.identity.ETag)
+	}
+	return keyOf("file", f.source, f.identity.Path, f.place, known, f.rule, fmt.Sprint(f.limit, f.recordBytesMax))
 }
 
 // inputFiles expands the entries and returns their files in the order of ids.
@@ -86,6 +90,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 			f.text, f.rule, f.entry, f.recordBytesMax = rule, name, entry, int64(in.RecordBytesMax)
 			f.columns = columns
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
+			f.rangeBytes = cmp.Or(opt.RangeBytes, rangeBytes)
 			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
 			files = append(files, f)
 		}
@@ -182,7 +187,8 @@ func (f pinnedFile) unchanged(fsys store.FS) error {
 }
 
 // readFiles resolves one Read: its files, sorted, and a key of their identities.
-// Files below contentKeyedBytes are known by content, larger ones by place, size and time,
+// Files below contentKeyedBytes are known by content, larger ones by place, size and time (or
+// entity tag, if remote),
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
 func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
@@ -220,6 +226,9 @@ const contentKeyedBytes = 64 << 20
 func pin(fsys store.FS, prefix, name, place string) (pinnedFile, error) {
 	id, err := store.IdentityOf(fsys, prefix, name)
 	f := pinnedFile{prefix, name, place, id, fmt.Sprint(place, " ", id.Bytes, " ", id.ModTimeNS)}
+	if id.ETag != "" {
+		f.identity = fmt.Sprint(place, " ", id.Bytes, " etag ", id.ETag)
+	}
 	if err != nil || id.Bytes > contentKeyedBytes {
 		return f, err
 	}
@@ -234,10 +243,12 @@ func expandRead(fsys store.FS, pattern string) (prefix string, names []string, e
 	info, err := fsys.Stat(pattern)
 	switch {
 	case err == nil && !info.IsDir():
-		return filepath.Dir(pattern), []string{pattern}, nil
+		return store.Dir(pattern), []string{pattern}, nil
 	case err == nil:
 		names, err := folderFiles(fsys, pattern)
 		return pattern, names, err
+	case store.IsRemote(pattern) && !errors.Is(err, fs.ErrNotExist):
+		return "", nil, err
 	case !strings.ContainsAny(pattern, "*?["):
 		return "", nil, &UsageError{Msg: fmt.Sprintf("%s is not there; check the path", pattern), Err: err}
 	}
@@ -256,7 +267,7 @@ func folderFiles(fsys store.FS, dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
+		name := store.Join(dir, e.Name())
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
 		case e.IsDir():

@@ -6,7 +6,25 @@ import (
 	"sync/atomic"
 )
 
-// memory is the run's budget for exchange records, which all its tasks share.
+// budget says how much of --memory the parts of one task may hold. A quarter is for what
+// tasks sort, in equal shares for those that run at the same time; a quarter, under memory, for
+// groups of records and what else tasks must hold at once; the rest is for documents on their
+// way, readers, writers and the garbage collector's slack.
+type budget struct {
+	exchange int64 // a pass: the records that it sends
+	sorter   int64 // a barrier or artifact: each of up to two sorters
+	merging  int64 // and twice: the buffers of a merge, the decisions
+}
+
+func (t *Task) budget() budget {
+	share := t.MemoryBytes / 4
+	if n := t.node; n.shard >= 0 || n.reduces { // others run alone
+		share /= int64(max(1, t.Workers))
+	}
+	return budget{exchange: share, sorter: 3 * share / 8, merging: share / 8}
+}
+
+// memory is the run's budget for what its tasks hold beside sorters, which they all share.
 type memory struct {
 	limit int64
 	used  atomic.Int64
@@ -36,7 +54,7 @@ func (a *account) take(bytes int64) error {
 	if a.reserve(bytes) {
 		return nil
 	}
-	return &BudgetError{What: "exchange records", others: a.of.used.Load() > a.held}
+	return &BudgetError{What: "records of one key", others: a.of.used.Load() > a.held}
 }
 
 func (a *account) reserve(bytes int64) bool {

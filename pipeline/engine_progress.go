@@ -22,14 +22,12 @@ type pace struct {
 }
 
 // weigh gives a wave's nodes their shares of one pace.
-func (w *wave) weigh(inputs []*inputFile, exam []*inputFile) {
+func (w *wave) weigh() {
 	p := &pace{unit: "bytes"}
 	for _, n := range w.nodes {
 		switch {
-		case n.readsHeldOut():
-			n.weight = float64(exam[n.shard].identity.Bytes)
 		case n.shard >= 0:
-			n.weight = float64(inputs[n.shard].identity.Bytes)
+			n.weight = float64(n.bytes)
 		case n.reduces:
 			n.weight, p.unit = 1, "parts"
 		default:

@@ -11,51 +11,84 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
 	"bzdata/pipeline/store"
 )
 
-// keepEntry says that a stored document is left, and how often it goes on.
-type keepEntry struct {
-	record uint64
-	copies int
+// keepMagic starts a keep file: uint64 count, then for each document that is left,
+// in order, uvarint of its record minus that of the one before, and uvarint copies.
+const keepMagic = "BZKEP02\n"
+
+// keepList gathers which stored documents are left, and how often each goes on, in the form
+// in which it is written: some two bytes for each.
+type keepList struct {
+	n, last uint64
+	b       []byte
 }
 
-// keepMagic starts a keep file: uint64 count, then for each document that is left,
-// in order, uvarint record and uvarint copies.
-const keepMagic = "BZKEP01\n"
+func (k *keepList) add(record uint64, copies int) {
+	k.b = binary.AppendUvarint(binary.AppendUvarint(k.b, record-k.last), uint64(copies))
+	k.n, k.last = k.n+1, record
+}
 
-func writeKeep(w io.Writer, keep []keepEntry) error {
-	b := binary.LittleEndian.AppendUint64([]byte(keepMagic), uint64(len(keep)))
-	for _, k := range keep {
-		b = binary.AppendUvarint(binary.AppendUvarint(b, k.record), uint64(k.copies))
+func (k *keepList) writeTo(w io.Writer) error {
+	if _, err := w.Write(binary.LittleEndian.AppendUint64([]byte(keepMagic), k.n)); err != nil {
+		return err
 	}
-	_, err := w.Write(b)
+	_, err := w.Write(k.b)
 	return err
 }
 
-func readKeep(fsys store.FS, name string) (map[uint64]int, error) {
+// keepReader reads a keep file beside the documents that it is about.
+type keepReader struct {
+	name   string
+	f      store.ReadFile
+	s      *byteSource
+	left   uint64
+	record uint64 // the next that is left
+	copies int    // 0 after the last
+}
+
+func openKeep(fsys store.FS, name string) (*keepReader, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	s := newByteSource(f)
+	k := &keepReader{name: name, f: f, s: newByteSource(f)}
 	magic := make([]byte, len(keepMagic))
-	if _, err := io.ReadFull(s.r, magic); err != nil || string(magic) != keepMagic {
-		return nil, fmt.Errorf("%s: not a keep file of this version", name)
+	if _, err := io.ReadFull(k.s.r, magic); err != nil || string(magic) != keepMagic {
+		return nil, errors.Join(fmt.Errorf("%s: not a keep file of this version", name), f.Close())
 	}
-	keep := map[uint64]int{}
-	for range s.uint64() {
-		record, copies := s.uvarint(), s.uvarint()
-		if s.err != nil {
-			return nil, fmt.Errorf("%s: %w", name, s.err)
-		}
-		keep[record] = int(copies)
+	k.left = k.s.uint64()
+	if err := k.next(); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return keep, nil
+	return k, nil
+}
+
+func (k *keepReader) next() error {
+	k.copies = 0
+	if k.left > 0 {
+		k.left--
+		k.record, k.copies = k.record+k.s.uvarint(), int(k.s.uvarint())
+	}
+	if k.s.err != nil {
+		return fmt.Errorf("%s: %w", k.name, k.s.err)
+	}
+	return nil
+}
+
+// copiesOf returns how often a document goes on, 0 if it is not left. Records are asked for
+// in rising order.
+func (k *keepReader) copiesOf(record uint64) (int, error) {
+	if k.copies == 0 || k.record != record {
+		return 0, nil
+	}
+	copies := k.copies
+	return copies, k.next()
 }
 
 // storedSource is a shard as an earlier segment left it: documents stored by base,
@@ -63,12 +96,13 @@ func readKeep(fsys store.FS, name string) (map[uint64]int, error) {
 type storedSource struct{ base, keep *node }
 
 func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d *Doc) error) error {
-	var keep map[uint64]int
+	var keep *keepReader
 	if s.keep != nil {
 		var err error
-		if keep, err = readKeep(t.FS, filepath.Join(s.keep.dir(), keepName)); err != nil {
+		if keep, err = openKeep(t.FS, filepath.Join(s.keep.dir(), keepName)); err != nil {
 			return err
 		}
+		defer keep.f.Close()
 	}
 	name := filepath.Join(s.base.dir(), docsName)
 	info, err := t.FS.Stat(name)
@@ -83,7 +117,7 @@ func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d
 }
 
 // eachStored reads a file of documents; keep, if not nil, names those that are left.
-func eachStored(ctx context.Context, fsys store.FS, name string, keep map[uint64]int, visit func(d *Doc) error) error {
+func eachStored(ctx context.Context, fsys store.FS, name string, keep *keepReader, visit func(d *Doc) error) error {
 	r, err := openDocs(fsys, name)
 	if err != nil {
 		return err
@@ -98,8 +132,11 @@ func eachStored(ctx context.Context, fsys store.FS, name string, keep map[uint64
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if keep != nil {
-			copies, left := keep[d.Ref.Record]
-			if !left {
+			copies, err := keep.copiesOf(d.Ref.Record)
+			if err != nil {
+				return err
+			}
+			if copies == 0 {
 				continue
 			}
 			d.Copies = copies
@@ -110,11 +147,67 @@ func eachStored(ctx context.Context, fsys store.FS, name string, keep map[uint64
 	}
 }
 
-// fileSource is a shard as it comes in: one input file.
+// fileSource is a shard as it comes in: one input file, or a part of one.
 type fileSource struct {
 	file *inputFile
-	// before are the tasks of the same input's earlier files, when a limit spans them.
+	part inputPart
+	// surveys have looked at the earlier ranges of the same file.
+	surveys []*node
+	// hashes have looked at all of them, if this part is the last and they make the hash.
+	hashes []*node
+	// before are the tasks of the same input's earlier files, when a limit spans them, and
+	// none of them is cut.
 	before []*node
+	// count says what a limit leaves if one of them is, or is nil.
+	count *entryCount
+}
+
+// waits are the tasks that must be done first, apart from before.
+func (s fileSource) waits() []*node {
+	waits := s.surveys
+	if s.count != nil {
+		waits = append(slices.Clone(waits), s.count.surveys...)
+	}
+	if len(s.hashes) > 0 {
+		waits = append(slices.Clone(waits), s.hashes...)
+	}
+	return waits
+}
+
+// rowOptions says what of the file is read.
+func (s fileSource) rowOptions() store.RowOptions {
+	opts := s.file.rowOptions()
+	opts.Hash = !s.file.ranged()
+	switch {
+	case s.part.count == 1:
+	case s.part.groups != [2]int{}:
+		opts.RowGroups = s.part.groups
+	default:
+		lines := s.part.lines
+		for _, n := range s.surveys {
+			lines.FirstLine += n.report.Survey.Ends
+		}
+		if lines.From > 0 {
+			lines.FirstLine++
+		}
+		opts.Lines = &lines
+	}
+	return opts
+}
+
+// sum is the hash of a file that is read by ranges, once its last part is read.
+func (s fileSource) sum() (hash string, rangeBytes int64) {
+	var hashes []string
+	for _, n := range s.hashes {
+		hashes = append(hashes, n.report.Survey.SHA256)
+	}
+	if len(hashes) > 0 {
+		hash = sumOfRanges(hashes)
+	}
+	if hash != "" {
+		rangeBytes = s.file.ranges()[0].To
+	}
+	return hash, rangeBytes
 }
 
 // inputStage is the name of the ledger that counts records read.
@@ -129,7 +222,7 @@ func (s fileSource) each(ctx context.Context, t *Task, shard int, visit func(d *
 	record := s.file.record()
 	in := &record
 	t.Report.Input = in
-	inputs, visit := metered(t, t.Inputs, in.Bytes, visit)
+	inputs, visit := metered(t, t.Inputs, s.part.bytes, visit)
 	err := t.WriteFile(rejectsName, func(w io.Writer) error {
 		rr := &rowReader{fileSource: s, t: t, inputs: inputs, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
 		return rr.run(ctx)
@@ -145,6 +238,9 @@ func (s fileSource) limit() int64 {
 	if s.file.limit < 0 {
 		return -1
 	}
+	if s.count != nil {
+		return s.count.left(s.file.limit)
+	}
 	left := s.file.limit
 	for _, n := range s.before {
 		left -= n.report.Input.Records
@@ -157,6 +253,17 @@ type inputError struct{ err error }
 
 func (e *inputError) Error() string { return e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
+
+// inputFault says what an error of reading an input file means.
+func inputFault(err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
+	}
+	return &inputError{partError(err)}
+}
 
 // rowReader turns the rows of one file into documents.
 type rowReader struct {
@@ -175,18 +282,16 @@ func (r *rowReader) run(ctx context.Context) error {
 	if limit == 0 {
 		return nil
 	}
-	rows, err := store.OpenRows(r.inputs, r.file.full, r.file.rowOptions())
-	if errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w; let this user read it, or leave it out of `input`", err)
-	}
+	rows, err := store.OpenRows(r.inputs, r.file.full, r.rowOptions())
 	if err != nil {
-		return &inputError{partError(err)}
+		return inputFault(err)
 	}
 	defer rows.Close()
 	var row store.Row
 	for limit < 0 || r.in.Records < limit {
 		err := rows.Next(&row)
 		if err == io.EOF {
+			r.in.SHA256, r.in.RangeBytes = r.sum()
 			if sum := rows.SHA256(); sum != [sha256.Size]byte{} {
 				r.in.SHA256 = hex.EncodeToString(sum[:])
 			}
@@ -248,7 +353,11 @@ func (f *inputFile) unchanged(fsys store.FS) error {
 	if err != nil {
 		return &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
-	if info.Size() != f.identity.Bytes || info.ModTime().UnixNano() != f.seenNS {
+	same := info.ModTime().UnixNano() == f.seenNS
+	if tagged, ok := info.(store.Tagged); ok && f.identity.ETag != "" {
+		same = tagged.ETag() == f.identity.ETag
+	}
+	if info.Size() != f.identity.Bytes || !same {
 		return &inputError{fmt.Errorf("input %s changed during the run; run again when nothing writes to it", f.full)}
 	}
 	return nil

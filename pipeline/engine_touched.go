@@ -15,7 +15,7 @@ import (
 // record is what reports say about the file.
 func (f *inputFile) record() InputRecord {
 	return InputRecord{Source: f.source, Path: f.identity.Path, Place: f.place, Bytes: f.identity.Bytes,
-		ModTimeNS: f.identity.ModTimeNS}
+		ModTimeNS: f.identity.ModTimeNS, ETag: f.identity.ETag}
 }
 
 // samePlace is what a file that was only touched has in common with its earlier self.
@@ -41,6 +41,8 @@ func (r *run) touched(ctx context.Context, files []*inputFile) error {
 	for _, f := range files {
 		in, known := last[samePlace{f.place, f.identity.Bytes}]
 		switch {
+		case f.identity.ETag != "": // it has no time
+			continue
 		case known && in.ModTimeNS == f.seenNS:
 			continue
 		case known && in.TouchedNS == f.seenNS:
@@ -109,17 +111,24 @@ func (r *run) sha256Of(ctx context.Context, f *inputFile) (string, error) {
 		return "", &inputError{fmt.Errorf("input %s: %w", f.full, err)}
 	}
 	defer file.Close()
-	h, at := sha256.New(), int64(0)
-	for {
-		n, err := io.CopyN(h, file, 16<<20)
-		at += n
-		if err == io.EOF {
-			return hex.EncodeToString(h.Sum(nil)), nil
+	var hashes []string
+	for _, part := range f.ranges() {
+		h := sha256.New()
+		for at := part.From; at < part.To; {
+			n, err := io.CopyN(h, file, min(16<<20, part.To-at))
+			if at += n; err == io.EOF {
+				break // it is shorter now, and another file
+			}
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				return "", err
+			}
+			r.event(Event{Kind: "progress", Stage: inputStage, Task: f.source + ":" + f.identity.Path, Unit: "bytes",
+				Done: float64(at), Total: float64(f.identity.Bytes), Note: f.place + " has another time; is it the same?"})
 		}
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return "", err
-		}
-		r.event(Event{Kind: "progress", Stage: inputStage, Task: f.source + ":" + f.identity.Path, Unit: "bytes",
-			Done: float64(at), Total: float64(f.identity.Bytes), Note: f.place + " has another time; is it the same?"})
+		hashes = append(hashes, hex.EncodeToString(h.Sum(nil)))
 	}
+	if f.ranged() {
+		return sumOfRanges(hashes), nil
+	}
+	return hashes[0], nil
 }

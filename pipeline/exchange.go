@@ -1,16 +1,11 @@
 package pipeline
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/bits"
-	"slices"
 
-	"bzdata/pipeline/store"
+	"bzdata/pipeline/spill"
 )
 
 // Record is one message from a pass to its barrier.
@@ -20,9 +15,12 @@ type Record struct {
 	Payload []byte
 }
 
-func compareRecords(a, b Record) int {
-	return cmp.Or(cmp.Compare(a.Key, b.Key), bytes.Compare(a.Payload, b.Payload), a.Ref.Compare(b.Ref))
+// spilled is the record as it is sorted.
+func (r Record) spilled() spill.Record {
+	return spill.Record{Key: r.Key, Shard: r.Ref.Shard, Number: r.Ref.Record, Payload: r.Payload}
 }
+
+func recordOf(r *spill.Record) Record { return Record{r.Key, Ref{r.Shard, r.Number}, r.Payload} }
 
 // partOf cuts the key space into equal ranges.
 func partOf(key uint64, parts int) int {
@@ -33,114 +31,13 @@ func partOf(key uint64, parts int) int {
 // recordBytes is what a record costs in memory beside its payload.
 const recordBytes = 48
 
-// An exchange file holds what one task sent to one barrier: exchangeMagic, uint64
-// parts, for each part its uint64 bytes, then the parts. A part is a run of
-//
-//	uint64 key · uvarint record · bytes payload
-//
-// in the order (key, payload, record). Numbers are little-endian.
-const exchangeMagic = "BZEXC01\n"
-
-// writeExchange writes recs, which it sorts, cut into parts. Sorted by key, the records of a
-// part stand together.
-func writeExchange(w io.Writer, recs []Record, parts int) error {
-	slices.SortFunc(recs, compareRecords)
-	sizes := make([]uint64, parts)
-	var b []byte
-	for _, r := range recs {
-		b = appendRecord(b[:0], r)
-		sizes[partOf(r.Key, parts)] += uint64(len(b))
+// writeExchange writes what one task sent to one barrier, sorted and cut into parts.
+func writeExchange(w io.Writer, sent *spill.Sorter, parts int) error {
+	x := spill.NewWriter(w, parts)
+	if err := sent.Each(func(r *spill.Record) error { return x.Write(partOf(r.Key, parts), r) }); err != nil {
+		return err
 	}
-	b = binary.LittleEndian.AppendUint64([]byte(exchangeMagic), uint64(parts))
-	for _, size := range sizes {
-		b = binary.LittleEndian.AppendUint64(b, size)
-	}
-	for _, r := range recs {
-		if b = appendRecord(b, r); len(b) >= 1<<16 {
-			if _, err := w.Write(b); err != nil {
-				return err
-			}
-			b = b[:0]
-		}
-	}
-	_, err := w.Write(b)
-	return err
-}
-
-func appendRecord(b []byte, r Record) []byte {
-	b = binary.LittleEndian.AppendUint64(b, r.Key)
-	return appendBytes(binary.AppendUvarint(b, r.Ref.Record), r.Payload)
-}
-
-// readExchange appends part's records of one exchange file; shard becomes part of
-// their refs. Their cost is taken from held.
-func readExchange(fsys store.FS, name string, part int, shard uint32, dst []Record, held *account) ([]Record, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	at, size, err := exchangePart(f, part)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := held.take(size); err != nil {
-		return nil, err
-	}
-	body := make([]byte, size)
-	if _, err := f.ReadAt(body, at); err != nil && err != io.EOF {
-		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	for len(body) > 0 {
-		r, rest, err := cutRecord(body, shard)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		if err := held.take(recordBytes); err != nil {
-			return nil, err
-		}
-		dst, body = append(dst, r), rest
-	}
-	return dst, nil
-}
-
-func exchangePart(f store.ReadFile, part int) (at, size int64, err error) {
-	head := make([]byte, len(exchangeMagic)+8)
-	if _, err := f.ReadAt(head, 0); err != nil || string(head[:len(exchangeMagic)]) != exchangeMagic {
-		return 0, 0, errors.New("not an exchange file of this version")
-	}
-	parts := int(binary.LittleEndian.Uint64(head[len(exchangeMagic):]))
-	if part >= parts || int64(parts) > f.Size()/8 {
-		return 0, 0, fmt.Errorf("has %d parts, want part %d", parts, part)
-	}
-	table := make([]byte, 8*parts)
-	if _, err := f.ReadAt(table, int64(len(head))); err != nil {
-		return 0, 0, err
-	}
-	at = int64(len(head) + len(table))
-	for i := range part {
-		at += int64(binary.LittleEndian.Uint64(table[8*i:]))
-	}
-	size = int64(binary.LittleEndian.Uint64(table[8*part:]))
-	if size < 0 || at < 0 || at+size > f.Size() {
-		return 0, 0, errors.New("part lies outside the file")
-	}
-	return at, size, nil
-}
-
-func cutRecord(b []byte, shard uint32) (Record, []byte, error) {
-	if len(b) < 8 {
-		return Record{}, nil, io.ErrUnexpectedEOF
-	}
-	key := binary.LittleEndian.Uint64(b)
-	record, n := binary.Uvarint(b[8:])
-	size, m := binary.Uvarint(b[8+max(n, 0):])
-	at := 8 + n + m
-	if n <= 0 || m <= 0 || size > uint64(len(b)-at) {
-		return Record{}, nil, io.ErrUnexpectedEOF
-	}
-	end := at + int(size)
-	return Record{key, Ref{shard, record}, b[at:end:end]}, b[end:], nil
+	return x.Close()
 }
 
 // BudgetError says that a task needs more memory than --memory allows.
@@ -159,12 +56,13 @@ func (e *BudgetError) Error() string {
 }
 
 // Partition is what a Reduce sees of an exchange: the records of one key range, sorted by
-// (key, payload, document). Its records may be gone through several times.
+// (key, payload, document). It is merged from files as it is read, and may be read several
+// times.
 type Partition struct {
 	Index, Parts int
 
-	records []Record
-	node    *node // of the task
+	merged *spill.Merged
+	task   *Task
 }
 
 // tellEvery is after how many records a partition tells how far it is.
@@ -172,33 +70,58 @@ const tellEvery = 1 << 12
 
 // Each calls visit with every record, in order. The payload is valid until visit returns.
 func (p *Partition) Each(visit func(r Record) error) error {
-	for i, r := range p.records {
-		if err := visit(r); err != nil {
-			return err
+	n := uint64(0)
+	return p.merged.Each(func(r *spill.Record) error {
+		if n++; n%tellEvery == 0 {
+			p.task.node.advance(float64(n) / float64(p.merged.Total()))
 		}
-		if p.node != nil && i%tellEvery == 0 {
-			p.node.advance((1 + float64(i)/float64(len(p.records))) / 2)
-		}
-	}
-	return nil
+		return visit(recordOf(r))
+	})
 }
 
 // Groups calls visit with each run of records of equal key, in order. The group and its
-// payloads are valid until visit returns.
+// payloads are valid until visit returns. A group that is larger than the memory budget is a
+// [*BudgetError].
 func (p *Partition) Groups(visit func(group []Record) error) error {
-	var group []Record
-	err := p.Each(func(r Record) error {
-		if len(group) > 0 && group[0].Key != r.Key {
-			if err := visit(group); err != nil {
+	return groups(p.task.held, p.Each, visit)
+}
+
+// groups gathers the records that each gives into groups of equal keys.
+func groups(held *account, each func(visit func(r Record) error) error, visit func(group []Record) error) error {
+	g := group{held: held}
+	err := each(func(r Record) error {
+		if len(g.records) > 0 && g.records[0].Key != r.Key {
+			if err := visit(g.records); err != nil {
 				return err
 			}
-			group = group[:0]
+			g.records, g.payloads = g.records[:0], g.payloads[:0]
 		}
-		group = append(group, r)
-		return nil
+		return g.add(r)
 	})
-	if err != nil || len(group) == 0 {
+	if err != nil || len(g.records) == 0 {
 		return err
 	}
-	return visit(group)
+	return visit(g.records)
+}
+
+// group holds the records of one key.
+type group struct {
+	held     *account
+	taken    int64 // of held, for the largest group so far
+	records  []Record
+	payloads []byte
+}
+
+func (g *group) add(r Record) error {
+	start := len(g.payloads)
+	g.payloads = append(g.payloads, r.Payload...) // those before keep pointing to where they were
+	r.Payload = g.payloads[start:len(g.payloads):len(g.payloads)]
+	g.records = append(g.records, r)
+	if more := int64(2*len(g.payloads)+recordBytes*len(g.records)) - g.taken; more > 0 {
+		g.taken += more
+		if err := g.held.take(more); err != nil {
+			return fmt.Errorf("%d records of one key: %w", len(g.records), err)
+		}
+	}
+	return nil
 }

@@ -234,6 +234,9 @@ func join(path, key string) string {
 // wantName says what a value of f must be.
 func wantName(f field) string {
 	many := f.typ.Kind() == reflect.Slice || f.typ.Kind() == reflect.Map
+	if f.typ == reflect.TypeFor[Texts]() && len(f.enum) > 0 {
+		return "one of " + list(f.enum) + ", or a list of them"
+	}
 	if many && f.typ != reflect.TypeFor[Paths]() && len(f.enum)+len(f.min)+len(f.max) > 0 {
 		return typeName(f.typ) + ", each " + wantName(f.element())
 	}
@@ -268,6 +271,8 @@ func typeName(t reflect.Type) string {
 		return "a mapping, or a list of inputs"
 	case reflect.TypeFor[Paths]():
 		return "a path or a list of paths"
+	case reflect.TypeFor[Texts]():
+		return "a text or a list of texts"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

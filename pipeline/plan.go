@@ -29,7 +29,7 @@ type Plan struct {
 
 	Stages []Step `yaml:"stages" required:"true" doc:"The stages, in order. Each is a mapping with one key, the kind of stage, and an optional id."`
 
-	// Source is the text of the file.
+	// Source is the text of the file, without the secrets in its addresses.
 	Source string `yaml:"-"`
 	// NetworkOrigin is the versioned name of the network's profile, or empty.
 	NetworkOrigin string `yaml:"-"`
@@ -202,6 +202,9 @@ type ParseOptions struct {
 	// Profile finds a network profile: its defaults by the names in network tags (scalars,
 	// lists and maps of them), and its versioned name. Without it there is no profile.
 	Profile func(name string) (defaults map[string]any, versioned string, err error)
+	// Hide takes the query, which may be a signature, off a web address, and returns the name
+	// by which the file goes from then on. Without it no file has such an address.
+	Hide func(address string) (name string, err error)
 	// Complete may add steps that the plan implies, by [Plan.Insert], and report mistakes in
 	// how its steps stand to each other, by [Plan.Mistake].
 	Complete func(*Plan)
@@ -216,6 +219,9 @@ func ParsePlan(file string, src []byte, reg *Registry, opt ParseOptions) (*Plan,
 
 func (d *decoder) parse(src []byte) (*Plan, error) {
 	root, problems := store.ParseYAML(src)
+	if d.plan.Source = copyOf(src); d.plan.Source == unkept {
+		d.lines = nil
+	}
 	for _, p := range problems {
 		d.add(Diag{File: d.file, Line: p.Line, Col: p.Col, Msg: p.Msg})
 	}
@@ -236,7 +242,7 @@ func (d *decoder) parse(src []byte) (*Plan, error) {
 func newDecoder(file string, src []byte, reg *Registry, opt ParseOptions) *decoder {
 	text := strings.TrimPrefix(strings.ToValidUTF8(string(src), "\ufffd"), "\ufeff")
 	d := &decoder{
-		file: file, lines: strings.Split(text, "\n"), reg: reg, opt: opt,
+		file: file, lines: strings.Split(store.RedactText(text), "\n"), reg: reg, opt: opt,
 		plan:    newPlan(file),
 		raw:     map[*store.YAMLNode]string{},
 		bad:     map[*store.YAMLNode]bool{},
@@ -244,7 +250,6 @@ func newDecoder(file string, src []byte, reg *Registry, opt ParseOptions) *decod
 		at:      map[string]*store.YAMLNode{},
 		origins: map[string]string{},
 	}
-	d.plan.Source = string(src)
 	return d
 }
 
@@ -259,6 +264,7 @@ func (d *decoder) decode(root *store.YAMLNode) {
 		d.override(root, o)
 	}
 	d.substitute(root, "")
+	d.hideQueries(root, "")
 	d.readProfile(root)
 	d.nameSteps(root)
 	d.structure(root, "", reflect.ValueOf(d.plan).Elem())

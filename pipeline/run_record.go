@@ -55,8 +55,9 @@ type TaskRecord struct {
 	Key   Key    `json:"key"`
 	Stage string `json:"stage"`
 	Name  string `json:"name"`
-	// Shard is the rank of the task's input file, or -1.
+	// Shard is the rank of the task's input file, or -1, and Part that of its part of the file.
 	Shard int `json:"shard"`
+	Part  int `json:"part,omitempty"`
 	// Base is the task that stores the documents that this one lists, if it stores none.
 	Base Key  `json:"base,omitempty"`
 	Done bool `json:"done"`
@@ -104,20 +105,29 @@ func (r *run) record(status string, runErr error) *RunRecord {
 	rec.Inputs, rec.HeldOut = inputRecords(r.inputs), inputRecords(r.exam)
 	for _, w := range r.waves {
 		for _, n := range w.nodes {
-			t := TaskRecord{Key: n.key, Stage: n.stage, Name: n.name, Shard: n.shard, Done: n.report != nil}
+			t := TaskRecord{Key: n.key, Stage: n.stage, Name: n.name, Shard: -1, Part: n.part, Done: n.report != nil}
+			if n.shard >= 0 {
+				t.Shard = n.rank
+			}
 			inputs := rec.Inputs
 			if n.readsHeldOut() {
 				t.Shard, inputs = -1, rec.HeldOut
 			}
 			if n.report != nil && n.report.Input != nil {
-				touched := inputs[n.shard].TouchedNS
-				inputs[n.shard] = *n.report.Input
-				inputs[n.shard].TouchedNS = touched
+				inputs[n.rank].add(n.report.Input)
 			}
 			rec.Tasks = append(rec.Tasks, t)
 		}
 	}
 	return rec
+}
+
+// add adds what one task read of the file.
+func (in *InputRecord) add(part *InputRecord) {
+	in.Records, in.Rejected = in.Records+part.Records, in.Rejected+part.Rejected
+	if part.SHA256 != "" {
+		in.SHA256, in.RangeBytes = part.SHA256, part.RangeBytes
+	}
 }
 
 func inputRecords(files []*inputFile) []InputRecord {

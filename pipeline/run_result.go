@@ -43,7 +43,7 @@ func (r *run) result() (*Result, error) {
 	for i := range res.Inputs {
 		res.Inputs[i].Place, res.Inputs[i].TouchedNS = "", 0
 	}
-	b := &resultBuilder{res: res, at: map[string]int{}}
+	b := &resultBuilder{res: res, at: map[string]int{}, noted: map[string]bool{}}
 	b.stage(inputStage, inputStage)
 	if r.plan.HeldOut != nil {
 		if len(r.plan.HeldOut.Inputs) == 0 {
@@ -69,7 +69,8 @@ func (r *run) result() (*Result, error) {
 type resultBuilder struct {
 	res    *Result
 	at     map[string]int
-	passes []*Ledger // by stage and pass, over all shards, in the order that documents flow
+	noted  map[string]bool // files with a note about a malformed record
+	passes []*Ledger       // by stage and pass, over all shards, in the order that documents flow
 }
 
 func (b *resultBuilder) stage(label, kind string) *StageResult {
@@ -100,7 +101,10 @@ func (b *resultBuilder) add(n *node) {
 	notes := n.report.Notes
 	if in := n.report.Input; in != nil && in.Rejected > 0 && len(notes) > 0 {
 		input := b.stage(inputStage, inputStage) // the first is about the first malformed record
-		input.Notes, notes = appendNew(input.Notes, notes[:1]), notes[1:]
+		if !b.noted[n.file] {
+			input.Notes = appendNew(input.Notes, notes[:1])
+		}
+		b.noted[n.file], notes = true, notes[1:]
 		st = b.stage(n.stage, n.stage)
 	}
 	st.Notes = appendNew(st.Notes, notes)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,8 +50,8 @@ func Why(ctx context.Context, fsys store.FS, workdir string, match func(d *Doc) 
 		return nil, false, &UsageError{Msg: fmt.Sprintf("%s holds no run; name the folder that bzdata run wrote", workdir)}
 	}
 	w := &whySearch{fsys: fsys, workdir: workdir, rec: rec, match: match}
-	for shard := range rec.Inputs {
-		if err := w.shard(ctx, shard); err != nil {
+	for rank := range rec.Inputs {
+		if err := w.file(ctx, rank); err != nil {
 			return nil, false, err
 		}
 	}
@@ -81,24 +82,29 @@ func (w *whySearch) dir(t TaskRecord) string {
 	return filepath.Join(w.workdir, "stages", string(t.Key))
 }
 
-// shard finds the documents of one input file and follows them through its tasks.
-func (w *whySearch) shard(ctx context.Context, shard int) error {
-	var tasks []TaskRecord
-	in := w.rec.Inputs[shard]
-	name := in.Source + ":" + in.Path
+// file finds the documents of one input file and follows them through its tasks, part by part.
+func (w *whySearch) file(ctx context.Context, rank int) error {
+	parts := map[int][]TaskRecord{}
 	for _, t := range w.rec.Tasks {
-		if t.Shard == shard && t.Done && t.Name == name {
-			tasks = append(tasks, t)
+		if t.Shard == rank && t.Done {
+			parts[t.Part] = append(parts[t.Part], t)
 		}
 	}
-	if len(tasks) == 0 {
-		return nil
+	for _, i := range slices.Sorted(maps.Keys(parts)) {
+		if err := w.part(ctx, parts[i]); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// part does so for the part of a file that the tasks are of.
+func (w *whySearch) part(ctx context.Context, tasks []TaskRecord) error {
 	first := len(w.fates)
-	if err := w.documents(ctx, shard, tasks); err != nil {
+	if err := w.documents(ctx, tasks); err != nil {
 		return err
 	}
-	if err := w.rejected(shard, tasks[0]); err != nil {
+	if err := w.rejected(tasks[0]); err != nil {
 		return err
 	}
 	for i := first; i < len(w.fates); i++ {
@@ -113,10 +119,10 @@ func (w *whySearch) shard(ctx context.Context, shard int) error {
 
 // documents finds matches in what the tasks store: the input's documents, those that
 // went to the held-out set, and those that were dropped at once.
-func (w *whySearch) documents(ctx context.Context, shard int, tasks []TaskRecord) error {
+func (w *whySearch) documents(ctx context.Context, tasks []TaskRecord) error {
 	dropped := map[uint64]bool{}
 	err := w.drops(tasks, func(d Drop) error {
-		doc := &Doc{Source: d.Source, Path: d.File, Text: d.Text, Ref: Ref{uint32(shard), d.Row}}
+		doc := &Doc{Source: d.Source, Path: d.File, Text: d.Text, Ref: Ref{Record: d.Row}}
 		if !dropped[d.Row] && w.match(doc) {
 			dropped[d.Row] = true
 			w.found(Fate{Name: doc.Name(), Text: excerpt(d.Text)})
@@ -202,7 +208,7 @@ func parseDrop(fields []store.Field) (Drop, error) {
 }
 
 // rejected finds malformed records by their position.
-func (w *whySearch) rejected(shard int, t TaskRecord) error {
+func (w *whySearch) rejected(t TaskRecord) error {
 	name := filepath.Join(w.dir(t), rejectsName)
 	if !store.Exists(w.fsys, name) {
 		return nil
@@ -212,7 +218,7 @@ func (w *whySearch) rejected(shard int, t TaskRecord) error {
 		if err != nil {
 			return err
 		}
-		doc := &Doc{Source: r.Source, Path: r.File, Ref: Ref{uint32(shard), r.Row}}
+		doc := &Doc{Source: r.Source, Path: r.File, Ref: Ref{Record: r.Row}}
 		if w.match(doc) {
 			w.found(Fate{Name: doc.Name(), Outcome: "rejected", Stage: inputStage, Reason: r.Reason})
 		}

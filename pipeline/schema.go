@@ -51,6 +51,11 @@ func (r *Registry) mapType(t reflect.Type) *jsonschema.Schema {
 			{Extras: types("string", "number")},
 			{Type: "array", Items: &jsonschema.Schema{Extras: types("string", "number")}},
 		}}
+	case reflect.TypeFor[Texts]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Extras: types("string", "number", "boolean")},
+			{Type: "array", Items: &jsonschema.Schema{Extras: types("string", "number", "boolean")}},
+		}}
 	case reflect.TypeFor[Vars]():
 		return &jsonschema.Schema{
 			PropertyNames:        &jsonschema.Schema{Pattern: "^[A-Za-z_][A-Za-z0-9_]*$"},
@@ -133,6 +138,9 @@ func (r *Registry) decorateField(p *jsonschema.Schema, f field, def reflect.Valu
 func (r *Registry) decorateType(p *jsonschema.Schema, f field, t reflect.Type, def reflect.Value) {
 	special := r.mapType(t) != nil
 	switch {
+	case t == reflect.TypeFor[Texts]() && len(f.enum) > 0:
+		decorateScalar(p.AnyOf[0], f, reflect.TypeFor[string]())
+		decorateScalar(p.AnyOf[1].Items, f, reflect.TypeFor[string]())
 	case special:
 	case isRecord(t):
 		if def.Kind() == reflect.Pointer || def.Type() != t {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"bzdata/pipeline/spill"
 	"bzdata/pipeline/store"
 )
 
@@ -57,10 +58,10 @@ func (o *Out) Observe(histogram string, value float64) {
 
 // The files of a segment's task.
 const (
-	docsName     = "docs.zst"     // documents stored anew
-	keepName     = "keep"         // or: which documents of the stored ones are left
-	exchangeName = "exchange"     // records for the barrier
-	heldOutName  = "held_out.zst" // documents that went to the held-out set
+	docsName     = "docs"     // documents stored anew
+	keepName     = "keep"     // or: which documents of the stored ones are left
+	exchangeName = "exchange" // records for the barrier
+	heldOutName  = "held_out" // documents that went to the held-out set
 	dropsName    = "drops.jsonl.zst"
 	rejectsName  = "rejects.jsonl"
 )
@@ -93,10 +94,10 @@ type segmentTask struct {
 	t       *Task
 	mappers []Mapper
 	outs    []*Out
-	sent    []Record
-	short   error // no memory is left to send
+	sent    *spill.Sorter // for the barrier, or nil
+	short   error         // of sending
 	drops   *dropLog
-	keep    []keepEntry
+	keep    keepList
 	docs    *docWriter
 	heldOut *docWriter
 	left    int64
@@ -104,6 +105,9 @@ type segmentTask struct {
 
 func (s *segment) work(ctx context.Context, t *Task) error {
 	st := &segmentTask{segment: s, t: t}
+	if s.parts > 0 {
+		st.sent = spill.NewSorter(t.spillOptions(t.budget().exchange))
+	}
 	if err := st.open(ctx); err != nil {
 		return err
 	}
@@ -159,22 +163,20 @@ func (st *segmentTask) writeAll(ctx context.Context) error {
 		return err
 	}
 	if !st.stores {
-		if err := t.WriteFile(keepName, func(w io.Writer) error { return writeKeep(w, st.keep) }); err != nil {
+		if err := t.WriteFile(keepName, st.keep.writeTo); err != nil {
 			return err
 		}
 	}
 	if st.parts == 0 {
 		return nil
 	}
-	return t.WriteFile(exchangeName, func(w io.Writer) error { return writeExchange(w, st.sent, st.parts) })
+	err = t.WriteFile(exchangeName, func(w io.Writer) error { return writeExchange(w, st.sent, st.parts) })
+	return errors.Join(err, st.sent.Close())
 }
 
 func (st *segmentTask) withDocWriter(name string, to **docWriter, inner func() error) error {
 	return st.t.WriteFile(name, func(w io.Writer) error {
-		dw, err := newDocWriter(w)
-		if err != nil {
-			return err
-		}
+		dw := newDocWriter(w)
 		*to = dw
 		return errors.Join(inner(), dw.Close())
 	})
@@ -239,16 +241,14 @@ func (st *segmentTask) store(d *Doc) error {
 	if st.stores {
 		return st.docs.Write(d)
 	}
-	st.keep = append(st.keep, keepEntry{d.Ref.Record, d.Copies})
+	st.keep.add(d.Ref.Record, d.Copies)
 	return nil
 }
 
 func (st *segmentTask) send(ref Ref, key uint64, payload []byte) {
-	if st.short == nil {
-		st.short = st.t.held.take(int64(len(payload)) + recordBytes)
-	}
-	if st.short == nil {
-		st.sent = append(st.sent, Record{key, ref, append([]byte(nil), payload...)})
+	if st.short == nil && st.sent != nil {
+		r := Record{key, ref, payload}.spilled()
+		st.short = st.sent.Add(&r)
 	}
 }
 

@@ -78,7 +78,7 @@ func TestShardPartsReadsOnlyItsOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if most := int64(1000 * (5000 + 40)); read > most {
+	if most := int64(1000 * (5000 + 48)); read > most {
 		t.Errorf("%d bytes were read of %d", read, most)
 	}
 }
@@ -90,10 +90,15 @@ func TestDamagedShardParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	patch := func(at int, b string) []byte {
+		return append(append(whole[:at:at], b...), whole[at+len(b):]...)
+	}
+	table, tail := len(whole)-40, len(whole)-16
 	for what, data := range map[string][]byte{
-		"empty": nil, "other magic": append([]byte("BZSHP00\n"), whole[8:]...), "cut table": whole[:20],
-		"cut block": whole[:len(whole)-1], "long table": append([]byte("BZSHP01\n\xff\xff\xff\xff\xff\xff\xff\x7f"), whole[16:]...),
-		"falling offsets": append(append(whole[:32:32], make([]byte, 16)...), whole[48:]...),
+		"empty": nil, "other magic": patch(tail+8, "BZSHP00\n"), "cut table": whole[:table+20],
+		"cut block": whole[3:], "cut magic": whole[:len(whole)-1],
+		"long table":      patch(tail, "\xff\xff\xff\xff\xff\xff\xff\x7f"),
+		"falling offsets": patch(table+8, "\xff"), "far offsets": patch(table+16, "\xff\xff"),
 	} {
 		if err := store.WriteBytes(fsys, "/damaged", data); err != nil {
 			t.Fatal(err)
@@ -122,7 +127,7 @@ func FuzzShardPart(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes(), 2)
-	f.Add([]byte(fmt.Sprint("BZSHP01\n", strings.Repeat("\x00", 16))), 0)
+	f.Add([]byte(fmt.Sprint(strings.Repeat("\x00", 16), "BZSHP02\n")), 0)
 	f.Fuzz(func(t *testing.T, data []byte, shard int) {
 		fsys := store.NewCrashFS()
 		if err := store.WriteBytes(fsys, "/f", data); err != nil {

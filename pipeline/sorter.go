@@ -1,37 +1,64 @@
 package pipeline
 
-import "slices"
+import (
+	"path/filepath"
+	"strconv"
 
-// Sorter sorts records of a task: it holds what fits into the task's memory budget and
-// spills the rest into the task's temporary folder. It is made by [Task.Sorter] and used by
-// one goroutine.
-type Sorter struct{ records []Record }
+	"bzdata/pipeline/spill"
+	"bzdata/pipeline/store"
+)
 
-// Sorter returns an empty sorter. A task may have several; each gets an equal part of the
-// task's budget. All are cleared away when the task ends.
-func (t *Task) Sorter() *Sorter { return &Sorter{} }
+// spillName is the folder below a task's own in which its temporary files are.
+const spillName = store.TempPrefix + "spill"
 
-// Add adds a record. The payload is copied.
-func (s *Sorter) Add(r Record) error {
-	r.Payload = append([]byte(nil), r.Payload...)
-	s.records = append(s.records, r)
-	return nil
+// spillOptions lets something of the task's sort within so many bytes, in a folder of its own.
+func (t *Task) spillOptions(bytes int64) spill.Options {
+	dir := filepath.Join(t.dir, spillName, strconv.FormatInt(t.spills.Add(1), 10))
+	return spill.Options{FS: t.FS, Dir: dir, Bytes: bytes, Check: t.check}
 }
+
+// removeSpills removes the task's temporary files.
+func (t *Task) removeSpills() error {
+	if t.spills.Load() == 0 {
+		return nil
+	}
+	return store.RemoveAll(t.FS, filepath.Join(t.dir, spillName))
+}
+
+// Sorter sorts records of a task: it holds what fits into its part of the task's memory
+// budget and spills the rest into the task's temporary folder. It is made by [Task.Sorter] and
+// used by one goroutine at a time.
+type Sorter struct {
+	sorter *spill.Sorter
+	task   *Task
+}
+
+// Sorter returns an empty sorter. A task should have no more than two in use at a time: the
+// budget allows for that. What they leave is cleared away when the task ends.
+func (t *Task) Sorter() *Sorter {
+	return &Sorter{spill.NewSorter(t.spillOptions(t.budget().sorter)), t}
+}
+
+// Add adds a record, whose payload is copied. It must not be called after Each or Groups.
+func (s *Sorter) Add(r Record) error {
+	x := r.spilled()
+	return s.sorter.Add(&x)
+}
+
+// Len is the number of records added.
+func (s *Sorter) Len() uint64 { return s.sorter.Len() }
 
 // Each calls visit with every record added, sorted by (key, payload, document). The payload
-// is valid until visit returns. Each may be called again, Add may not.
+// is valid until visit returns. Each may be called again.
 func (s *Sorter) Each(visit func(r Record) error) error {
-	slices.SortFunc(s.records, compareRecords)
-	for _, r := range s.records {
-		if err := visit(r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.sorter.Each(func(r *spill.Record) error { return visit(recordOf(r)) })
 }
 
-// Close gives memory and files back before the task ends. A sorter is not used after it.
-func (s *Sorter) Close() error {
-	s.records = nil
-	return nil
+// Groups calls visit with each run of records of equal key, in order, as [Partition.Groups]
+// does.
+func (s *Sorter) Groups(visit func(group []Record) error) error {
+	return groups(s.task.held, s.Each, visit)
 }
+
+// Close gives memory and files back before the task ends. The sorter is not used after it.
+func (s *Sorter) Close() error { return s.sorter.Close() }

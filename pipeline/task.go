@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"bzdata/pipeline/store"
 
@@ -56,8 +58,10 @@ type TaskReport struct {
 	// Refused is the gate's reason for stopping the run, or empty.
 	Refused string `json:"refused,omitempty"`
 	// Input is the file that the task read, if it read one.
-	Input   *InputRecord `json:"input,omitempty"`
-	Outputs []Output     `json:"outputs"`
+	Input *InputRecord `json:"input,omitempty"`
+	// Survey is what the task found in a range of a file, if it looked at one.
+	Survey  *SurveyRecord `json:"survey,omitempty"`
+	Outputs []Output      `json:"outputs"`
 }
 
 // Figure is one line of a run's summary.
@@ -82,12 +86,17 @@ type InputRecord struct {
 	Place     string `json:"place,omitempty"`
 	Bytes     int64  `json:"bytes"`
 	ModTimeNS int64  `json:"mtime_ns"`
+	// ETag is what the server knows a remote file's content by; it then stands for the time.
+	ETag string `json:"etag,omitempty"`
 	// TouchedNS, in run.json, is the time that the file had when its content was found to be
 	// the same as at ModTimeNS.
 	TouchedNS int64  `json:"touched_ns,omitempty"`
 	SHA256    string `json:"sha256,omitempty"`
-	Records   int64  `json:"records"`
-	Rejected  int64  `json:"rejected"`
+	// RangeBytes says, if it is not 0, that SHA256 is that of the SHA-256s, in hexadecimal, of
+	// the file's ranges of this size.
+	RangeBytes int64 `json:"sha256_range_bytes,omitempty"`
+	Records    int64 `json:"records"`
+	Rejected   int64 `json:"rejected"`
 }
 
 const reportName = "report.json"
@@ -103,8 +112,9 @@ type Task struct {
 	// interrupted run and is deleted once the task is committed.
 	Scratch string
 	Workers int
-	// MemoryBytes is the budget of the whole run, see [Options]. An artifact stage may use
-	// all of it; passes and barriers draw on it through the records that they send and see.
+	// MemoryBytes is the budget of the whole run, see [Options]. Passes and barriers draw on it
+	// through the records that they send and see, and through sorters; an artifact stage runs
+	// alone.
 	MemoryBytes int64
 	// Kernels names the kernel set that floating-point work must use.
 	Kernels string
@@ -117,12 +127,16 @@ type Task struct {
 	run       *run
 	node      *node
 	shard     int // of a pass; -1 otherwise
-	decisions []decision
+	decisions *decisions
 	held      *account
+	outputs   *sync.Mutex   // guards Report.Outputs
+	spills    *atomic.Int64 // folders of temporary files
+	check     func() error  // the error that ends a long sort
 }
 
 // WriteFile writes one output of the task: name is a path below the task's folder.
-// The file is synced, and appears when the task is committed.
+// The file is synced, and appears when the task is committed. Several goroutines may each
+// write a file.
 func (t *Task) WriteFile(name string, write func(io.Writer) error) (err error) {
 	full := filepath.Join(t.dir, filepath.FromSlash(name))
 	if err := t.FS.MkdirAll(filepath.Dir(full)); err != nil {
@@ -140,6 +154,8 @@ func (t *Task) WriteFile(name string, write func(io.Writer) error) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	t.outputs.Lock()
+	defer t.outputs.Unlock()
 	t.Report.Outputs = append(t.Report.Outputs, Output{filepath.ToSlash(name), h.n, h.sum()})
 	return nil
 }
@@ -220,11 +236,11 @@ func (t *Task) InputBytes() int64 {
 	return sum
 }
 
-// Shard is the rank of a pass's input file.
+// Shard is the rank of a pass's input file, or part of one, among all.
 func (t *Task) Shard() int { return t.shard }
 
 // ShardCount is the number of document shards.
-func (t *Task) ShardCount() int { return len(t.run.inputs) }
+func (t *Task) ShardCount() int { return len(t.run.shardFiles) }
 
 // DocName names a document for people: source:path:row.
 func (t *Task) DocName(r Ref) string { return t.run.docName(r) }
@@ -300,6 +316,7 @@ func (n *node) execute(ctx context.Context) (*TaskReport, error) {
 		return nil, err
 	}
 	t := n.task(tmp)
+	t.check = ctx.Err
 	defer t.held.release()
 	err := cmp.Or(n.work(ctx, t), ctx.Err())
 	if !errors.Is(err, context.Canceled) {
@@ -336,16 +353,13 @@ func (n *node) task(dir string) *Task {
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},
+		outputs: new(sync.Mutex), decisions: &decisions{}, spills: new(atomic.Int64),
 	}
 }
 
 func (n *node) commit(t *Task, tmp string) error {
-	if len(t.decisions) > 0 {
-		if err := t.WriteFile(decisionsName, func(w io.Writer) error {
-			return writeDecisions(w, t.decisions)
-		}); err != nil {
-			return err
-		}
+	if err := errors.Join(t.writeDecisions(), t.removeSpills()); err != nil {
+		return err
 	}
 	for _, l := range t.Report.Ledgers {
 		if err := l.Check(); err != nil {

@@ -12,7 +12,7 @@ func BenchmarkSmallRun(b *testing.B) {
 	dir := corpus(b, 12)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := crashRun(b, dir, crashPlan, store.NewCrashFS(), func(string) {}); err != nil {
+		if _, err := crashRun(b, dir, crashPlan, enoughMemory, store.NewCrashFS(), func(string) {}); err != nil {
 			b.Fatal(err)
 		}
 	}

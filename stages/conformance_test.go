@@ -77,6 +77,7 @@ var subjects = map[string]string{
 	"exact_dedup":   "exact_dedup: {compare: words, keep: longest}",
 	"minhash":       "minhash: {keep: longest}",
 	"decontaminate": "decontaminate: {ngram_words: 5}",
+	"span_dedup":    "span_dedup: {unit: sentences, sentences: 2, compare: words, document_words_min: 4}",
 	"domain":        "domain: {reference: ref/*.jsonl, order: 2, keep_fraction: 0.7}",
 	"mix":           "mix: {weights: {a: 1, b: 2}, repeat_max: 2}",
 	"export":        "export: {format: parquet}",
@@ -88,6 +89,12 @@ var subjects = map[string]string{
 	"bundle":        "bundle: {}",
 }
 
+// kindOf finds a kind by name.
+func kindOf(name string) pipeline.Kind {
+	k, _ := stages.All().Lookup(name)
+	return k
+}
+
 // subjectPlan is a plan around a kind: document stages are exported, and the stages of
 // models stand behind those that they need.
 func subjectPlan(kind string) string {
@@ -97,7 +104,7 @@ func subjectPlan(kind string) string {
 		"bundle":        {"route", "tokenize", "train", "proof_of_loss"},
 	}
 	steps := append(slices.Clone(before[kind]), kind)
-	if slices.Contains([]string{"normalize", "quality", "exact_dedup", "minhash", "decontaminate", "domain", "mix"}, kind) {
+	if slices.Contains(kindOf(kind).Makes, pipeline.Documents) {
 		steps = append(steps, "")
 	}
 	plan := "name: p\nseed: 11\nkeep_dropped: true\nmax_reject_fraction: 0.9\nnetwork: {base: {model: base}}\n" +
@@ -376,7 +383,7 @@ func TestHugeDocument(t *testing.T) {
 	jsonl(t, filepath.Join(dir, "b.jsonl"), append(texts[60:100], "not like the others at all")...)
 	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
 	plan := "name: p\ninput: [{path: a.jsonl}, {path: b.jsonl}]\nheld_out: {fraction: 0.1}\nstages:\n"
-	for _, kind := range []string{"normalize", "exact_dedup", "minhash", "mix", "domain"} {
+	for _, kind := range []string{"normalize", "exact_dedup", "minhash", "mix", "domain", "span_dedup"} {
 		plan += "  - " + subjects[kind] + "\n"
 	}
 	plan += "  - decontaminate: {}\n  - export: {}\n"

@@ -29,6 +29,8 @@ type imager struct {
 	done   []string
 	images []image
 	seen   map[string]bool
+
+	spilled int // files of sorts that were made
 }
 
 func (m *imager) take() {
@@ -59,6 +61,9 @@ func (m *imager) MkdirAll(name string) error  { return m.after(m.CrashFS.MkdirAl
 func (m *imager) SyncDir(name string) error   { return m.after(m.CrashFS.SyncDir(name)) }
 func (m *imager) Symlink(to, at string) error { return m.after(m.CrashFS.Symlink(to, at)) }
 func (m *imager) Create(name string) (store.File, error) {
+	if strings.Contains(name, store.TempPrefix+"spill") {
+		m.spilled++
+	}
 	f, err := m.CrashFS.Create(name)
 	return imagedFile{f, m}, m.after(err)
 }
@@ -78,10 +83,10 @@ func (f imagedFile) Sync() error { return f.m.after(f.File.Sync()) }
 var crashPlan = strings.NewReplacer("{fraction: 0.1}", "{fraction: 0.3}", "fraction: 0.05", "fraction: 0.2").Replace(smallPlan)
 
 // crashRun runs a plan in /deep/disk of fsys and returns the tasks that started.
-func crashRun(t testing.TB, dir, plan string, fsys store.FS, onDone func(task string)) (started []string, err error) {
+func crashRun(t testing.TB, dir, plan string, memory int64, fsys store.FS, onDone func(task string)) (started []string, err error) {
 	t.Helper()
 	opt := options(dir)
-	opt.FS, opt.Workdir, opt.Workers = fsys, "/deep/disk", 1
+	opt.FS, opt.Workdir, opt.Workers, opt.MemoryBytes = fsys, "/deep/disk", 1, memory
 	opt.OnEvent = func(e pipeline.Event) {
 		switch e.Kind {
 		case "start":
@@ -101,7 +106,25 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of runs")
 	}
-	resumeImages(t, corpus(t, 12), crashPlan, "data", 1)
+	resumeImages(t, corpus(t, 12), crashPlan, enoughMemory, "data", 1)
+}
+
+// enoughMemory spares a small run any temporary file; littleMemory does not.
+const (
+	enoughMemory = 1 << 30
+	littleMemory = 40 << 10
+)
+
+// TestCrashWhileSpilling does so where tasks must sort on the disk; of its images every so
+// many are resumed.
+func TestCrashWhileSpilling(t *testing.T) {
+	if testing.Short() {
+		t.Skip("dozens of runs")
+	}
+	spilled := resumeImages(t, corpus(t, 60), crashPlan, littleMemory, "data", 11)
+	if spilled < 3 {
+		t.Errorf("only %d temporary files of sorts were written", spilled)
+	}
 }
 
 // TestCrashOfTheWholeArc does so with a plan that routes, trains, judges and bundles; of
@@ -110,20 +133,21 @@ func TestCrashOfTheWholeArc(t *testing.T) {
 	if testing.Short() {
 		t.Skip("dozens of trainings")
 	}
-	resumeImages(t, modelCorpus(t, 100), modelPlan, "bundle", 4)
+	resumeImages(t, modelCorpus(t, 100), modelPlan, enoughMemory, "bundle", 4)
 }
 
-// resumeImages runs a plan, and again from every step-th image of its disk.
-func resumeImages(t *testing.T, dir, plan, out string, step int) {
+// resumeImages runs a plan, and again from every step-th image of its disk. It returns how
+// many files of sorts the first run wrote.
+func resumeImages(t *testing.T, dir, plan string, memory int64, out string, step int) (spilled int) {
 	m := &imager{CrashFS: store.NewCrashFS(), t: t, seen: map[string]bool{}}
-	if _, err := crashRun(t, dir, plan, m, func(task string) { m.done = append(m.done, task) }); err != nil {
+	if _, err := crashRun(t, dir, plan, memory, m, func(task string) { m.done = append(m.done, task) }); err != nil {
 		t.Fatal(err)
 	}
 	want := outOf(t, m.CrashFS, out)
 	t.Logf("%d operations, %d different images", m.Ops(), len(m.images))
 	for i := 0; i < len(m.images); i += step {
 		im := m.images[i]
-		again, err := crashRun(t, dir, plan, im.disk, func(string) {})
+		again, err := crashRun(t, dir, plan, memory, im.disk, func(string) {})
 		if err != nil {
 			t.Fatalf("%s: resumed run: %v", im.what, err)
 		}
@@ -135,9 +159,10 @@ func resumeImages(t *testing.T, dir, plan, out string, step int) {
 			t.Errorf("%s: the resumed run left %v", im.what, rest)
 		}
 		if t.Failed() {
-			return
+			return m.spilled
 		}
 	}
+	return m.spilled
 }
 
 // TestCrashIsNoticed cuts the power for good, after every so many operations: the run
@@ -147,7 +172,7 @@ func TestCrashIsNoticed(t *testing.T) {
 	for n := 0; ; n += 23 {
 		fsys := store.NewCrashFS()
 		fsys.StopAfter(n)
-		_, err := crashRun(t, dir, crashPlan, fsys, func(string) {})
+		_, err := crashRun(t, dir, crashPlan, enoughMemory, fsys, func(string) {})
 		if err == nil && fsys.Ops() < n {
 			return // the run needs fewer operations
 		}

@@ -3,14 +3,19 @@ package stages
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"path"
-	"slices"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages/shuffle"
 )
 
 // Export is the configuration of the export stage.
@@ -54,64 +59,125 @@ func (c Export) program() pipeline.Program {
 	return pipeline.Program{Run: c.run, Links: []pipeline.Link{{Name: c.To, From: "set"}}}
 }
 
-// exported is one document to be written, at its place in the order.
-type exported struct {
-	key    uint64
-	ref    pipeline.Ref
-	copy   int
-	fields []store.Field
+// The share of the run's memory that the stage uses: an eighth holds documents that are
+// not in files yet; buckets of documents are sorted in another eighth, two for each worker.
+const (
+	bufferShare     = 8
+	bucketShare     = 16
+	bucketBytesMax  = 64 << 20
+	bucketBytesMin  = 1 << 20
+	rowGroupBytes   = 192 << 20 // what writing a Parquet file may take
+	orderFolderName = "order"
+)
+
+// exporter is one execution of the stage.
+type exporter struct {
+	Export
+	t    *pipeline.Task
+	set  *shuffle.Set
+	mu   sync.Mutex
+	text int64 // bytes of all documents
+	// messages says that some document has any.
+	messages bool
 }
 
 func (c Export) run(ctx context.Context, t *pipeline.Task) error {
-	rows, bytes, messages, err := c.gather(ctx, t)
+	dir, err := t.MakeScratch()
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(rows, func(a, b exported) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), a.ref.Compare(b.ref), cmp.Compare(a.copy, b.copy))
-	})
-	files := max(1, int((bytes+int64(c.ShardBytesMax)-1)/int64(c.ShardBytesMax)))
-	files = (files + c.Multiple - 1) / c.Multiple * c.Multiple
-	for i := range files {
-		part := rows[i*len(rows)/files : (i+1)*len(rows)/files]
-		name := fmt.Sprintf("set/data/train-%05d-of-%05d.%s", i, files, c.Format)
-		if err := t.WriteFile(name, func(w io.Writer) error { return c.write(w, part, messages) }); err != nil {
-			return err
-		}
-		t.Progress(float64(i+1), float64(files), "files")
+	workers := max(1, t.Workers)
+	e := &exporter{Export: c, t: t, set: shuffle.New(shuffle.Options{
+		FS: t.FS, Dir: filepath.Join(dir, orderFolderName), BufferBytes: t.MemoryBytes / bufferShare,
+		BucketBytes: min(max(t.MemoryBytes/bucketShare/int64(workers), bucketBytesMin), bucketBytesMax),
+	})}
+	if err := parallel(ctx, workers, t.ShardCount(), e.gather); err != nil {
+		return err
 	}
-	t.Figure("exported", "%d documents, %d bytes of text, %d files at %s", len(rows), bytes, files, c.To)
-	return ctx.Err()
+	files := max(1, int((e.text+int64(c.ShardBytesMax)-1)/int64(c.ShardBytesMax)))
+	files = (files + c.Multiple - 1) / c.Multiple * c.Multiple
+	documents, err := e.set.Cut(files)
+	if err != nil {
+		return err
+	}
+	if c.Format == "parquet" {
+		workers = min(workers, max(1, int(t.MemoryBytes/rowGroupBytes)))
+	}
+	var done atomic.Int64
+	err = parallel(ctx, workers, files, func(ctx context.Context, i int) error {
+		name := fmt.Sprintf("set/data/train-%05d-of-%05d.%s", i, files, c.Format)
+		err := t.WriteFile(name, func(w io.Writer) error { return e.write(ctx, w, i) })
+		t.Progress(float64(done.Add(1)), float64(files), "files")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t.Figure("exported", "%d documents, %d bytes of text, %d files at %s", documents, e.text, files, c.To)
+	return nil
 }
 
-// gather reads all documents into memory, within the budget.
-func (c Export) gather(ctx context.Context, t *pipeline.Task) (rows []exported, bytes int64, messages bool, err error) {
-	budget := t.MemoryBytes
-	for shard := range t.ShardCount() {
-		err := t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
-			messages = messages || d.Messages != nil
-			fields := d.ExportFields()
-			if c.Format == "parquet" {
-				fields = d.ColumnFields()
-			}
-			for _, f := range fields {
-				budget -= int64(len(f.Key) + len(f.Value) + 48)
-			}
-			if budget < 0 {
-				return &pipeline.BudgetError{What: "the documents to export"}
-			}
-			for i := range d.Copies {
-				key := pipeline.HashID(t.Seed("order"), fmt.Sprint(i), d.Source, d.Path, d.Ref.Record)
-				rows = append(rows, exported{key, d.Ref, i, fields})
-				bytes += int64(len(d.Text))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, 0, false, err
+// gather adds the documents of one shard to the set.
+func (e *exporter) gather(ctx context.Context, shard int) error {
+	text, messages := int64(0), false
+	var buf []byte
+	err := e.t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
+		messages = messages || d.Messages != nil
+		fields := d.ExportFields()
+		if e.Format == "parquet" {
+			fields = d.ColumnFields()
 		}
+		buf = appendExported(buf[:0], fields)
+		for i := range d.Copies {
+			key := pipeline.HashID(e.t.Seed("order"), strconv.Itoa(i), d.Source, d.Path, d.Ref.Record)
+			if err := e.set.Add(shuffle.Record{Key: key, Shard: d.Ref.Shard, Row: d.Ref.Record, Payload: buf}); err != nil {
+				return err
+			}
+			text += int64(len(d.Text))
+		}
+		return nil
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.text, e.messages = e.text+text, e.messages || messages
+	return err
+}
+
+// appendExported appends the fields of a document as they stand in the set: for each its
+// key, raw key and value, each with its length before it.
+func appendExported(dst []byte, fields []store.Field) []byte {
+	for _, f := range fields {
+		dst = append(binary.AppendUvarint(dst, uint64(len(f.Key))), f.Key...)
+		dst = append(binary.AppendUvarint(dst, uint64(len(f.RawKey))), f.RawKey...)
+		dst = append(binary.AppendUvarint(dst, uint64(len(f.Value))), f.Value...)
 	}
-	return rows, bytes, messages, nil
+	return dst
+}
+
+// exportedFields appends the fields of a payload to dst; they point into it.
+func exportedFields(dst []store.Field, payload []byte) ([]store.Field, error) {
+	cut := func() []byte {
+		n, k := binary.Uvarint(payload)
+		if k <= 0 || n > uint64(len(payload)-k) {
+			payload = nil
+			return nil
+		}
+		b := payload[k : k+int(n)]
+		payload = payload[k+int(n):]
+		return b
+	}
+	for len(payload) > 0 {
+		key, raw, value := cut(), cut(), cut()
+		if len(value) == 0 {
+			return nil, errors.New("a document was damaged on its way through scratch space: run again")
+		}
+		f := store.Field{Key: string(key), Value: value}
+		if len(raw) > 0 {
+			f.RawKey = raw
+		}
+		dst = append(dst, f)
+	}
+	return dst, nil
 }
 
 // recordWriter is a writer of records of either layout.
@@ -120,17 +186,20 @@ type recordWriter interface {
 	Close() error
 }
 
-func (c Export) write(w io.Writer, rows []exported, messages bool) error {
-	out, finish, err := c.writer(w, messages)
+// write writes one file of the data set.
+func (e *exporter) write(ctx context.Context, w io.Writer, file int) error {
+	out, finish, err := e.writer(w, e.messages)
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		if err := out.Write(r.fields); err != nil {
+	var fields []store.Field
+	err = e.set.Each(file, func(payload []byte) error {
+		if fields, err = exportedFields(fields[:0], payload); err != nil {
 			return err
 		}
-	}
-	return errors.Join(out.Close(), finish())
+		return errors.Join(ctx.Err(), out.Write(fields))
+	})
+	return cmp.Or(err, errors.Join(out.Close(), finish()))
 }
 
 func (c Export) writer(w io.Writer, messages bool) (recordWriter, func() error, error) {

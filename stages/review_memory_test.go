@@ -13,35 +13,63 @@ import (
 	"bzdata/stages"
 )
 
-// talker is a stage that sends ten records of 100 bytes for each document, to eight parts.
+// talker is a stage that sends a record of 100 bytes for each document to each of eight parts,
+// under one key for each, and goes through them slowly.
 type talker struct{}
 
-func talkerKind(opened *atomic.Int64) pipeline.Kind {
+func talkerKind(begun *atomic.Int64) pipeline.Kind {
 	open := func(context.Context, *pipeline.Task) (pipeline.Mapper, error) {
-		opened.Add(1)
 		return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
-			for i := range uint64(10) {
-				out.Send(d.Ref.Record*0x9e3779b97f4a7c15+i<<60, make([]byte, 100))
-			}
-			if d.Ref.Record%10 == 0 {
-				time.Sleep(100 * time.Microsecond) // so that tasks are at it at the same time
+			for i := range uint64(8) {
+				out.Send(i<<61, make([]byte, 100))
 			}
 			return nil
 		}), nil
 	}
+	reduce := func(_ context.Context, _ *pipeline.Task, part *pipeline.Partition) error {
+		begun.Add(1)
+		return part.Groups(func([]pipeline.Record) error {
+			time.Sleep(20 * time.Millisecond) // so that tasks are at it at the same time
+			return nil
+		})
+	}
 	return pipeline.Spec[talker]{
 		Name: "talker", Version: 1, Summary: "Talks.", Example: "talker: {}", Takes: []pipeline.Data{pipeline.Documents},
 		New: func(talker) (pipeline.Program, error) {
-			barrier := &pipeline.Barrier{Parts: func(int64) int { return 8 },
-				Reduce: func(context.Context, *pipeline.Task, *pipeline.Partition) error { return nil }}
+			barrier := &pipeline.Barrier{Parts: func(int64) int { return 8 }, Reduce: reduce}
 			return pipeline.Program{Passes: []pipeline.Pass{{Name: "talk", Open: open, Barrier: barrier}, pipeline.Apply("keep")}}, nil
 		},
 	}.Kind()
 }
 
-// TestMemoryIsSharedAndEnough gives a run the memory that one of its tasks needs: it must
-// do for any number of workers, and less than that for none.
-func TestMemoryIsSharedAndEnough(t *testing.T) {
+// TestMemoryChangesNothing gives runs more and less memory than their exchanges need, down to
+// almost none, with one worker and with eight: the results are the same.
+func TestMemoryChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 8 {
+		jsonl(t, filepath.Join(dir, "data", fmt.Sprint(i, ".jsonl")), sentences(uint64(i%5), 300, 5)...)
+	}
+	plan := "name: p\ninput: [{path: data, source: s}]\nheld_out: {fraction: 0.1}\nstages: [{exact_dedup: {}}, {minhash: {}}, " +
+		"{mix: {weights: {s: 1}, repeat_max: 2}}, {export: {format: jsonl}}]\n"
+	var want map[string]string
+	for _, c := range []struct {
+		bytes   int64
+		workers int
+	}{{1 << 30, 1}, {1 << 30, 8}, {1 << 20, 1}, {1 << 20, 8}} {
+		opt := options(dir)
+		opt.Workdir = filepath.Join(dir, fmt.Sprint("run", c.bytes, "-", c.workers))
+		opt.MemoryBytes, opt.Workers = c.bytes, c.workers
+		got := outTree(t, parse(t, dir, plan), opt)
+		if want == nil {
+			want = got
+		}
+		sameTree(t, fmt.Sprintf("%d bytes, %d workers", c.bytes, c.workers), got, want)
+	}
+}
+
+// TestGroupsNeedMemory lets tasks hold groups of records that need all of their memory: it
+// must do for any number of workers, and less than that for none.
+func TestGroupsNeedMemory(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 8 {
 		jsonl(t, filepath.Join(dir, "data", fmt.Sprint(i, ".jsonl")), sentences(uint64(i), 100, 5)...)
@@ -57,7 +85,7 @@ func TestMemoryIsSharedAndEnough(t *testing.T) {
 		bytes   int64
 		workers int
 		fits    bool
-	}{{220_000, 1, true}, {220_000, 8, true}, {100_000, 1, false}, {100_000, 8, false}, {10 << 20, 8, true}} {
+	}{{1_200_000, 1, true}, {1_200_000, 8, true}, {400_000, 1, false}, {400_000, 8, false}, {10 << 20, 8, true}} {
 		opt := options(dir)
 		opt.Workdir = filepath.Join(dir, fmt.Sprint("run", c.bytes, "-", c.workers))
 		opt.MemoryBytes, opt.Workers = c.bytes, c.workers
@@ -67,8 +95,8 @@ func TestMemoryIsSharedAndEnough(t *testing.T) {
 		if c.fits && err != nil || !c.fits && (!errors.As(err, &budget) || budget.Stage != "talker" || budget.Bytes != c.bytes) {
 			t.Errorf("%d bytes, %d workers: %v", c.bytes, c.workers, err)
 		}
-		if again := opened.Load() > 8; c.fits && again != (c.bytes == 220_000 && c.workers == 8) {
-			t.Errorf("%d bytes, %d workers: %d tasks were begun, of 8", c.bytes, c.workers, opened.Load())
+		if again := opened.Load() > 8; c.fits && again != (c.bytes == 1_200_000 && c.workers == 8) {
+			t.Errorf("%d bytes, %d workers: %d groups were begun, of 8", c.bytes, c.workers, opened.Load())
 		}
 	}
 }

@@ -480,9 +480,7 @@ func TestBudgetErrorNamesStageAndFlag(t *testing.T) {
 		stages, stage string
 		bytes         int64
 	}{
-		{"[{normalize: {}}, {exact_dedup: {}}, {export: {}}]", "exact_dedup", 2000},
-		{"[{exact_dedup: {}}, {minhash: {}}, {export: {}}]", "minhash", 40_000},
-		{"[{normalize: {}}, {export: {}}]", "export", 2000},
+		{"[{normalize: {}}, {exact_dedup: {}}, {export: {}}]", "exact_dedup", 500},
 	} {
 		plan := "name: p\nmax_reject_fraction: 0.1\ninput: [{path: data/*.jsonl, source: s}]\nstages: " + c.stages + "\n"
 		opt := options(dir)

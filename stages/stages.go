@@ -22,6 +22,7 @@ func All() *pipeline.Registry {
 		minhashSpec().Kind(),
 		decontaminateSpec().Kind(),
 		domainSpec().Kind(),
+		spanDedupSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
 		routeSpec().Kind(),

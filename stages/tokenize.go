@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"sync"
 
 	"bzdata/pipeline"
@@ -27,7 +26,7 @@ type Tokenize struct {
 
 func tokenizeSpec() pipeline.Spec[Tokenize] {
 	return pipeline.Spec[Tokenize]{
-		Name: "tokenize", Version: 2,
+		Name: "tokenize", Version: 3,
 		Summary: "Turns the documents and the held-out set into token shards.",
 		Doc: code(`
 Writes token shards under out/tokens with the base model's tokenizer: ‹train› in a seeded order of
@@ -93,13 +92,10 @@ func (c Tokenize) options(tok *tokenize.Tokenizer) tokenize.PackOptions {
 	return o.WithTokenizer(tok)
 }
 
-// tokenized is one document's tokens, at its place in the order.
+// tokenized is one document's tokens.
 type tokenized struct {
-	key  uint64
-	ref  pipeline.Ref
-	copy int
-	sum  [sha256.Size]byte // of the text
-	doc  tokenize.Document
+	sum [sha256.Size]byte // of the text
+	doc tokenize.Document
 }
 
 func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
@@ -115,6 +111,7 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
+	defer train.Close()
 	held, err := w.exam(ctx)
 	if err != nil {
 		return err
@@ -125,8 +122,9 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 		Parts: map[string]tokensPart{}}
 	for _, part := range []struct {
 		name string
-		docs []tokenized
-	}{{"train", train}, {"select", held[pipeline.Select]}, {"judge", held[pipeline.Judge]}} {
+		docs documents
+	}{{"train", sortedDocuments(train)}, {"select", documentsOf(held[pipeline.Select])},
+		{"judge", documentsOf(held[pipeline.Judge])}} {
 		row, err := w.part(part.name, part.docs, &meta)
 		if err != nil {
 			return err
@@ -163,7 +161,7 @@ func (w *tokenWriter) exam(ctx context.Context) (map[pipeline.Mark][]tokenized, 
 		if d.Mark == pipeline.Judge && beyond[pipeline.ContentHash(d.Text)] {
 			w.beyond = append(w.beyond, uint64(len(held[d.Mark]))) // the ordinal that it gets
 		}
-		doc, err := w.prepare(d, 0)
+		doc, err := w.prepare(d)
 		held[d.Mark] = append(held[d.Mark], doc)
 		return err
 	})
@@ -218,33 +216,38 @@ func (w *tokenWriter) source(name string) uint32 {
 	return n
 }
 
-// training tokenizes all shards, several at a time, and orders the documents.
-func (w *tokenWriter) training(ctx context.Context) ([]tokenized, error) {
-	shards := make([][]tokenized, w.t.ShardCount())
-	budget := &budget{left: w.t.MemoryBytes}
-	err := parallel(ctx, w.t.Workers, len(shards), func(ctx context.Context, shard int) error {
+// training tokenizes all shards, several at a time, and orders the documents by a seeded
+// hash.
+func (w *tokenWriter) training(ctx context.Context) (*pipeline.Sorter, error) {
+	sorter := w.t.Sorter()
+	var mu sync.Mutex
+	err := parallel(ctx, w.t.Workers, w.t.ShardCount(), func(ctx context.Context, shard int) error {
+		var payload []byte
 		return w.t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
+			doc, err := w.prepare(d)
+			if err != nil {
+				return err
+			}
 			for i := range d.Copies {
-				doc, err := w.prepare(d, i)
+				key := pipeline.HashID(w.t.Seed("order"), fmt.Sprint(i), d.Source, d.Path, d.Ref.Record)
+				payload = doc.append(payload[:0], d, i)
+				mu.Lock()
+				err := sorter.Add(pipeline.Record{Key: key, Ref: d.Ref, Payload: payload})
+				mu.Unlock()
 				if err != nil {
 					return err
 				}
-				if !budget.take(int64(4*len(doc.doc.Tokens) + len(d.Text)/64 + 200)) {
-					return &pipeline.BudgetError{What: "the tokens of all documents"}
-				}
-				shards[shard] = append(shards[shard], doc)
 			}
 			return nil
 		})
 	})
-	all := slices.Concat(shards...)
-	slices.SortFunc(all, func(a, b tokenized) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), a.ref.Compare(b.ref), cmp.Compare(a.copy, b.copy))
-	})
-	return all, err
+	if err != nil {
+		return nil, errors.Join(err, sorter.Close())
+	}
+	return sorter, nil
 }
 
-func (w *tokenWriter) prepare(d *pipeline.Doc, copy int) (tokenized, error) {
+func (w *tokenWriter) prepare(d *pipeline.Doc) (tokenized, error) {
 	text, err := modelText(d)
 	if err != nil {
 		return tokenized{}, err
@@ -254,18 +257,19 @@ func (w *tokenWriter) prepare(d *pipeline.Doc, copy int) (tokenized, error) {
 	if err != nil {
 		return tokenized{}, fmt.Errorf("%s: %w", d.Name(), err)
 	}
-	key := pipeline.HashID(w.t.Seed("order"), fmt.Sprint(copy), d.Source, d.Path, d.Ref.Record)
-	return tokenized{key, d.Ref, copy, sha256.Sum256([]byte(text)), doc}, nil
+	return tokenized{sha256.Sum256([]byte(text)), doc}, nil
 }
 
-// shardBytesMax is where a token shard ends and the next begins.
-const shardBytesMax = 256 << 20
+// shardBytesMax is where a token shard ends and the next begins: it is held in memory.
+const shardBytesMax = 64 << 20
 
 // part packs documents and writes their shards.
-func (w *tokenWriter) part(name string, docs []tokenized, meta *tokensMeta) ([]string, error) {
+func (w *tokenWriter) part(name string, docs documents, meta *tokensMeta) ([]string, error) {
 	p := &partWriter{tokenWriter: w, name: name}
-	p.info.DataKey = dataKey(w.Tokenize, w.tok, docs)
 	var err error
+	if p.info.DataKey, err = dataKey(w.Tokenize, w.tok, docs); err != nil {
+		return nil, err
+	}
 	if p.shard, err = tokenize.NewShardWriter(p.meta()); err != nil {
 		return nil, err
 	}
@@ -273,11 +277,14 @@ func (w *tokenWriter) part(name string, docs []tokenized, meta *tokensMeta) ([]s
 	if err != nil {
 		return nil, err
 	}
-	for i, d := range docs {
-		d.doc.Ordinal = uint64(i)
-		if err := packer.Add(d.doc); err != nil {
-			return nil, err
-		}
+	ordinal := uint64(0)
+	err = docs(func(d *tokenized) error {
+		d.doc.Ordinal = ordinal
+		ordinal++
+		return packer.Add(d.doc)
+	})
+	if err != nil {
+		return nil, err
 	}
 	stats, err := packer.Close()
 	if err != nil {
@@ -295,13 +302,11 @@ func (w *tokenWriter) part(name string, docs []tokenized, meta *tokensMeta) ([]s
 }
 
 // dataKey names the data of a part by its texts, in order, and how they were packed.
-func dataKey(c Tokenize, tok *tokenize.Tokenizer, docs []tokenized) string {
+func dataKey(c Tokenize, tok *tokenize.Tokenizer, docs documents) (string, error) {
 	var h hash.Hash = sha256.New()
 	fmt.Fprintf(h, "%s %d %s %t %s", tok.Hash(), c.SequenceLength, c.Packing, c.SpecialTokens, c.LongDocuments)
-	for _, d := range docs {
-		h.Write(d.sum[:])
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	err := docs(func(d *tokenized) error { h.Write(d.sum[:]); return nil })
+	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
 // partWriter writes the shards of one part.
@@ -341,20 +346,6 @@ func (p *partWriter) flush() error {
 	err := p.t.WriteFile("tokens/"+name, func(w io.Writer) error { _, err := p.shard.WriteTo(w); return err })
 	p.shard.Reset()
 	return err
-}
-
-// budget counts memory down from a limit.
-type budget struct {
-	mu   sync.Mutex
-	left int64
-}
-
-// take reports whether bytes more may be held.
-func (b *budget) take(bytes int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left -= bytes
-	return b.left >= 0
 }
 
 // parallel calls work for 0..n-1, up to workers at a time, and returns the error of the

@@ -16,29 +16,48 @@ const (
 	// zstdWindowMax bounds a decoder's memory: the window of zstd --ultra -22 --long=27,
 	// which is also the largest that the zstd command accepts unasked.
 	zstdWindowMax = 128 << 20
+	// bombExpansion is how many times its size a compressed file may have, beyond the first
+	// bombFreeBytes: web text has 3 to 10, the same few lines over and over may have more.
+	// Of zeros, gzip makes 1,032 bytes of one (RFC 1951), zstd 32,768 (RFC 8878, a block of
+	// 128 KiB in 4 bytes). Without a bound, a small file could keep a run busy for days.
+	bombExpansion = 250
+	bombFreeBytes = 64 << 20
 	// readBufferBytes is what one read asks of a file.
 	readBufferBytes = 256 << 10
 )
 
-// Reader is an open file, decompressed as its name says. It counts and hashes the
-// raw bytes on their way.
+// Reader is an open file, decompressed as its name says.
 type Reader struct {
 	name string
 	file ReadFile
-	raw  *hashReader
+	raw  *rawReader
 	data io.Reader
 	zstd *zstd.Decoder
+	out  int64 // bytes given
 }
+
+// errExpansion is the error of a file that expands too much.
+var errExpansion = fmt.Errorf("it has become more than %d times as long", bombExpansion)
 
 // OpenReader opens a file for reading and decompresses it if its name ends in .gz or
 // .zst. One Reader uses one goroutine. Damaged or shortened data is an error of
 // [Reader.Read] that names the file.
-func OpenReader(fsys FS, name string) (*Reader, error) {
+func OpenReader(fsys FS, name string) (*Reader, error) { return openReader(fsys, name, nil, false) }
+
+// openReader opens a file, or a plain one from where a part starts, and hashes its raw bytes
+// if asked to.
+func openReader(fsys FS, name string, part *LineRange, hashed bool) (*Reader, error) {
 	file, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{name: name, file: file, raw: &hashReader{r: file, hash: sha256.New()}}
+	r := &Reader{name: name, file: file, raw: &rawReader{r: file, part: part != nil}}
+	if part != nil {
+		r.raw.r = io.NewSectionReader(file, part.From, max(0, file.Size()-part.From))
+	}
+	if hashed {
+		r.raw.hash = sha256.New()
+	}
 	if r.data, err = r.decompressor(CompressionOf(name)); err != nil {
 		return nil, errors.Join(r.damaged(err), file.Close())
 	}
@@ -64,6 +83,10 @@ func (r *Reader) decompressor(c Compression) (io.Reader, error) {
 // Read reads decompressed bytes. The error is io.EOF, or names the file.
 func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.data.Read(p)
+	r.out += int64(n)
+	if err == nil && r.out > bombFreeBytes && r.out/bombExpansion > r.raw.bytes {
+		n, err = 0, errExpansion
+	}
 	if err != nil && err != io.EOF {
 		err = r.damaged(err)
 	}
@@ -86,16 +109,22 @@ func (r *Reader) damaged(err error) error {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded):
 		what = fmt.Sprintf("compressed with a window of more than %d MiB", zstdWindowMax>>20)
 		fix = "compress it again without --long"
+	case errors.Is(err, errExpansion):
+		what, fix = "a decompression bomb", "leave it out, or decompress it first if it is meant"
 	}
 	return fmt.Errorf("read %s after %d bytes: the file is %s (%w): %s", r.name, r.raw.bytes, what, err, fix)
 }
 
-// Bytes returns how many raw bytes were read so far; after io.EOF, the file's size.
-func (r *Reader) Bytes() int64 { return r.raw.bytes }
-
-// SHA256 returns the hash of the raw bytes read so far; after io.EOF, of the file.
-func (r *Reader) SHA256() [sha256.Size]byte {
-	return [sha256.Size]byte(r.raw.hash.Sum(nil))
+// sum returns the hash, if it was asked for, and the number of the raw bytes read so far:
+// after io.EOF, those of the file. Of a part of a file they are zero.
+func (r *Reader) sum() (hash [sha256.Size]byte, bytes int64) {
+	if r.raw.part {
+		return hash, 0
+	}
+	if r.raw.hash != nil {
+		hash = [sha256.Size]byte(r.raw.hash.Sum(nil))
+	}
+	return hash, r.raw.bytes
 }
 
 // Close closes the file.
@@ -112,15 +141,20 @@ type readError struct{ err error }
 func (e *readError) Error() string { return e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
-type hashReader struct {
+// rawReader counts a file's bytes on their way, and hashes them if hash is set.
+type rawReader struct {
 	r     io.Reader
+	part  bool // r is not the whole file
 	hash  hash.Hash
 	bytes int64
 }
 
-func (h *hashReader) Read(p []byte) (int, error) {
+// Read reads raw bytes.
+func (h *rawReader) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
-	h.hash.Write(p[:n])
+	if h.hash != nil {
+		h.hash.Write(p[:n])
+	}
 	h.bytes += int64(n)
 	if err != nil && err != io.EOF {
 		err = &readError{err}

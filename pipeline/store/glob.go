@@ -39,17 +39,28 @@ func (e *NoMatchError) Error() string {
 // with a dot, unless the pattern's component does too; temporary names are among
 // them. Links to files are followed; links to directories only where the pattern names
 // them or matches them by a component other than **. No file is a [*NoMatchError].
+//
+// A pattern may be a remote name ([Location]) if fsys knows remote names; its wildcards
+// stand behind the bucket or data set, and make a glob of it in any case.
 func Expand(fsys FS, pattern string) (prefix string, names []string, err error) {
-	pattern = filepath.Clean(pattern)
+	if !IsRemote(pattern) {
+		pattern = filepath.Clean(pattern)
+	} else if _, parts := splitPattern(pattern); len(parts) > 0 {
+		return expandGlob(fsys, pattern)
+	}
 	info, err := fsys.Stat(pattern)
 	switch {
 	case err == nil && !info.IsDir():
-		return filepath.Dir(pattern), []string{pattern}, nil
+		return Dir(pattern), []string{pattern}, nil
 	case err == nil:
 		return expand(fsys, pattern, pattern, []string{"**", "*"})
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", nil, err
 	}
+	return expandGlob(fsys, pattern)
+}
+
+func expandGlob(fsys FS, pattern string) (prefix string, names []string, err error) {
 	prefix, parts := splitPattern(pattern)
 	if len(parts) == 0 {
 		return "", nil, &NoMatchError{Pattern: pattern}
@@ -64,8 +75,12 @@ func Expand(fsys FS, pattern string) (prefix string, names []string, err error) 
 
 func expand(fsys FS, pattern, prefix string, parts []string) (string, []string, error) {
 	g := globber{fsys: fsys, parts: parts}
-	if Exists(fsys, prefix) {
-		if err := g.walk(prefix, g.closure([]int{0})); err != nil {
+	if IsRemote(prefix) || Exists(fsys, prefix) {
+		err := g.walk(prefix, g.closure([]int{0}))
+		if IsRemote(prefix) && errors.Is(err, fs.ErrNotExist) {
+			err = nil // nothing is there, as with a local folder that is not
+		}
+		if err != nil {
 			return "", nil, fmt.Errorf("%s: %w", pattern, err)
 		}
 	}
@@ -79,7 +94,10 @@ func expand(fsys FS, pattern, prefix string, parts []string) (string, []string, 
 // splitPattern cuts a clean pattern into the directory before its first wildcard and
 // the components from there on.
 func splitPattern(pattern string) (prefix string, parts []string) {
-	rest := filepath.ToSlash(pattern)
+	rest := pattern
+	if !IsRemote(pattern) {
+		rest = filepath.ToSlash(pattern)
+	}
 	all := strings.Split(rest, "/")
 	first := slices.IndexFunc(all, func(p string) bool { return strings.ContainsAny(p, `*?[\`) })
 	if first < 0 {
@@ -90,6 +108,9 @@ func splitPattern(pattern string) (prefix string, parts []string) {
 		prefix = "."
 	case prefix == "":
 		prefix = "/"
+	}
+	if IsRemote(pattern) {
+		return prefix, all[first:]
 	}
 	return filepath.FromSlash(prefix), all[first:]
 }
@@ -132,7 +153,7 @@ func (g *globber) entry(dir string, e fs.DirEntry, states []int) error {
 	if len(next) == 0 {
 		return nil
 	}
-	name := filepath.Join(dir, e.Name())
+	name := Join(dir, e.Name())
 	isDir := e.IsDir()
 	if e.Type()&fs.ModeSymlink != 0 {
 		info, err := g.fsys.Stat(name)
@@ -190,10 +211,17 @@ func (g *globber) step(name string, states []int) (next, named []int) {
 
 // Identity pins an input file: a file of the same identity is taken to be unchanged.
 type Identity struct {
-	Path      string // relative to the pattern's prefix, with slashes
-	Bytes     int64
-	ModTimeNS int64 // of the last change, since 1970-01-01 UTC
+	Path  string // relative to the pattern's prefix, with slashes
+	Bytes int64
+	// ModTimeNS is the time of the last change, since 1970-01-01 UTC; 0 if ETag is set.
+	ModTimeNS int64
+	// ETag is what a remote server knows the content by (RFC 9110, section 8.8.3), without
+	// quotes; of a local file it is empty.
+	ETag string
 }
+
+// Tagged is implemented by what describes a file that has an entity tag.
+type Tagged interface{ ETag() string }
 
 // IdentityOf returns the identity of a file that [Expand] gave with prefix.
 func IdentityOf(fsys FS, prefix, name string) (Identity, error) {
@@ -201,9 +229,12 @@ func IdentityOf(fsys FS, prefix, name string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	rel, err := filepath.Rel(prefix, name)
+	rel, err := relativeTo(prefix, name)
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{filepath.ToSlash(rel), info.Size(), info.ModTime().UnixNano()}, nil
+	if tagged, ok := info.(Tagged); ok && tagged.ETag() != "" {
+		return Identity{Path: rel, Bytes: info.Size(), ETag: tagged.ETag()}, nil
+	}
+	return Identity{Path: rel, Bytes: info.Size(), ModTimeNS: info.ModTime().UnixNano()}, nil
 }

@@ -135,7 +135,7 @@ func TestIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := IdentityOf(OS(), filepath.Join(root, "data"), name)
-	if want := (Identity{"a/x.jsonl", 3, when.UnixNano()}); err != nil || got != want {
+	if want := (Identity{Path: "a/x.jsonl", Bytes: 3, ModTimeNS: when.UnixNano()}); err != nil || got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := IdentityOf(OS(), root, filepath.Join(root, "none")); !errors.Is(err, os.ErrNotExist) {

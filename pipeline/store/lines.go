@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 )
 
 // RecordBytesMax is the default limit on one record: longer ones are malformed.
@@ -11,6 +12,9 @@ const RecordBytesMax = 64 << 20
 
 // tooLongKept is how much of a record over the limit is kept to show.
 const tooLongKept = 4 << 10
+
+// smallBufferBytes is the buffer of a range of no bytes.
+const smallBufferBytes = 256
 
 // Line is one line of a JSONL file.
 type Line struct {
@@ -33,8 +37,10 @@ type LineReader struct {
 	buf    []byte // buf[from:to] is read and not yet given out
 	from   int
 	to     int
-	offset int64 // of buf[from] in the stream
+	offset int64 // of buf[from] in the file
 	number int64
+	end    int64 // lines that start behind it are not read
+	inside bool  // the stream starts inside the file, perhaps within a line
 	err    error // of the stream, once it ended
 }
 
@@ -43,7 +49,26 @@ func NewLineReader(r io.Reader, recordBytesMax int64) *LineReader {
 	if recordBytesMax <= 0 {
 		recordBytesMax = RecordBytesMax
 	}
-	return &LineReader{r: r, max: recordBytesMax}
+	return &LineReader{r: r, max: recordBytesMax, end: math.MaxInt64 - smallBufferBytes}
+}
+
+// LineRange is a part of a plain file, cut anywhere, that is read by itself. The line at
+// the start of the file belongs to the range that starts there; any other belongs to the
+// range with From < start of the line <= To. So ranges that follow each other have each
+// line once: a range begins behind the first line end at or after From, and ends with
+// the line that lies across To.
+type LineRange struct {
+	From, To int64 // in bytes
+	// FirstLine is the number of the first line that starts in the range: if From is not 0,
+	// one more than there are line ends before it.
+	FirstLine int64
+}
+
+// NewLineRangeReader reads the lines of a range; r gives the file's bytes from From on.
+func NewLineRangeReader(r io.Reader, part LineRange, recordBytesMax int64) *LineReader {
+	l := NewLineReader(r, recordBytesMax)
+	l.number, l.offset, l.end, l.inside = part.FirstLine, part.From, part.To, part.From > 0
+	return l
 }
 
 // Next reads the next line that is not empty. line.Bytes is valid until the next
@@ -53,6 +78,9 @@ func (l *LineReader) Next(line *Line) error {
 		l.start()
 	}
 	for {
+		if l.offset > l.end && (l.inside || l.number > 0) {
+			return io.EOF
+		}
 		if err := l.line(line); err != nil {
 			return err
 		}
@@ -65,14 +93,35 @@ func (l *LineReader) Next(line *Line) error {
 	}
 }
 
-// start makes the buffer and drops a byte order mark.
+// start makes the buffer and drops a byte order mark, or of a range what belongs to the
+// one before.
 func (l *LineReader) start() {
-	l.buf = make([]byte, readBufferBytes)
+	l.buf = make([]byte, min(readBufferBytes, max(0, l.end-l.offset)+smallBufferBytes))
+	if l.inside {
+		l.skipPart()
+		return
+	}
 	for l.to < 3 && l.err == nil {
 		l.fill()
 	}
 	if bytes.HasPrefix(l.buf[:l.to], []byte("\ufeff")) {
 		l.from, l.offset = 3, 3
+	}
+}
+
+// skipPart drops the rest of a line that began before the range. One that goes on to the
+// range's end leaves nothing to read, and is not followed there.
+func (l *LineReader) skipPart() {
+	for l.err == nil && l.offset < l.end {
+		l.fill()
+		if i := bytes.IndexByte(l.buf[l.from:l.to], '\n'); i >= 0 {
+			l.advance(i + 1)
+			return
+		}
+		l.advance(l.to - l.from)
+	}
+	if l.err == nil || l.err == io.EOF {
+		l.offset, l.end = 1, 0 // no line starts here
 	}
 }
 
@@ -202,6 +251,18 @@ func splitLinesSlow(text []byte, recordBytesMax int64) []Line {
 			line.Bytes = line.Bytes[:min(len(line.Bytes), tooLongKept)]
 			lines = append(lines, line)
 		} else if line.Bytes = bytes.Trim(line.Bytes, " \t\r"); len(line.Bytes) > 0 {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// splitRangeSlow is the [LineReader] of a range of a text that lies in memory.
+func splitRangeSlow(text []byte, part LineRange, recordBytesMax int64) []Line {
+	var lines []Line
+	for _, line := range splitLinesSlow(text, recordBytesMax) {
+		start := int64(bytes.LastIndexByte(text[:line.Offset], '\n') + 1)
+		if start == 0 && part.From == 0 || part.From < start && start <= part.To {
 			lines = append(lines, line)
 		}
 	}

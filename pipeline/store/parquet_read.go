@@ -45,6 +45,7 @@ type parquetRows struct {
 
 	raw    []byte
 	spans  []span // values within raw
+	hash   bool   // asked for
 	digest [sha256.Size]byte
 	bytes  int64
 }
@@ -60,6 +61,7 @@ func openParquetRows(fsys FS, name string, opts RowOptions) (*parquetRows, error
 		name:  name,
 		file:  file,
 		max:   opts.RecordBytesMax,
+		hash:  opts.Hash,
 		batch: make([]parquet.Row, parquetBatchRows),
 	}
 	if err := guardParquet(name, func() error { return p.open(opts) }); err != nil {
@@ -204,18 +206,20 @@ func (p *parquetRows) closeGroup() error {
 	return rows.Close()
 }
 
-// finish hashes the file, if all of it was asked for, and ends it.
+// finish hashes the file, if all of it and its hash were asked for, and ends it.
 func (p *parquetRows) finish() error {
-	if !p.part.whole {
+	if p.part.whole {
+		p.bytes = p.file.Size()
+	}
+	if !p.part.whole || !p.hash {
 		return io.EOF
 	}
 	hash := sha256.New()
 	whole := io.NewSectionReader(p.file, 0, p.file.Size())
-	n, err := io.CopyBuffer(hash, whole, make([]byte, readBufferBytes))
-	if err != nil {
+	if _, err := io.CopyBuffer(hash, whole, make([]byte, readBufferBytes)); err != nil {
 		return fmt.Errorf("read %s: %w", p.name, err)
 	}
-	p.bytes, p.digest = n, [sha256.Size]byte(hash.Sum(nil))
+	p.digest = [sha256.Size]byte(hash.Sum(nil))
 	return io.EOF
 }
 

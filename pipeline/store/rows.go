@@ -43,6 +43,11 @@ type RowOptions struct {
 	// RowGroups are the first row group of a Parquet file to be read and the one after the
 	// last; zero stands for all. Rows keep their numbers.
 	RowGroups [2]int
+	// Lines is the range of a plain JSONL file to be read; nil stands for all. Rows have the
+	// numbers that they have in the file if its FirstLine is right.
+	Lines *LineRange
+	// Hash asks for [Rows.SHA256].
+	Hash bool
 }
 
 // Rows reads the records of one file in order, JSONL or Parquet alike.
@@ -91,14 +96,14 @@ func (r *Rows) Next(row *Row) error {
 }
 
 // SHA256 returns the hash of the file's raw bytes. It is valid once [Rows.Next] has
-// returned io.EOF, and zero if only some columns or row groups of a Parquet file were asked for.
+// returned io.EOF, and zero if it was not asked for, or not the whole file was.
 func (r *Rows) SHA256() [sha256.Size]byte {
 	hash, _ := r.source.sum()
 	return hash
 }
 
-// Bytes returns the number of the file's raw bytes. It is valid and zero when
-// [Rows.SHA256] is.
+// Bytes returns the number of the file's raw bytes. It is valid when [Rows.SHA256] is, and
+// zero if not the whole file was asked for.
 func (r *Rows) Bytes() int64 {
 	_, bytes := r.source.sum()
 	return bytes
@@ -119,16 +124,21 @@ type jsonlRows struct {
 }
 
 func openJSONLRows(fsys FS, name string, opts RowOptions) (*jsonlRows, error) {
-	file, err := OpenReader(fsys, name)
-	if err != nil {
-		return nil, err
+	s := &jsonlRows{max: opts.RecordBytesMax, keep: opts.Columns}
+	var err error
+	switch part := opts.Lines; {
+	case part == nil:
+		if s.file, err = openReader(fsys, name, nil, opts.Hash); err == nil {
+			s.lines = NewLineReader(s.file, s.max)
+		}
+	case CompressionOf(name) != Plain:
+		err = &PartError{name + ": a compressed file has no ranges"}
+	default:
+		if s.file, err = openReader(fsys, name, part, false); err == nil {
+			s.lines = NewLineRangeReader(s.file, *part, s.max)
+		}
 	}
-	return &jsonlRows{
-		file:  file,
-		lines: NewLineReader(file, opts.RecordBytesMax),
-		max:   opts.RecordBytesMax,
-		keep:  opts.Columns,
-	}, nil
+	return s, err
 }
 
 func (s *jsonlRows) next(row *Row) error {
@@ -152,7 +162,7 @@ func (s *jsonlRows) next(row *Row) error {
 	return nil
 }
 
-func (s *jsonlRows) sum() ([sha256.Size]byte, int64) { return s.file.SHA256(), s.file.Bytes() }
+func (s *jsonlRows) sum() ([sha256.Size]byte, int64) { return s.file.sum() }
 func (s *jsonlRows) Close() error                    { return s.file.Close() }
 
 // keyTableMax bounds the names that a [keyTable] remembers.

@@ -106,7 +106,7 @@ func TestRowsJSONL(t *testing.T) {
 			if again := compress(t, []byte(sampleLines), CompressionOf(name), effort); !bytes.Equal(data, again) {
 				t.Fatalf("%s: compressing twice gives different bytes", name)
 			}
-			got, rows, err := readRows(OS(), putFile(t, name, data), RowOptions{RecordBytesMax: 40})
+			got, rows, err := readRows(OS(), putFile(t, name, data), RowOptions{RecordBytesMax: 40, Hash: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +246,10 @@ func TestFormatOf(t *testing.T) {
 
 // readLines gathers a LineReader's lines, with copies of their bytes.
 func readLines(r io.Reader, recordBytesMax int64) ([]Line, error) {
-	l := NewLineReader(r, recordBytesMax)
+	return linesOf(NewLineReader(r, recordBytesMax))
+}
+
+func linesOf(l *LineReader) ([]Line, error) {
 	var lines []Line
 	var line Line
 	for {

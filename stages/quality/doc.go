@@ -3,7 +3,8 @@
 //
 // A [Measurement] is one named number about a document. A [Rule] is a measurement with a
 // limit and the reason to give when it fails. [Rules] are what a preset holds, in the order
-// of its source; [Rules.Judge] returns the first that fails. Measurements are taken only
+// of its source; [Rules.Judge] returns the first that fails. A [Condition] is a rule of one's
+// own, and a [Chain] applies sets of rules and conditions one after another. Measurements are taken only
 // when a rule asks for them, share one tokenisation per document through a [Scratch], run
 // in time linear in the text and are finite for any text: a share of nothing is 0.
 //
@@ -27,11 +28,24 @@
 //
 // fineweb is datatrove 0.10.0's FineWebQualityFilter: non-blank lines as they stand,
 // duplicates counted from the second copy on, terminal punctuation from that version's
-// 159-character set (no quotation marks). Its word count comes from a language's tokenizer
-// (spaCy for English); here UAX 29 segments of any visible kind, punctuation included, stand
-// for its tokens, so list_ratio can differ where the two cut differently, as in "..." or
-// "can't". On WikiText-2 and GSM8K there are 1.02 times as many, for 98 of 100 texts between
-// 0.96 and 1.12 times.
+// 159-character set (no quotation marks), words from spaCy's English tokenizer.
+//
+// gopher-datatrove is datatrove 0.10.0's GopherRepetitionFilter followed by its
+// GopherQualityFilter, as in its FineWeb example, for English. It keeps what sets them apart
+// from the paper, as measurements of its own:
+//
+//   - words are spaCy's tokens, punctuation included except in word count and mean length;
+//   - an n-gram that occurs once can be "top": a text of a few long words is dropped for it;
+//     of several with the highest count the first counts; the blanks between its words count;
+//   - duplicate n-grams are compared without the blanks between their words, and the walk
+//     jumps over each that it finds; all shares are of the whole text;
+//   - second and later copies of lines and paragraphs are duplicates, lines are not trimmed,
+//     and an empty one before the first or after the last line break is a line, too;
+//   - stop words count in lower case only, and the reason for too few is
+//     gopher_enough_stop_words.
+//
+// datatrove fails on an empty text (a division by zero in GopherRepetitionFilter) where this
+// preset drops it as gopher_short_doc.
 //
 // connito is the row rule of connito's dataloader: at least 200 characters. Its second
 // rule, that no two rows share their first 200 characters, holds for held-out rows only:

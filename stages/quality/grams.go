@@ -2,6 +2,8 @@ package quality
 
 import (
 	"math/bits"
+
+	"bzdata/tokenize/words"
 )
 
 // gramMax is the longest n-gram of table A1, in words.
@@ -15,8 +17,12 @@ type gramStats struct {
 	level int // n-grams done so far
 	total int // characters in words
 
-	top       [gramMax + 1]int // characters of the most frequent n-gram times its count
-	duplicate [gramMax + 1]int // characters in words covered by repeated n-grams
+	top [gramMax + 1]int // characters of the most frequent n-gram times its count
+	// firstAt and firstCount are the place and count of the most frequent n-gram, of several
+	// with the same count the first in the text; 0 and 1 if none occurs twice.
+	firstAt    [gramMax + 1]int32
+	firstCount [gramMax + 1]int
+	duplicate  [gramMax + 1]int // characters in words covered by repeated n-grams
 
 	before []int32  // before[i] is the number of characters in words before word i
 	at     []int32  // word positions of repeated level-grams, ascending
@@ -30,7 +36,7 @@ type gramStats struct {
 func (s *Scratch) gram(n int) *gramStats {
 	g := &s.grams
 	if s.first(groupGrams) {
-		s.numberWords()
+		s.numberWords(g, s.wordSpans())
 	}
 	for g.level < n {
 		g.next()
@@ -38,9 +44,8 @@ func (s *Scratch) gram(n int) *gramStats {
 	return g
 }
 
-// numberWords starts s.grams with the text's words.
-func (s *Scratch) numberWords() {
-	g, spans := &s.grams, s.wordSpans()
+// numberWords starts g with words of the text.
+func (s *Scratch) numberWords(g *gramStats, spans []words.Span) {
 	s.table.reset(len(spans))
 	g.before, g.at, g.number, g.counts = append(g.before[:0], 0), g.at[:0], g.number[:0], g.counts[:0]
 	total := int32(0)
@@ -78,6 +83,7 @@ func (g *gramStats) next() {
 	g.at, g.number = g.at[:kept], g.number[:kept]
 
 	kept = 0
+	g.firstAt[n], g.firstCount[n] = 0, 1
 	var topCount uint32 = 1
 	top, covered, end := int32(0), int32(0), int32(0)
 	for i, p := range g.at {
@@ -88,6 +94,9 @@ func (g *gramStats) next() {
 		length := g.before[p+n] - g.before[p]
 		if count > topCount || count == topCount && length > top {
 			topCount, top = count, length
+		}
+		if int(count) > g.firstCount[n] {
+			g.firstAt[n], g.firstCount[n] = p, int(count)
 		}
 		covered += g.before[p+n] - g.before[max(p, end)]
 		end = p + n

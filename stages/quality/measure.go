@@ -43,28 +43,40 @@ type Scratch struct {
 	spaceWords spaceStats
 	lines      lineStats
 	paragraphs segmentStats
-	tokens     int
 	words      []words.Span
 	grams      gramStats
+	datatrove  datatroveStats
+	spacyGrams gramStats
+	joined     joinedGrams
+	c4         c4State
 
 	spans []words.Span
 	table interner
+	edits [editKinds]int
 }
 
 // Reset makes text the one to measure. The scratch refers to it until the next Reset.
 func (s *Scratch) Reset(text string) { s.text, s.known = text, 0 }
 
 // groups is a set of quantities that are computed together.
-type groups uint8
+type groups uint32
 
 const (
 	groupCharacters groups = 1 << iota
 	groupSpaceWords
 	groupLines
 	groupParagraphs
-	groupTokens
 	groupWords
 	groupGrams
+	groupSpacy
+	groupSpacyWords
+	groupSpacyGrams
+	groupJoined
+	groupPythonLines
+	groupPythonLineRepeats
+	groupPythonParagraphRepeats
+	groupC4TFDS
+	groupC4Datatrove
 )
 
 // first reports whether g has not been asked for since Reset, and notes that it has been.
@@ -229,12 +241,4 @@ func gapCharacters(gap string) int {
 		return len(gap)
 	}
 	return utf8.RuneCountInString(gap)
-}
-
-// tokenCount returns the number of visible UAX 29 segments.
-func (s *Scratch) tokenCount() int {
-	if s.first(groupTokens) {
-		s.tokens = words.CountUAX29(s.text, words.Any)
-	}
-	return s.tokens
 }

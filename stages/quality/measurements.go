@@ -1,6 +1,9 @@
 package quality
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // measurements is the registry, in the order of the documentation.
 var measurements = append([]Measurement{
@@ -38,9 +41,70 @@ var measurements = append([]Measurement{
 		func(s *Scratch) float64 { return ratio(s.line().short, s.line().count) }},
 	{"char_dup_ratio", "characters in second and later copies of lines, per character but newlines",
 		func(s *Scratch) float64 { return s.repeatedLineFraction() }},
-	{"list_ratio", "newlines per visible UAX 29 segment, punctuation included",
-		func(s *Scratch) float64 { return ratio(s.line().newlines, max(1, s.tokenCount())) }},
-}, gramMeasurements()...)
+	{"list_ratio", "newlines per token of spaCy's English tokenizer",
+		func(s *Scratch) float64 { return ratio(s.line().newlines, max(1, len(s.datatroveTokens()))) }},
+	{"datatrove_tokens", "tokens of spaCy's English tokenizer, punctuation included",
+		func(s *Scratch) float64 { return float64(len(s.datatroveTokens())) }},
+	{"datatrove_word_count", "tokens of spaCy's that are not all punctuation",
+		func(s *Scratch) float64 { return float64(s.datatroveWords().words) }},
+	{"datatrove_mean_word_length", "characters per token that is not all punctuation",
+		func(s *Scratch) float64 { return ratio(s.datatroveWords().characters, s.datatrove.words) }},
+	{"datatrove_hash_ratio", "hash signs per token of spaCy's",
+		func(s *Scratch) float64 { return ratio(strings.Count(s.text, "#"), len(s.datatroveTokens())) }},
+	{"datatrove_ellipsis_ratio", "ellipses (... or …) per token of spaCy's",
+		func(s *Scratch) float64 { return s.datatroveEllipsisRatio() }},
+	{"datatrove_bullet_line_ratio", "share of all lines, blank ones too, that start with • or -",
+		func(s *Scratch) float64 { return ratio(s.datatroveLines().bullets, s.datatrove.lines) }},
+	{"datatrove_ellipsis_line_ratio", "share of all lines, blank ones too, that end with ... or …",
+		func(s *Scratch) float64 { return ratio(s.datatroveLines().ellipses, s.datatrove.lines) }},
+	{"datatrove_alpha_word_ratio", "share of spaCy's tokens that have a letter",
+		func(s *Scratch) float64 { return ratio(s.datatroveWords().alpha, len(s.datatrove.tokens)) }},
+	{"datatrove_stop_words", "how many of the, be, to, of, and, that, have, with occur, in lower case",
+		func(s *Scratch) float64 { return float64(s.datatroveWords().stop) }},
+	{"datatrove_duplicate_line_fraction", "share of the lines that repeat an earlier one",
+		func(s *Scratch) float64 { return s.datatroveRepeatedLines().fraction() }},
+	{"datatrove_duplicate_line_char_fraction", "share of the characters in lines that repeat an earlier one",
+		func(s *Scratch) float64 { return s.datatroveRepeatedLines().charFraction(s) }},
+	{"datatrove_duplicate_paragraph_fraction", "share of the paragraphs that repeat an earlier one",
+		func(s *Scratch) float64 { return s.datatroveRepeatedParagraphs().fraction() }},
+	{"datatrove_duplicate_paragraph_char_fraction", "share of the characters in paragraphs that repeat an earlier one",
+		func(s *Scratch) float64 { return s.datatroveRepeatedParagraphs().charFraction(s) }},
+	{"c4_tfds_sentences", "UAX 29 sentences in the lines that c4-tfds leaves",
+		func(s *Scratch) float64 { return float64(s.c4TFDS().sentences) }},
+	{"c4_tfds_lorem_ipsum", "1 if one of those lines has lorem ipsum, in any case",
+		func(s *Scratch) float64 { return flag(s.c4TFDS().loremIpsum) }},
+	{"c4_tfds_braces", "1 if one of those lines has a curly bracket",
+		func(s *Scratch) float64 { return flag(s.c4TFDS().brace) }},
+	{"c4_datatrove_sentences", "spaCy's sentences in the lines that c4-datatrove leaves",
+		func(s *Scratch) float64 { return float64(s.c4Datatrove().sentences) }},
+	{"c4_datatrove_lorem_ipsum", "1 if one of those lines has lorem ipsum, in any case",
+		func(s *Scratch) float64 { return flag(s.c4Datatrove().loremIpsum) }},
+	{"c4_datatrove_braces", "1 if one of those lines has a curly bracket",
+		func(s *Scratch) float64 { return flag(s.c4Datatrove().brace) }},
+}, append(gramMeasurements(), datatroveGramMeasurements()...)...)
+
+// datatroveGramName names the measurement of datatrove's n-grams.
+func datatroveGramName(n int) string {
+	if n <= 4 {
+		return fmt.Sprintf("datatrove_top_%d_gram_char_fraction", n)
+	}
+	return fmt.Sprintf("datatrove_duplicate_%d_gram_char_fraction", n)
+}
+
+// datatroveGramMeasurements returns those of table A1 as datatrove's filter computes them.
+func datatroveGramMeasurements() (list []Measurement) {
+	for n := 2; n <= gramMax; n++ {
+		m := Measurement{datatroveGramName(n),
+			fmt.Sprintf("share of the text in the first most frequent %d-gram of spaCy's tokens, even if none repeats", n),
+			func(s *Scratch) float64 { return s.datatroveTopFraction(n) }}
+		if n > 4 {
+			m.Doc = fmt.Sprintf("share of the text in repeated %d-grams of spaCy's tokens, walking on behind each", n)
+			m.of = func(s *Scratch) float64 { return s.datatroveDuplicateFraction(n) }
+		}
+		list = append(list, m)
+	}
+	return list
+}
 
 // gramMeasurements returns those of table A1 that are about n-grams.
 func gramMeasurements() (list []Measurement) {

@@ -5,14 +5,26 @@ import (
 	"strings"
 )
 
-// presets is the registry, in the order of the documentation.
-var presets = []struct {
+// preset is a named set of rules.
+type preset struct {
 	name  string
+	doc   string
 	rules []Rule
-}{
-	{"gopher-paper", gopherPaper()},
-	{"fineweb", fineweb()},
-	{"connito", connito()},
+	edit  func(*Scratch) string // what it makes of the text that passes, nil for the same
+}
+
+// presets is the registry, in the order of the documentation.
+var presets = []preset{
+	{"gopher-paper", "MassiveWeb's filter as Rae et al. 2021 (Gopher) describe it, appendix A1.1 and table A1, in DCLM's and " +
+		"RedPajama-V2's reading.", gopherPaper(), nil},
+	{"fineweb", "FineWeb's own filter, row for row: datatrove 0.10.0, FineWebQualityFilter.", fineweb(), nil},
+	{"gopher-datatrove", "The Gopher filters that FineWeb was tuned with, row for row: datatrove 0.10.0, " +
+		"GopherRepetitionFilter and GopherQualityFilter, English, with their bugs.", gopherDatatrove(), nil},
+	{"c4-tfds", c4TFDSDoc, c4Rules("c4_tfds", 3, "tensorflow_datasets, c4_utils.py"),
+		func(s *Scratch) string { return s.c4TFDS().edited(s) }},
+	{"c4-datatrove", c4DatatroveDoc, c4Rules("c4_datatrove", 5, "datatrove 0.10.0, c4_filters.py"),
+		func(s *Scratch) string { return s.c4Datatrove().edited(s) }},
+	{"connito", "The row rule of connito's dataloader.", connito(), nil},
 }
 
 // Presets returns the names of the presets.
@@ -26,9 +38,14 @@ func Presets() (names []string) {
 // Preset returns the rules of that name. The package comment says what each is faithful to.
 func Preset(name string) (*Rules, error) {
 	for _, p := range presets {
-		if p.name == name {
-			return New(name, p.rules)
+		if p.name != name {
+			continue
 		}
+		rules, err := New(name, p.rules)
+		if err == nil {
+			rules.doc, rules.edit = p.doc, p.edit
+		}
+		return rules, err
 	}
 	return nil, fmt.Errorf("no quality preset %q: use one of %s", name, strings.Join(Presets(), ", "))
 }
@@ -69,6 +86,37 @@ func gopherPaper() []Rule {
 		rules = append(rules, Rule{r.measure + "_max", r.measure, AtMost, r.limit, repetition})
 	}
 	return rules
+}
+
+// gopherDatatrove returns the rules of datatrove's GopherRepetitionFilter and
+// GopherQualityFilter, in the order of its FineWeb example, under its own reasons.
+func gopherDatatrove() []Rule {
+	const repetition, quality = "datatrove 0.10.0, gopher_repetition_filter.py", "datatrove 0.10.0, gopher_quality_filter.py"
+	rules := []Rule{
+		{"dup_para_frac", "datatrove_duplicate_paragraph_fraction", AtMost, 0.3, repetition},
+		{"dup_para_char_frac", "datatrove_duplicate_paragraph_char_fraction", AtMost, 0.2, repetition},
+		{"dup_line_frac", "datatrove_duplicate_line_fraction", AtMost, 0.3, repetition},
+		{"dup_line_char_frac", "datatrove_duplicate_line_char_fraction", AtMost, 0.2, repetition},
+	}
+	for i, limit := range []float64{0.20, 0.18, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.10} {
+		name := fmt.Sprintf("top_%d_gram", i+2)
+		if i >= 3 {
+			name = fmt.Sprintf("duplicated_%d_n_grams", i+2)
+		}
+		rules = append(rules, Rule{name, datatroveGramName(i + 2), AtMost, limit, repetition})
+	}
+	return append(rules, []Rule{
+		{"gopher_short_doc", "datatrove_word_count", AtLeast, 50, quality},
+		{"gopher_long_doc", "datatrove_word_count", AtMost, 100_000, quality},
+		{"gopher_below_avg_threshold", "datatrove_mean_word_length", AtLeast, 3, quality},
+		{"gopher_above_avg_threshold", "datatrove_mean_word_length", AtMost, 10, quality},
+		{"gopher_too_many_hashes", "datatrove_hash_ratio", AtMost, 0.1, quality},
+		{"gopher_too_many_ellipsis", "datatrove_ellipsis_ratio", AtMost, 0.1, quality},
+		{"gopher_too_many_bullets", "datatrove_bullet_line_ratio", AtMost, 0.9, quality},
+		{"gopher_too_many_end_ellipsis", "datatrove_ellipsis_line_ratio", AtMost, 0.3, quality},
+		{"gopher_below_alpha_threshold", "datatrove_alpha_word_ratio", AtLeast, 0.8, quality},
+		{"gopher_enough_stop_words", "datatrove_stop_words", AtLeast, 2, quality},
+	}...)
 }
 
 // fineweb returns the rules of datatrove's FineWebQualityFilter under its own reasons.

@@ -268,7 +268,7 @@ func TestWith(t *testing.T) {
 	if !short.Judge("abc", nil).Keep || rules.Judge("abc", nil).Keep {
 		t.Error("an override must change the copy and only the copy")
 	}
-	want := Verdict{false, "characters_min", "characters", 2, 3}
+	want := Verdict{Reason: "characters_min", Measure: "characters", Value: 2, Limit: 3}
 	if v := short.Judge("é中", nil); v != want {
 		t.Errorf("got %+v, want %+v", v, want)
 	}
@@ -282,7 +282,7 @@ func TestWith(t *testing.T) {
 			t.Errorf("With(%v): no error", bad)
 		}
 	}
-	if _, err := Preset("gopher"); err == nil || !strings.Contains(err.Error(), "gopher-paper, fineweb, connito") {
+	if _, err := Preset("gopher"); err == nil || !strings.Contains(err.Error(), "gopher-paper, fineweb, gopher-datatrove, ") {
 		t.Errorf("unknown preset: %v", err)
 	}
 }

@@ -35,6 +35,8 @@ type Rules struct {
 	name     string
 	rules    []Rule
 	measures []Measurement // rules[i].Measure resolved
+	edit     func(*Scratch) string
+	doc      string
 }
 
 // Verdict is what [Rules.Judge] has to say about a document.
@@ -44,6 +46,7 @@ type Verdict struct {
 	Measure string  // what it measured
 	Value   float64 // the measured value
 	Limit   float64 // the rule's limit
+	Detail  string  // of a [Condition]: all that it measured
 }
 
 // New returns a set of rules. It is an error if a rule has no name or another's, an unknown
@@ -83,6 +86,9 @@ func measurementNames() (names []string) {
 // Name returns the name of the set: that of the preset it comes from.
 func (r *Rules) Name() string { return r.name }
 
+// Doc says what the set is, beyond its rules: one or more sentences.
+func (r *Rules) Doc() string { return r.doc }
+
 // Describe returns the rules in the order in which they are tried.
 func (r *Rules) Describe() []Rule { return slices.Clone(r.rules) }
 
@@ -100,7 +106,11 @@ func (r *Rules) With(overrides map[string]float64) (*Rules, error) {
 		}
 	}
 	if left == 0 {
-		return New(r.name, rules)
+		out, err := New(r.name, rules)
+		if err == nil {
+			out.edit, out.doc = r.edit, r.doc
+		}
+		return out, err
 	}
 	var known, unknown []string
 	for _, rule := range rules {
@@ -124,10 +134,15 @@ func (r *Rules) Judge(text string, scratch *Scratch) Verdict {
 		scratch = new(Scratch)
 	}
 	scratch.Reset(text)
+	return r.judge(scratch)
+}
+
+// judge is Judge of the scratch's text.
+func (r *Rules) judge(scratch *Scratch) Verdict {
 	for i, rule := range r.rules {
 		value := r.measures[i].of(scratch)
 		if rule.Bound == AtLeast && value < rule.Limit || rule.Bound == AtMost && value > rule.Limit {
-			return Verdict{false, rule.Name, rule.Measure, value, rule.Limit}
+			return Verdict{Reason: rule.Name, Measure: rule.Measure, Value: value, Limit: rule.Limit}
 		}
 	}
 	return Verdict{Keep: true}

@@ -2,7 +2,6 @@ package quality
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"bzdata/tokenize/words"
@@ -120,12 +119,5 @@ func endsEllipsis(line string) bool {
 // (datatrove 0.10.0, utils/text.py, TERMINAL_PUNCTUATION). Quotation marks are not.
 func endsTerminal(line string) bool {
 	r, _ := utf8.DecodeLastRuneInString(line)
-	if r < utf8.RuneSelf {
-		return r == '.' || r == '!' || r == '?'
-	}
-	switch r {
-	case '\u17d4', '\u17d5', '\u17d6', '\u17d9', '\u17da':
-		return true
-	}
-	return unicode.Is(unicode.STerm, r)
+	return isTerminal(r)
 }

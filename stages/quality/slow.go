@@ -18,6 +18,8 @@ func slowMeasures(text string) map[string]float64 {
 	slowLineMeasures(out, text)
 	slowSegments(out, "paragraph", strings.Split(text, "\n\n"))
 	slowGrams(out, text)
+	slowDatatrove(out, text)
+	slowC4Measures(out, text)
 	return out
 }
 
@@ -35,7 +37,7 @@ func slowSpaceMeasures(out map[string]float64, text string) {
 		}
 	}
 	marks := strings.Count(text, "...") + strings.Count(text, ". . .") + strings.Count(text, "…")
-	out["mean_word_length"] = ratio(utf8.RuneCountInString(strings.Join(list, "")), len(list))
+	out["mean_word_length"] = ratio(slowLength(list...), len(list))
 	out["hash_word_ratio"] = ratio(strings.Count(text, "#"), len(list))
 	out["ellipsis_word_ratio"] = ratio(marks, len(list))
 	out["alpha_word_ratio"] = ratio(alpha, len(list))
@@ -70,14 +72,21 @@ func slowLineMeasures(out map[string]float64, text string) {
 		}
 		seen[line] = true
 	}
-	newlines := strings.Count(text, "\n")
 	out["line_count"] = float64(count)
 	out["bullet_line_ratio"] = ratio(bullets, count)
 	out["ellipsis_line_ratio"] = ratio(dots, count)
 	out["line_punct_ratio"] = ratio(punct, count)
 	out["short_line_ratio"] = ratio(short, count)
 	out["char_dup_ratio"] = ratio(repeated, utf8.RuneCountInString(strings.ReplaceAll(text, "\n", "")))
-	out["list_ratio"] = ratio(newlines, max(1, len(words.AppendUAX29(nil, text, words.Any))))
+}
+
+// slowLength is the length of words in characters. Joined they could have fewer, where bytes
+// that are not UTF-8 meet.
+func slowLength(words ...string) (n int) {
+	for _, w := range words {
+		n += utf8.RuneCountInString(w)
+	}
+	return n
 }
 
 // slowSegments sets the measurements of duplicate lines or paragraphs.
@@ -110,7 +119,7 @@ func slowGrams(out map[string]float64, text string) {
 		}
 	}
 	out["word_count"] = float64(len(list))
-	length := func(ws []string) int { return utf8.RuneCountInString(strings.Join(ws, "")) }
+	length := func(ws []string) int { return slowLength(ws...) }
 	for n := 2; n <= gramMax; n++ {
 		times := map[string]int{}
 		for i := 0; i+n <= len(list); i++ {

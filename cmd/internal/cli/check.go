@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,18 +29,19 @@ It looks at the first records of each input, and writes nothing.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: exactly(1, "one PLAN"),
-		RunE: func(_ *cobra.Command, args []string) error { return f.check(env, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.check(cmd.Context(), env, args[0]) },
 	}
 	f.addWork(cmd.Flags())
 	cmd.Flags().StringVar(&f.json, "json", "", "write the answer as JSON to this `FILE`; - is standard output")
 	return cmd
 }
 
-func (f *runFlags) check(env *environment, file string) error {
-	plan, opt, err := f.load(file)
+func (f *runFlags) check(ctx context.Context, env *environment, file string) error {
+	plan, opt, err := f.load(ctx, file)
 	if err != nil {
 		return err
 	}
+	defer f.inputs.Close() // nothing is kept of what check has read
 	work, err := pipeline.Outlook(plan, opt)
 	if err != nil {
 		return err

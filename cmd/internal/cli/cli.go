@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/store"
 )
 
 // The exit codes. They are interface: scripts and schedulers read them.
@@ -81,7 +82,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := root.ExecuteContext(ctx)
 	code := exitCode(err, caught())
 	if err != nil && code < exitInterrupted {
-		fmt.Fprintln(stderr, strings.TrimRight(errorText(err), "\n"))
+		fmt.Fprintln(stderr, store.RedactText(strings.TrimRight(errorText(err), "\n")))
 	} else if code >= exitInterrupted {
 		fmt.Fprintln(stderr, "bzdata: interrupted; the same command goes on from here")
 	}
@@ -107,6 +108,7 @@ func exitCode(err error, caught os.Signal) int {
 		gate   *pipeline.GateError
 		locked *pipeline.LockedError
 		flag   *flagError
+		place  *store.LocationError
 	)
 	switch {
 	case err == nil:
@@ -115,7 +117,7 @@ func exitCode(err error, caught os.Signal) int {
 		return exitTerminated
 	case caught != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &diags), errors.As(err, &flag):
+	case errors.As(err, &usage), errors.As(err, &diags), errors.As(err, &flag), errors.As(err, &place):
 		return exitUsage
 	case errors.As(err, &data):
 		return exitData

@@ -2,16 +2,20 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/pipeline/store/remote"
 	"bzdata/stages"
 
 	"github.com/spf13/pflag"
@@ -21,6 +25,8 @@ import (
 type planFlags struct {
 	set  []string
 	vars []string
+	// inputs reads what the plan names; parse makes it, and its user closes it.
+	inputs *remote.FS
 }
 
 func (f *planFlags) add(fs *pflag.FlagSet) {
@@ -28,13 +34,22 @@ func (f *planFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.vars, "var", nil, "value of a variable of the plan, `NAME=VALUE`")
 }
 
+// newInputs is the file system of local and remote names. Only the pauses between attempts
+// are random.
+func newInputs(ctx context.Context) *remote.FS {
+	jitter := rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(time.Now().UnixNano())))
+	return remote.New(ctx, store.OS(), remote.Options{Env: os.LookupEnv, Jitter: jitter})
+}
+
 // parse reads and checks a plan.
-func (f *planFlags) parse(file string) (*pipeline.Plan, error) {
+func (f *planFlags) parse(ctx context.Context, file string) (*pipeline.Plan, error) {
 	src, err := readPlan(file)
 	if err != nil {
 		return nil, err
 	}
-	opt := pipeline.ParseOptions{Env: os.LookupEnv, Vars: map[string]string{}, Complete: stages.Complete}
+	f.inputs = newInputs(ctx)
+	opt := pipeline.ParseOptions{Env: os.LookupEnv, Vars: map[string]string{}, Complete: stages.Complete,
+		Hide: f.inputs.Hide}
 	opt.Profile = func(name string) (map[string]any, string, error) {
 		return profileDefaults(filepath.Dir(file), name)
 	}

@@ -81,10 +81,12 @@ under WORKDIR/out, the report as WORKDIR/report.html and report.json.
 }
 
 func (f *runFlags) run(ctx context.Context, env *environment, file string) error {
-	plan, opt, err := f.load(file)
+	plan, opt, err := f.load(ctx, file)
 	if err := errors.Join(err, checkMode(f.progress, "auto", "plain", "json", "none")); err != nil {
 		return err
 	}
+	defer f.inputs.Close() // what it could not delete is temporary and harmless
+	f.inputs.SetScratch(filepath.Join(opt.Workdir, "scratch"))
 	lock, err := pipeline.Acquire(ctx, opt.FS, opt.Workdir, f.wait)
 	if err != nil {
 		return err
@@ -110,8 +112,8 @@ var errInterrupted = errors.New("interrupted; the same command goes on from here
 
 // load reads the plan and the flags; whatever is wrong with them is said here, before
 // anything is written.
-func (f *runFlags) load(file string) (*pipeline.Plan, pipeline.Options, error) {
-	plan, err := f.parse(file)
+func (f *runFlags) load(ctx context.Context, file string) (*pipeline.Plan, pipeline.Options, error) {
+	plan, err := f.parse(ctx, file)
 	if err != nil {
 		return nil, pipeline.Options{}, err
 	}
@@ -146,7 +148,7 @@ func checkOutput(flag, name string) error {
 
 // options turns the flags into the engine's options.
 func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
-	opt := pipeline.Options{Workdir: f.workdir, FS: store.OS(), Inputs: store.OS(), Workers: f.workers,
+	opt := pipeline.Options{Workdir: f.workdir, FS: store.OS(), Inputs: f.inputs, Workers: f.workers,
 		Limit: f.limit, Until: f.until, Fresh: f.fresh, Build: buildID()}
 	if opt.Workdir == "" {
 		opt.Workdir = filepath.Join(plan.Dir(), "runs", plan.Name)

@@ -1,0 +1,162 @@
+package remote
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"bzdata/pipeline/store"
+)
+
+// hubCache is the cache of the huggingface_hub library, in its layout (huggingface_hub 0.34,
+// "Understand caching"):
+//
+//	datasets--OWNER--NAME/blobs/ETAG              content, by SHA-256 or by git's SHA-1
+//	                      snapshots/COMMIT/PATH   links to it
+//	                      refs/REVISION           the commit of a branch or tag
+type hubCache struct{ dir string }
+
+func (c *hubCache) repo(l store.Location) string {
+	return filepath.Join(c.dir, "datasets--"+strings.ReplaceAll(l.Root, "/", "--"))
+}
+
+// ref is the commit that a revision was last seen at, or "".
+func (c *hubCache) ref(l store.Location) string {
+	data, err := os.ReadFile(filepath.Join(c.repo(l), "refs", filepath.FromSlash(l.Revision)))
+	if sha := strings.TrimSpace(string(data)); err == nil && isCommit(sha) {
+		return sha
+	}
+	return ""
+}
+
+func (c *hubCache) snapshot(l store.Location, commit string) string {
+	return filepath.Join(c.repo(l), "snapshots", commit, filepath.FromSlash(l.Path))
+}
+
+// stat describes what the cache has under a name.
+func (c *hubCache) stat(l store.Location, commit string, missing error) (*entry, error) {
+	name := c.snapshot(l, commit)
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missing
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{loc: l, dir: info.IsDir(), size: info.Size(), commit: commit, time: info.ModTime()}
+	if target, err := os.Readlink(name); err == nil && isDigest(filepath.Base(target)) {
+		e.etag = filepath.Base(target)
+	}
+	return e, nil
+}
+
+// list describes what the cache has of a folder.
+func (c *hubCache) list(l store.Location, commit string) ([]*entry, error) {
+	names, err := os.ReadDir(c.snapshot(l, commit))
+	if err != nil {
+		return nil, err
+	}
+	var out []*entry
+	for _, n := range names {
+		below := l
+		below.Path = path.Join(l.Path, n.Name())
+		e, err := c.stat(below, commit, fs.ErrNotExist)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a link to content that is gone
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// cached opens a file that the cache has, or returns nil.
+func (f *FS) cached(h *hubScheme, e *entry) (store.ReadFile, error) {
+	for _, name := range []string{h.cache.snapshot(e.loc, e.commit), filepath.Join(h.cache.repo(e.loc), "blobs", e.etag)} {
+		file, err := store.OS().Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if file.Size() == e.size {
+			return file, nil
+		}
+		file.Close()
+	}
+	if h.offline {
+		return nil, h.notCached(e.loc)
+	}
+	return nil, nil
+}
+
+// begin makes the file that becomes a blob. If the cache cannot be written, there is none,
+// and nothing is kept.
+func (c *hubCache) begin(e *entry) (*os.File, func(*os.File) error) {
+	blobs := filepath.Join(c.repo(e.loc), "blobs")
+	if err := os.MkdirAll(blobs, 0o777); err != nil {
+		return nil, nil
+	}
+	file, err := os.CreateTemp(blobs, e.etag+".*.incomplete")
+	if err != nil {
+		return nil, nil
+	}
+	return file, func(file *os.File) error { return c.commit(e, file) }
+}
+
+// commit checks a file by its hash and puts it in its place.
+func (c *hubCache) commit(e *entry, file *os.File) error {
+	if err := checkDigest(e, file); err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	repo := c.repo(e.loc)
+	if err := errors.Join(file.Sync(), os.Chmod(file.Name(), 0o644),
+		os.Rename(file.Name(), filepath.Join(repo, "blobs", e.etag))); err != nil {
+		return err
+	}
+	link := c.snapshot(e.loc, e.commit)
+	up := strings.Repeat("../", 2+strings.Count(e.loc.Path, "/"))
+	if err := os.MkdirAll(filepath.Dir(link), 0o777); err != nil {
+		return err
+	}
+	if err := os.Symlink(up+"blobs/"+e.etag, link); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if isCommit(e.loc.Revision) {
+		return nil
+	}
+	ref := filepath.Join(repo, "refs", filepath.FromSlash(e.loc.Revision))
+	if err := os.MkdirAll(filepath.Dir(ref), 0o777); err != nil {
+		return err
+	}
+	return store.WriteBytes(store.OS(), ref, []byte(e.commit))
+}
+
+// checkDigest compares a file with its entity tag, which on the hub is its hash: SHA-256 of
+// large files, of others git's SHA-1 of "blob SIZE\0" and the content.
+func checkDigest(e *entry, file *os.File) error {
+	var h hash.Hash = sha256.New()
+	if len(e.etag) == 2*sha1.Size {
+		h = sha1.New()
+		fmt.Fprintf(h, "blob %d\x00", e.size)
+	}
+	if _, err := io.Copy(h, io.NewSectionReader(file, 0, e.size)); err != nil {
+		return err
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != e.etag {
+		return fmt.Errorf("%s: what was downloaded has the hash %s, it should be %s; run again", e.loc, sum, e.etag)
+	}
+	return nil
+}
