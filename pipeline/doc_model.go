@@ -100,15 +100,20 @@ func (d *Doc) ExportFields() []store.Field {
 }
 
 // ColumnFields is [Doc.ExportFields] for a table: the text is `text` and the conversation
-// `messages`, whatever fields they came from.
+// `messages`, whatever fields they came from. A text that is added comes first.
 func (d *Doc) ColumnFields() []store.Field {
+	fields := d.Fields
 	switch {
 	case d.Messages != nil:
-		return withText(renamed(d.Fields, d.Slot, "messages"), d.Text)
+		fields = renamed(d.Fields, d.Slot, "messages")
 	case d.Slot >= 0:
 		return renamed(d.Fields, d.Slot, "text")
 	}
-	return withText(d.Fields, d.Text)
+	with := withText(fields, d.Text)
+	if n := len(fields); len(with) > n {
+		return slices.Insert(with[:n:n], 0, with[n])
+	}
+	return with
 }
 
 // withText returns the fields with a field text added, unless it is there.

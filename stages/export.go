@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,23 +22,33 @@ import (
 
 // Export is the configuration of the export stage.
 type Export struct {
-	To            string         `yaml:"to" doc:"Where the files appear, below the work directory's out/."`
-	Format        string         `yaml:"format" enum:"parquet|jsonl|jsonl.gz|jsonl.zst" doc:"How the files are written."`
-	ShardBytesMax pipeline.Bytes `yaml:"shard_bytes_max" min:"64KiB" doc:"About the most text in one file."`
-	Multiple      int            `yaml:"files_multiple" min:"1" max:"1000" doc:"The number of files is a multiple of this, so that a loader that splits data by file over so many nodes does."`
+	To            string            `yaml:"to" doc:"Where the files appear, below the work directory's out/."`
+	Format        string            `yaml:"format" enum:"parquet|jsonl|jsonl.gz|jsonl.zst" doc:"How the files are written."`
+	ShardBytesMax pipeline.Bytes    `yaml:"shard_bytes_max" min:"64KiB" doc:"About the most text in one file."`
+	Columns       map[string]string `yaml:"columns" enum:"string|int64|float64|bool|timestamp|list<string>|list<int64>|list<float64>|list<bool>" doc:"Fields that get columns of their own in Parquet files, and their types, such as {score: float64}."`
+	Multiple      int               `yaml:"files_multiple" min:"1" max:"1000" doc:"The number of files is a multiple of this, so that a loader that splits data by file over so many nodes does."`
 }
 
 func exportSpec() pipeline.Spec[Export] {
 	return pipeline.Spec[Export]{
-		Name: "export", Version: 2,
+		Name: "export", Version: 3,
 		Summary: "Writes the documents as a data set, in seeded order.",
 		Doc: code(`
 The files are ‹data/train-00000-of-000NN› below ‹to›, as Hugging Face's ‹load_dataset› finds them without
 further instructions. Parquet files have the columns ‹text›, ‹messages› if the input has conversations,
-whatever fields these came from, and ‹extra›, a JSON object of all other fields, byte for byte. JSONL files
-have the fields as they came, and ‹text› if it was made of a template or of messages. A field of a
-record that would have to give way goes on as ‹text_original› or ‹messages_original›. The order is a seeded
-shuffle of all documents.`),
+whatever fields these came from, those of ‹columns›, sorted by name, and ‹extra›, a JSON object of all other
+fields, byte for byte. JSONL files have the fields as they came, and ‹text› if it was made of a template or
+of messages. A field of a record that would have to give way goes on as ‹text_original› or
+‹messages_original›. The order is a seeded shuffle of all documents; memory bounds it no more than disk does.
+
+A value that does not fit the type of its column is null there and in ‹extra› as it came; the report counts
+them. An ‹int64› is a number without fraction or exponent, a ‹float64› any number, a ‹timestamp› a text by
+RFC 3339, kept to the microsecond in UTC; elements of lists may be null. A value that its column rounds or
+that is spelled as no common program does is in both. So Parquet that is read back as JSONL gives every
+value byte for byte and in its place; only spaces between fields are lost, which ‹extra› uses to say in
+which place and spelling a field of a column stood.
+
+Parquet files have row groups of 128 MiB and pages of 1 MiB before compression with zstd, and page indexes.`),
 		Example: `
 export:
   to: out/data
@@ -52,6 +64,14 @@ export:
 func (c *Export) Check(at *pipeline.Fields) {
 	if dir, name := path.Split(c.To); dir != "out/" || name == "" || path.Clean(c.To) != c.To {
 		at.Errorf("to", "must be out/NAME, below the work directory")
+	}
+	if len(c.Columns) > 0 && c.Format != "parquet" {
+		at.Errorf("columns", "is for format: parquet; %s keeps each field as it came", c.Format)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Columns)) {
+		if name == "text" || name == "messages" || name == "extra" || name == "" {
+			at.Errorf("columns", "%q is no name for a column of columns; text, messages and extra are always columns", name)
+		}
 	}
 }
 
@@ -79,6 +99,7 @@ type exporter struct {
 	text int64 // bytes of all documents
 	// messages says that some document has any.
 	messages bool
+	misfits  map[string]int64 // values that the columns could not hold
 }
 
 func (c Export) run(ctx context.Context, t *pipeline.Task) error {
@@ -87,7 +108,7 @@ func (c Export) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	workers := max(1, t.Workers)
-	e := &exporter{Export: c, t: t, set: shuffle.New(shuffle.Options{
+	e := &exporter{Export: c, t: t, misfits: map[string]int64{}, set: shuffle.New(shuffle.Options{
 		FS: t.FS, Dir: filepath.Join(dir, orderFolderName), BufferBytes: t.MemoryBytes / bufferShare,
 		BucketBytes: min(max(t.MemoryBytes/bucketShare/int64(workers), bucketBytesMin), bucketBytesMax),
 	})}
@@ -112,6 +133,10 @@ func (c Export) run(ctx context.Context, t *pipeline.Task) error {
 	})
 	if err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.misfits)) {
+		t.Note("column %s: %d values do not fit %s; they are null there, and in extra as they came",
+			name, e.misfits[name], c.Columns[name])
 	}
 	t.Figure("exported", "%d documents, %d bytes of text, %d files at %s", documents, e.text, files, c.To)
 	return nil
@@ -188,7 +213,7 @@ type recordWriter interface {
 
 // write writes one file of the data set.
 func (e *exporter) write(ctx context.Context, w io.Writer, file int) error {
-	out, finish, err := e.writer(w, e.messages)
+	out, finish, err := e.writer(w)
 	if err != nil {
 		return err
 	}
@@ -202,19 +227,48 @@ func (e *exporter) write(ctx context.Context, w io.Writer, file int) error {
 	return cmp.Or(err, errors.Join(out.Close(), finish()))
 }
 
-func (c Export) writer(w io.Writer, messages bool) (recordWriter, func() error, error) {
-	if c.Format == "parquet" {
-		columns := []store.Column{{Name: "text", Type: store.TypeString, Required: true}}
-		if messages {
-			columns = append(columns, store.Column{Name: "messages", Type: store.TypeMessages})
-		}
-		columns = append(columns, store.Column{Name: "extra", Type: store.TypeExtra})
+func (e *exporter) writer(w io.Writer) (recordWriter, func() error, error) {
+	if e.Format == "parquet" {
+		columns := e.columns()
 		pw, err := store.NewParquetWriter(w, columns)
-		return pw, func() error { return nil }, err
+		return pw, func() error {
+			e.count(pw, columns)
+			return nil
+		}, err
 	}
-	z, err := store.NewCompressor(w, store.CompressionOf(c.Format), store.EffortDefault)
+	z, err := store.NewCompressor(w, store.CompressionOf(e.Format), store.EffortDefault)
 	if err != nil {
 		return nil, nil, err
 	}
 	return store.NewJSONLWriter(z), z.Close, nil
+}
+
+// columnTypes are the types that a plan may give to a field.
+var columnTypes = map[string]store.ColumnType{
+	"string": store.TypeString, "int64": store.TypeInt64, "float64": store.TypeDouble, "bool": store.TypeBool,
+	"timestamp": store.TypeTimestamp, "list<string>": store.TypeStringList, "list<int64>": store.TypeInt64List,
+	"list<float64>": store.TypeDoubleList, "list<bool>": store.TypeBoolList,
+}
+
+// columns is the schema of the Parquet files.
+func (e *exporter) columns() []store.Column {
+	columns := []store.Column{{Name: "text", Type: store.TypeString, Required: true}}
+	if e.messages {
+		columns = append(columns, store.Column{Name: "messages", Type: store.TypeMessages})
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Columns)) {
+		columns = append(columns, store.Column{Name: name, Type: columnTypes[e.Columns[name]]})
+	}
+	return append(columns, store.Column{Name: "extra", Type: store.TypeExtra})
+}
+
+// count adds up what a file's typed columns could not hold.
+func (e *exporter) count(w *store.ParquetWriter, columns []store.Column) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, c := range columns {
+		if n := w.Misfits(i); n > 0 && e.Columns[c.Name] != "" {
+			e.misfits[c.Name] += n
+		}
+	}
 }

@@ -3,9 +3,13 @@ package stages_test
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 )
 
 // TestExportIsTheSameForAnyMemory writes a data set with memory for all of it, and with
@@ -63,4 +67,54 @@ func filesBelow(t *testing.T, fsys store.FS, dir string) map[string]string {
 		files[e.Name()] = string(data)
 	}
 	return files
+}
+
+// TestExportRoundTripIsExact writes records as Parquet with typed columns and reads them
+// back as JSONL: every record is as it came.
+func TestExportRoundTripIsExact(t *testing.T) {
+	lines := []string{
+		`{"id":1,"text":"first","score":0.5,"tags":["a","b"],"when":"2024-05-01T12:00:00Z","meta":{"k" :  [1, 2]}}`,
+		`{"when":"2024-05-01T12:00:00.25Z","text":"caf\u00e9 \ud83d\ude00","id":2,"score":1e400,"tags":[],"ok":true}`,
+		`{"b":-0,"a":123456789012345678901234567890,"text":"\u003c\/","score":-0,"ok":"no","id":1.0,"tags":"none"}`,
+		`{"text":"last","when":"yesterday","tags":[null,"x"],"ok":null,"\u0062":1,"extra":{"extra":0},"text_original":5}`,
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "in.jsonl"), strings.Join(lines, "\n"))
+	opt := options(dir)
+	plan := "name: p\ninput: [{path: in.jsonl, source: s}]\nstages:\n  - export:\n      files_multiple: 2\n" +
+		"      columns: {score: float64, tags: 'list<string>', when: timestamp, ok: bool, id: int64}\n"
+	res := run(t, dir, plan, opt)
+	stage, err := res.Stage("export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := fmt.Sprint(stage.Notes)
+	for _, want := range []string{"column id: 1 values do not fit int64", "column ok: 1 values", "column score: 1 values",
+		"column tags: 1 values do not fit list<string>", "column when: 1 values do not fit timestamp"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no note %q in %s", want, notes)
+		}
+	}
+	back := options(dir)
+	back.Workdir = filepath.Join(dir, "back")
+	run(t, dir, "name: b\ninput: [{path: 'run/out/data/data/*.parquet', source: s}]\nstages: [{export: {format: jsonl}}]\n", back)
+	slices.Sort(lines)
+	if got := exportedLines(t, back); !slices.Equal(got, lines) {
+		t.Errorf("back came\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(lines, "\n"))
+	}
+}
+
+func TestExportColumnsAreChecked(t *testing.T) {
+	for plan, want := range map[string]string{
+		"{columns: {a: float32}}":              `"float32" is none of string, int64`,
+		"{columns: {text: string}}":            `"text" is no name for a column`,
+		"{columns: {a: bool}, format: jsonl}":  "is for format: parquet",
+		"{columns: {a: 'list<list<string>>'}}": "is none of string, int64",
+	} {
+		_, err := pipeline.ParsePlan("plan.yaml", []byte("name: p\ninput: [{path: a.jsonl}]\nstages: [{export: "+plan+"}]\n"),
+			stages.All(), pipeline.ParseOptions{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", plan, err, want)
+		}
+	}
 }

@@ -341,17 +341,17 @@ func TestExportedFields(t *testing.T) {
 		{"messages: chat", `{"chat":` + chat + `,"k":1}`,
 			`{"chat":` + chat + `,"k":1,"text":"a\nb"}`, `{"text":"a\nb","messages":` + chat + `,"k":1}`},
 		{"messages: chat", `{"text":"own","chat":` + chat + `}`,
-			`{"text_original":"own","chat":` + chat + `,"text":"a\nb"}`, `{"text":"a\nb","messages":` + chat + `,"text_original":"own"}`},
+			`{"text_original":"own","chat":` + chat + `,"text":"a\nb"}`, `{"text":"a\nb","text_original":"own","messages":` + chat + `}`},
 		{"messages: chat", `{"text":"a\u000ab","messages":[1],"chat":` + chat + `}`,
-			`{"text":"a\u000ab","messages":[1],"chat":` + chat + `}`, `{"text":"a\nb","messages":` + chat + `,"messages_original":[1]}`},
+			`{"text":"a\u000ab","messages":[1],"chat":` + chat + `}`, `{"text":"a\u000ab","messages_original":[1],"messages":` + chat + `}`},
 		{"messages: messages", `{"messages":` + chat + `,"text":5,"text_original":null}`,
 			`{"messages":` + chat + `,"text_original_original":5,"text_original":null,"text":"a\nb"}`,
 			`{"text":"a\nb","messages":` + chat + `,"text_original_original":5,"text_original":null}`},
 		{`template: "{{q}}!"`, `{"q":"x","text":"own"}`,
 			`{"q":"x","text_original":"own","text":"x!"}`, `{"text":"x!","q":"x","text_original":"own"}`},
-		{`template: "{{q}}!"`, `{"q":"x","text":"x!"}`, `{"q":"x","text":"x!"}`, `{"text":"x!","q":"x"}`},
+		{`template: "{{q}}!"`, `{"q":"x","text":"x!"}`, `{"q":"x","text":"x!"}`, `{"q":"x","text":"x!"}`},
 		{"text: body", `{"body":"x","text":"own"}`, `{"body":"x","text":"own"}`, `{"text":"x","text_original":"own"}`},
-		{"text: body", `{"id":1.0,"body":"x"}`, `{"id":1.0,"body":"x"}`, `{"text":"x","id":1.0}`},
+		{"text: body", `{"id":1.0,"body":"x"}`, `{"id":1.0,"body":"x"}`, `{"id":1.0,"text":"x"}`},
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "a.jsonl"), c.record+"\n")

@@ -362,5 +362,5 @@ func appendText(e *rowEncoder, dst []byte, v parquet.Value) []byte {
 		at := int64(invalidUTF8(b))
 		e.bad = fmt.Errorf("column %s: %w", e.name, &SyntaxError{at, "invalid UTF-8 in a string"})
 	}
-	return appendQuoted(dst, b)
+	return appendSpelled(dst, b, e.spelling)
 }

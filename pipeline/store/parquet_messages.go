@@ -69,6 +69,27 @@ func (m *messageList) find() bool {
 	return m.names[0] >= 0 && m.names[1] >= 0
 }
 
+// appendSpelled appends the messages as a JSON array, role before content.
+func (m *messageList) appendSpelled(dst []byte, as spelling) []byte {
+	dst = append(dst, '[')
+	from := 0
+	for i, end := range m.ends {
+		switch {
+		case i%2 == 1:
+			dst = append(as.comma(dst), `"content":`...)
+		case i > 0:
+			dst = append(as.comma(dst), `{"role":`...)
+		default:
+			dst = append(dst, `{"role":`...)
+		}
+		dst = appendSpelled(as.colon(dst), m.buf[from:end], as)
+		if from = end; i%2 == 1 {
+			dst = append(dst, '}')
+		}
+	}
+	return append(dst, ']')
+}
+
 // append appends the list's values: all roles, then all contents.
 func (m *messageList) append(row parquet.Row, c *columnWriter) parquet.Row {
 	list := 1 // definition level of a list that is there

@@ -2,32 +2,51 @@ package store
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 )
 
-// ColumnType is the type of a column that [ParquetWriter] writes.
+// ColumnType is the type of a column that [ParquetWriter] writes, with the logical type
+// of Parquet that it has (LogicalTypes.md of apache/parquet-format). A null of a list's
+// element is a null.
 type ColumnType uint8
 
 // The column types.
 const (
-	TypeString   ColumnType = iota // UTF-8 text
-	TypeInt64                      // 64-bit signed integer
-	TypeDouble                     // IEEE 754 binary64
-	TypeBool                       // true or false
-	TypeMessages                   // list of {role, content}, both text
+	TypeString    ColumnType = iota // STRING: UTF-8 text
+	TypeInt64                       // INT64: an integer without fraction or exponent
+	TypeDouble                      // DOUBLE: any number within its range, rounded
+	TypeBool                        // BOOLEAN: true or false
+	TypeTimestamp                   // TIMESTAMP(MICROS, UTC): a text by RFC 3339, to the microsecond
+	TypeMessages                    // LIST of {role, content}, both STRING
 	// TypeExtra holds, as one JSON object, each field that has no column of its own,
 	// or whose value its column cannot hold, bytes untouched and in order.
 	TypeExtra
+	TypeStringList // LIST of STRING
+	TypeInt64List  // LIST of INT64
+	TypeDoubleList // LIST of DOUBLE
+	TypeBoolList   // LIST of BOOLEAN
 )
+
+// columnTypeNames are the names of the types in the footer's note.
+var columnTypeNames = [...]string{"string", "int64", "double", "bool", "timestamp", "messages", "extra",
+	"list<string>", "list<int64>", "list<double>", "list<bool>"}
 
 // String returns the type's name.
 func (t ColumnType) String() string {
-	names := [...]string{"string", "int64", "double", "bool", "messages", "extra"}
-	if int(t) < len(names) {
-		return names[t]
+	if int(t) < len(columnTypeNames) {
+		return columnTypeNames[t]
 	}
 	return fmt.Sprintf("ColumnType(%d)", t)
+}
+
+// element returns the type of a list's elements, or of a column that is no list.
+func (t ColumnType) element() ColumnType {
+	if t >= TypeStringList && t <= TypeBoolList {
+		return t - TypeStringList // in the order of the first four
+	}
+	return t
 }
 
 // Column declares a column.
@@ -54,10 +73,13 @@ func ownColumnsNote(schema []Column) string {
 
 // ownColumns is how to read a file that [ParquetWriter] wrote.
 type ownColumns struct {
-	extra  int // index of the extra column, or -1
+	extra  int   // index of the extra column among those that are read, or -1
+	number []int // of each column in the file: its index among those that are read, or -1
 	fields Record
 	keys   keyTable
 	row    []Field
+	told   []placement
+	placed []placement
 	text   []byte
 }
 
@@ -79,57 +101,75 @@ func findOwnColumns(file *parquet.File, columns []*parquetNode, names []string) 
 			return nil
 		}
 		if i == len(columns) || f.Key != columns[i].name {
-			continue // not asked for
+			own.number = append(own.number, -1) // not asked for
+			continue
 		}
-		if string(f.Value) == `"extra"` {
+		switch string(f.Value) {
+		case `"extra"`:
 			if !columns[i].text {
 				return nil
 			}
 			own.extra = i
+		case `"timestamp"`:
+			columns[i].leaf = appendTimestamp
 		}
+		own.number = append(own.number, i)
 		i++
 	}
 	return own
 }
 
-// convertOwn restores a record that [ParquetWriter] wrote: the declared fields that are
-// there, in the schema's order, then those of the extra column.
+// convertOwn restores a record that [ParquetWriter] wrote.
 func (p *parquetRows) convertOwn(row *Row) {
 	own := p.own
-	own.row = own.row[:0]
+	own.row, own.told, own.placed = own.row[:0], own.told[:0], own.placed[:0]
 	if own.extra >= 0 {
 		if row.Bad = p.loadExtra(); row.Bad != nil {
 			row.Raw = own.text
 			return
 		}
 	}
-	for i, n := range p.columns {
-		if i == own.extra {
-			continue
+	placed := placedOf(own.placed, own.told, p.isOwn, len(own.number))
+	own.placed = placed
+	for slot := 0; slot <= len(own.row); slot++ {
+		for ; len(placed) > 0 && placed[0].slot == slot; placed = placed[1:] {
+			n := p.columns[own.number[placed[0].column]]
+			row.Fields = append(row.Fields, Field{Key: n.name, RawKey: n.quoted[:len(n.quoted)-1]})
+			p.encoder.spelling = placed[0].spelling
+			p.appendColumn(n)
 		}
-		value := own.take(n.name)
-		if value == nil && n.optional && p.encoder.null(n) {
-			continue
+		if slot < len(own.row) {
+			p.appendExtra(row, own.row[slot])
 		}
-		row.Fields = append(row.Fields, Field{Key: n.name, RawKey: n.quoted[:len(n.quoted)-1]})
-		p.appendColumn(n, value)
 	}
-	for _, f := range own.row {
-		if f.Value == nil {
-			continue
-		}
-		row.Fields = append(row.Fields, f)
-		p.appendMember(f.RawKey)
-		p.raw = append(p.raw, ':')
-		from := len(p.raw)
-		p.raw = append(p.raw, f.Value...)
-		p.spans = append(p.spans, span{from, len(p.raw)})
-	}
+	p.encoder.spelling = spelling{}
 	p.close(row)
 }
 
-// loadExtra splits the extra column's value into own.row. The error says why it is
-// no JSON object.
+// isOwn reports whether a column of the file is read, is not the extra column, and holds
+// the value of a field that is not in the extra column.
+func (p *parquetRows) isOwn(column int) bool {
+	i := p.own.number[column]
+	if i < 0 || i == p.own.extra {
+		return false
+	}
+	n := p.columns[i]
+	inExtra := slices.ContainsFunc(p.own.row, func(f Field) bool { return f.Key == n.name })
+	return !inExtra && !(n.optional && p.encoder.null(n))
+}
+
+// appendExtra appends a field of the extra column to the record.
+func (p *parquetRows) appendExtra(row *Row, f Field) {
+	row.Fields = append(row.Fields, f)
+	p.appendMember(f.RawKey)
+	p.raw = append(p.raw, ':')
+	from := len(p.raw)
+	p.raw = append(p.raw, f.Value...)
+	p.spans = append(p.spans, span{from, len(p.raw)})
+}
+
+// loadExtra splits the extra column's value into own.row and own.told. The error says why
+// it is no JSON object.
 func (p *parquetRows) loadExtra() error {
 	own, n := p.own, p.columns[p.own.extra]
 	if n.optional && p.encoder.null(n) {
@@ -140,17 +180,6 @@ func (p *parquetRows) loadExtra() error {
 		return fmt.Errorf("column %s: %w", n.name, err)
 	}
 	own.row = own.keys.fields(own.row, own.fields.Fields)
-	return nil
-}
-
-// take removes a field from own.row and returns its value, or nil.
-func (o *ownColumns) take(name string) []byte {
-	for i := range o.row {
-		if o.row[i].Key == name {
-			value := o.row[i].Value
-			o.row[i].Value = nil
-			return value
-		}
-	}
+	own.told = readPlaced(own.told, own.text, own.fields.Fields)
 	return nil
 }

@@ -232,7 +232,7 @@ func (p *parquetRows) convert(row *Row) {
 	} else {
 		for _, n := range p.columns {
 			row.Fields = append(row.Fields, Field{Key: n.name, RawKey: n.quoted[:len(n.quoted)-1]})
-			p.appendColumn(n, nil)
+			p.appendColumn(n)
 		}
 		p.close(row)
 	}
@@ -248,17 +248,12 @@ func (p *parquetRows) convert(row *Row) {
 	}
 }
 
-// appendColumn appends a column's name and its value to raw, or instead of the value
-// the JSON text given.
-func (p *parquetRows) appendColumn(n *parquetNode, value []byte) {
+// appendColumn appends a column's name and its value to raw.
+func (p *parquetRows) appendColumn(n *parquetNode) {
 	p.encoder.name = n.name
 	p.appendMember(n.quoted)
 	from := len(p.raw)
-	if value != nil {
-		p.raw = append(p.raw, value...)
-	} else {
-		p.raw = p.encoder.append(p.raw, n)
-	}
+	p.raw = p.encoder.append(p.raw, n)
 	p.spans = append(p.spans, span{from, len(p.raw)})
 }
 

@@ -216,6 +216,8 @@ type rowEncoder struct {
 	leaves [][]parquet.Value
 	bad    error // why the row is malformed
 	name   string
+	// spelling is how values of a file of ours are spelled.
+	spelling spelling
 }
 
 // load splits a row, whose values stand in the order of their columns.
@@ -269,9 +271,9 @@ func (e *rowEncoder) appendStruct(dst []byte, n *parquetNode) []byte {
 	dst = append(dst, '{')
 	for i, kid := range n.kids {
 		if i > 0 {
-			dst = append(dst, ',')
+			dst = e.spelling.comma(dst)
 		}
-		dst = append(dst, kid.quoted...)
+		dst = e.spelling.colon(append(dst, kid.quoted...))
 		dst = e.append(dst, kid)
 	}
 	return append(dst, '}')
@@ -298,7 +300,7 @@ func (e *rowEncoder) appendList(dst []byte, n *parquetNode) []byte {
 		if !e.more(n) {
 			return append(dst, ']')
 		}
-		dst = append(dst, ',')
+		dst = e.spelling.comma(dst)
 	}
 }
 

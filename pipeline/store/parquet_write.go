@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -24,16 +23,16 @@ const (
 // its default level, in pages of 1 MiB and row groups of 128 MiB before compression.
 // Equal records give equal bytes.
 //
-// A field goes to the column of its name if the column can hold its value: strings and
-// messages by what they stand for, however they are spelled; other types if the column
-// gives back the very same JSON text. Every other field, one that is null among them,
-// goes to the extra column, so that reading the file back ([OpenRows]) restores each
-// record: its declared fields in the order of the schema, then the others byte for byte
-// in theirs. A number that a double column holds under another spelling, or messages
-// that have more than role and content, are in both places; the extra column wins.
+// A field goes to the column of its name if the column can hold its value. Every other
+// field, one that is null among them, goes to the extra column, byte for byte. So reading
+// the file back ([OpenRows]) restores each record: the text of every name and value, and
+// their order, but no space between them. A value that a column holds only in part, or
+// under a spelling that is told neither by the column's type nor by a common program's
+// habits, is in both places, and the extra column wins.
 //
-// In a schema without extra column, fields must fit: null is a null, a double may be
-// spelled in any way, and all else is an error that names the field.
+// In a schema without extra column, fields must fit: null is a null, values may be
+// spelled in any way, the order is that of the schema, and all else is an error that
+// names the field.
 type ParquetWriter struct {
 	w       *parquet.GenericWriter[any]
 	columns []columnWriter
@@ -41,7 +40,9 @@ type ParquetWriter struct {
 	extra   int // index of the extra column, or -1
 	group   int64
 	row     parquet.Row
-	json    []byte // of the extra column
+	extras  []Field     // of the record at hand, for the extra column
+	placed  []placement // of its fields that have columns of their own
+	json    []byte      // of the extra column
 	err     error
 }
 
@@ -66,7 +67,7 @@ func NewParquetWriter(w io.Writer, schema []Column) (*ParquetWriter, error) {
 			return nil, err
 		}
 		root.add(c.Name, node)
-		p.columns = append(p.columns, columnWriter{Column: c})
+		p.columns = append(p.columns, columnWriter{Column: c, quoted: string(AppendQuote(nil, c.Name))})
 	}
 	if len(schema) == 0 {
 		return nil, fmt.Errorf("a Parquet file needs at least one column")
@@ -106,15 +107,16 @@ func (p *ParquetWriter) write(fields []Field) error {
 	for i := range p.columns {
 		p.columns[i].reset()
 	}
-	p.json = p.json[:0]
+	p.extras, p.placed = p.extras[:0], p.placed[:0]
 	for _, f := range fields {
 		if err := p.field(f); err != nil {
 			return err
 		}
 	}
-	if len(p.json) > 0 {
-		p.json = append(p.json, '}')
-		p.columns[p.extra].setText(p.json)
+	if p.extra >= 0 {
+		if p.json = appendExtra(p.json[:0], p.extras, p.placed); len(p.json) > 0 {
+			p.columns[p.extra].setText(p.json)
+		}
 	}
 	p.row = p.row[:0]
 	bytes := int64(0)
@@ -146,14 +148,16 @@ func (p *ParquetWriter) field(f Field) error {
 			return fmt.Errorf("field %s is twice in one record", f.Key)
 		}
 		c.met = true
-		if held = c.parse(f.Value); held == heldExactly {
+		held = c.parse(f.Value)
+		if held == heldExactly && (f.RawKey == nil || string(f.RawKey) == c.quoted) {
+			p.placed = append(p.placed, placement{i, len(p.extras), c.spelling})
 			return nil
 		}
 	}
 	switch {
 	case p.extra >= 0:
-		p.appendExtra(f)
-	case held == heldByValue || declared && string(f.Value) == "null":
+		p.extras = append(p.extras, f)
+	case held >= heldByValue || declared && string(f.Value) == "null":
 	case declared:
 		return fmt.Errorf("field %s does not fit its %s column: %.40s", f.Key, p.columns[i].Type, f.Value)
 	default:
@@ -162,19 +166,8 @@ func (p *ParquetWriter) field(f Field) error {
 	return nil
 }
 
-func (p *ParquetWriter) appendExtra(f Field) {
-	if len(p.json) == 0 {
-		p.json = append(p.json, '{')
-	} else {
-		p.json = append(p.json, ',')
-	}
-	if f.RawKey != nil {
-		p.json = append(p.json, f.RawKey...)
-	} else {
-		p.json = AppendQuote(p.json, f.Key)
-	}
-	p.json = append(append(p.json, ':'), f.Value...)
-}
+// Misfits returns how many values of a column's fields it could not hold, nulls aside.
+func (p *ParquetWriter) Misfits(column int) int64 { return p.columns[column].misfits }
 
 // Close writes what is buffered, and the footer.
 func (p *ParquetWriter) Close() error {
@@ -183,147 +176,6 @@ func (p *ParquetWriter) Close() error {
 	}
 	p.err = p.w.Close()
 	return p.err
-}
-
-// held says how much of a field's value a column holds.
-type held uint8
-
-const (
-	heldNot     held = iota
-	heldPartly       // a part of it
-	heldByValue      // the same value, under another spelling
-	heldExactly      // what gives the same JSON text back
-)
-
-// columnWriter holds one column's value of the record at hand.
-type columnWriter struct {
-	Column
-	leaf     int  // the first
-	met, set bool // the record has the field; the column has a value
-	text     []byte
-	number   int64
-	double   float64
-	truth    bool
-	messages messageList
-	scratch  []byte
-}
-
-func (c *columnWriter) reset() { c.met, c.set = false, false }
-
-// place takes the leaves from the given one on and returns the next.
-func (c *columnWriter) place(leaf int) int {
-	c.leaf = leaf
-	if c.Type == TypeMessages {
-		return leaf + 2
-	}
-	return leaf + 1
-}
-
-func (c *columnWriter) setText(text []byte) { c.text, c.set = text, true }
-
-// bytes is what the value takes, before compression.
-func (c *columnWriter) bytes() int64 {
-	switch {
-	case !c.set:
-		return 1
-	case c.Type == TypeString || c.Type == TypeExtra:
-		return int64(len(c.text)) + 4
-	case c.Type == TypeMessages:
-		return int64(len(c.messages.buf)) + 8*int64(len(c.messages.ends))
-	}
-	return 8
-}
-
-// parse takes a field's value into the column as far as it fits.
-func (c *columnWriter) parse(value []byte) (h held) {
-	switch c.Type {
-	case TypeString:
-		var err error
-		if c.scratch, err = Unquote(c.scratch[:0], value); err == nil {
-			h, c.text = heldExactly, c.scratch
-		}
-	case TypeInt64:
-		n, err := strconv.ParseInt(string(value), 10, 64)
-		c.scratch = strconv.AppendInt(c.scratch[:0], n, 10)
-		if err == nil && string(c.scratch) == string(value) {
-			h, c.number = heldExactly, n
-		}
-	case TypeDouble:
-		h = c.parseDouble(value)
-	case TypeBool:
-		if s := string(value); s == "true" || s == "false" {
-			h, c.truth = heldExactly, s == "true"
-		}
-	case TypeMessages:
-		h = c.messages.parse(value)
-	}
-	c.set = h != heldNot
-	return h
-}
-
-func (c *columnWriter) parseDouble(value []byte) held {
-	if len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
-		return heldNot
-	}
-	f, err := strconv.ParseFloat(string(value), 64)
-	if err != nil {
-		return heldNot
-	}
-	c.double = f
-	c.scratch = appendFloat(c.scratch[:0], f, 64)
-	if string(c.scratch) != string(value) {
-		return heldByValue
-	}
-	return heldExactly
-}
-
-// append appends the column's values with their levels.
-func (c *columnWriter) append(row parquet.Row) parquet.Row {
-	if c.Type == TypeMessages {
-		return c.messages.append(row, c)
-	}
-	def := 1
-	if c.Required {
-		def = 0
-	}
-	if !c.set {
-		return append(row, parquet.NullValue().Level(0, 0, c.leaf))
-	}
-	var v parquet.Value
-	switch c.Type {
-	case TypeInt64:
-		v = parquet.Int64Value(c.number)
-	case TypeDouble:
-		v = parquet.DoubleValue(c.double)
-	case TypeBool:
-		v = parquet.BooleanValue(c.truth)
-	default:
-		v = parquet.ByteArrayValue(c.text)
-	}
-	return append(row, v.Level(0, def, c.leaf))
-}
-
-// columnNode is a column's place in the schema.
-func columnNode(c Column) (parquet.Node, error) {
-	var node parquet.Node
-	switch c.Type {
-	case TypeString, TypeExtra:
-		node = parquet.Encoded(parquet.String(), &parquet.Plain)
-	case TypeInt64:
-		node = parquet.Leaf(parquet.Int64Type)
-	case TypeDouble:
-		node = parquet.Leaf(parquet.DoubleType)
-	case TypeBool:
-		node = parquet.Leaf(parquet.BooleanType)
-	case TypeMessages:
-		node = messagesNode()
-	default:
-		return nil, fmt.Errorf("column %s: type %s is unknown", c.Name, c.Type)
-	}
-	if !c.Required {
-		node = parquet.Optional(node)
-	}
-	return node, nil
 }
 
 // orderedGroup is a parquet.Group whose fields keep the order they were added in.
