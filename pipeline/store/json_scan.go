@@ -397,7 +397,7 @@ func (r *Record) str(i int) (end int, escaped bool) {
 		case i == len(line):
 			return r.truncated(), escaped
 		case line[i] == '"':
-			if seen != 0 && !utf8.Valid(line[from:i]) {
+			if seen != 0 && !validUTF8(line[from:i]) {
 				return r.failAt(from+invalidUTF8(line[from:i]), "invalid UTF-8"), escaped
 			}
 			return i + 1, escaped

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -15,22 +16,25 @@ const (
 // plainRun returns the first index at or after i of a byte that means something in a
 // JSON string (a quote, a backslash, or a control character below 0x20), or len(b),
 // and a value that is not zero if any byte passed on the way is not ASCII; bytes
-// after the returned index may set it too.
-//
-// It tests eight bytes at a time: for bytes x < 0x80 the high bit of x-n is set
-// exactly if x < n, up to borrows from a lower byte that is a hit itself, so the
-// lowest hit is always true (Mycroft's test). [plainRunSlow] is its twin.
+// after the returned index may set it too. [plainRunSlow] is its twin.
 func plainRun(b []byte, i int) (end int, high uint64) {
-	for i+32 <= len(b) {
-		w := b[i : i+32 : i+32]
-		v0, v1 := binary.LittleEndian.Uint64(w), binary.LittleEndian.Uint64(w[8:])
-		v2, v3 := binary.LittleEndian.Uint64(w[16:]), binary.LittleEndian.Uint64(w[24:])
-		high |= (v0 | v1 | v2 | v3) & swarHigh
-		if (swarHits(v0)|swarHits(v1)|swarHits(v2)|swarHits(v3))&swarHigh != 0 {
-			break
+	// Most names and many pieces between escapes end in the first bytes.
+	if i+8 <= len(b) {
+		v := binary.LittleEndian.Uint64(b[i:])
+		high = v & swarHigh
+		if m := swarHits(v) & swarHigh; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3, high
 		}
-		i += 32
+		i += 8
 	}
+	n, more := plainBlocks(b[i:])
+	return plainRest(b, i+n, high|more)
+}
+
+// plainRest is [plainRun] without blocks. It tests eight bytes at a time: for bytes x < 0x80
+// the high bit of x-n is set exactly if x < n, up to borrows from a lower byte that is a hit
+// itself, so the lowest hit is always true (Mycroft's test).
+func plainRest(b []byte, i int, high uint64) (int, uint64) {
 	for i+8 <= len(b) {
 		v := binary.LittleEndian.Uint64(b[i:])
 		high |= v & swarHigh
@@ -44,6 +48,20 @@ func plainRun(b []byte, i int) (end int, high uint64) {
 		i++
 	}
 	return i, high
+}
+
+// validUTF8 is [utf8.Valid], with blocks first: what they leave open is looked at again.
+func validUTF8(b []byte) bool {
+	n, ok := validBlocks(b)
+	if !ok {
+		return false
+	}
+	for i := n - 1; i >= max(0, n-3); i-- {
+		if utf8.RuneStart(b[i]) {
+			return utf8.Valid(b[i:])
+		}
+	}
+	return utf8.Valid(b[n:])
 }
 
 // swarHits has the high bit set in the lowest byte of v that is a quote, a backslash
@@ -114,41 +132,32 @@ func hex4(b []byte, i int) rune {
 
 // appendUnescaped decodes the inside of a string that is known to be valid.
 func appendUnescaped(dst, s []byte) []byte {
+	dst = slices.Grow(dst, len(s)) // no escape is shorter than what it stands for
 	for {
 		i, _ := plainRun(s, 0)
 		dst = append(dst, s[:i]...)
 		if i == len(s) {
 			return dst
 		}
+		if c := shortEscapes[s[i+1]]; c != 0 {
+			dst, s = append(dst, c), s[i+2:]
+			continue
+		}
 		n := escapeLen(s[i:])
-		dst = appendEscape(dst, s[i:i+n])
-		s = s[i+n:]
+		r := hex4(s, i+2)
+		if n == 12 {
+			r = utf16.DecodeRune(r, hex4(s, i+8))
+		}
+		dst, s = utf8.AppendRune(dst, r), s[i+n:]
 	}
 }
 
-// appendEscape decodes one valid escape.
-func appendEscape(dst, esc []byte) []byte {
-	switch esc[1] {
-	case 'b':
-		return append(dst, '\b')
-	case 'f':
-		return append(dst, '\f')
-	case 'n':
-		return append(dst, '\n')
-	case 'r':
-		return append(dst, '\r')
-	case 't':
-		return append(dst, '\t')
-	case 'u':
-		r := hex4(esc, 2)
-		if len(esc) == 12 {
-			r = utf16.DecodeRune(r, hex4(esc, 8))
-		}
-		return utf8.AppendRune(dst, r)
-	default:
-		return append(dst, esc[1])
-	}
-}
+// shortEscapes are what escapes of one character stand for.
+var shortEscapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// AppendText appends to dst what the JSON string raw stands for, which must be valid, as
+// values of records are: it is [Unquote] without looking for mistakes.
+func AppendText(dst, raw []byte) []byte { return appendUnescaped(dst, raw[1:len(raw)-1]) }
 
 // Unquote appends to dst what the JSON string raw, with its quotes, stands for. It is
 // as strict as [Scan]: the error is a [*SyntaxError], and dst is then returned as it was.
@@ -174,7 +183,7 @@ func Unquote(dst, raw []byte) ([]byte, error) {
 func AppendQuote[S ~string | ~[]byte](dst []byte, s S) []byte {
 	from := len(dst)
 	dst = appendQuoted(dst, []byte(s))
-	if utf8.Valid(dst[from:]) {
+	if validUTF8(dst[from:]) {
 		return dst
 	}
 	return appendQuoted(dst[:from], []byte(string([]rune(string(s)))))

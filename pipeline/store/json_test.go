@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -206,6 +207,44 @@ func TestPlainRunEqualsItsTwin(t *testing.T) {
 	}
 }
 
+// TestValidUTF8EqualsItsTwin puts sequences of the bytes around which UTF-8 has its rules at
+// every place about the end of a block.
+func TestValidUTF8EqualsItsTwin(t *testing.T) {
+	edges := []byte("a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff")
+	b := bytes.Repeat([]byte{'a'}, 100)
+	check := func() {
+		for _, n := range []int{len(b), 64, 65, 33, 32} {
+			if got := validUTF8(b[:n]); got != utf8.Valid(b[:n]) {
+				t.Fatalf("%q: %v", b[:n], got)
+			}
+		}
+	}
+	for _, at := range []int{0, 28, 29, 30, 31, 32, 60, 63} {
+		for _, c0 := range edges {
+			for _, c1 := range edges {
+				for _, c2 := range edges {
+					for _, c3 := range []byte{'a', 0x80, 0xbf, 0xc2, 0xf0} {
+						copy(b[at:], []byte{c0, c1, c2, c3})
+						check()
+					}
+				}
+			}
+		}
+		copy(b[at:], "aaaa")
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 20_000 { // valid text, most of it with one byte changed
+		var text []byte
+		for len(text) < 100 {
+			text = utf8.AppendRune(text, []rune{'a', 0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10ffff}[rng.IntN(8)])
+		}
+		copy(b, text)
+		check()
+		b[rng.IntN(len(b))] = edges[rng.IntN(len(edges))]
+		check()
+	}
+}
+
 func isNotASCII(r rune) bool { return r >= 0x80 }
 
 func TestDuplicateSearchTwins(t *testing.T) {
@@ -229,7 +268,7 @@ func checkUnquote(t *testing.T, raw []byte) {
 	if (err == nil) != (wantErr == nil) {
 		t.Fatalf("%q: %v, jsontext says %v", raw, err, wantErr)
 	}
-	if err == nil && string(got) != "p"+string(want) {
+	if err == nil && (string(got) != "p"+string(want) || string(AppendText([]byte("p"), raw)) != string(got)) {
 		t.Fatalf("%q: %q, want %q", raw, got, want)
 	}
 	if err != nil && string(got) != "p" {

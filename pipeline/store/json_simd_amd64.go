@@ -1,0 +1,35 @@
+package store
+
+import "golang.org/x/sys/cpu"
+
+// hasAVX2 says that this processor can run the kernels.
+var hasAVX2 = cpu.X86.HasAVX2
+
+// plainBlocks is [plainRun] for whole blocks of 32 bytes: it returns the index of the first
+// hit, or the number of bytes in the blocks looked at, which is none without a kernel.
+func plainBlocks(b []byte) (end int, high uint64) {
+	if !hasAVX2 || len(b) < 32 {
+		return 0, 0
+	}
+	return plainBlocksAVX2(&b[0], len(b)/32)
+}
+
+// validBlocks reports whether no block of 32 bytes from the start of b has a byte that is
+// wrong in UTF-8 after those before it, and how many bytes were looked at. A character may
+// lack bytes behind the last one.
+func validBlocks(b []byte) (n int, ok bool) {
+	if !hasAVX2 || len(b) < 32 {
+		return 0, true
+	}
+	return len(b) &^ 31, validBlocksAVX2(&b[0], len(b)/32)
+}
+
+// plainBlocksAVX2 does what plainBlocks does for n > 0 blocks.
+//
+//go:noescape
+func plainBlocksAVX2(b *byte, n int) (end int, high uint64)
+
+// validBlocksAVX2 does what validBlocks does for n > 0 blocks.
+//
+//go:noescape
+func validBlocksAVX2(b *byte, n int) bool
