@@ -26,6 +26,10 @@ type Options struct {
 	// all together, is held within it, with room for documents on their way. What does not fit
 	// is sorted on the disk. Indexes of held-out text and models come on top of it.
 	MemoryBytes int64
+	// TaskBytes is what a task takes beside what it sorts and gathers, for documents, blocks
+	// and compression: only so many tasks run at a time as half of MemoryBytes has room for.
+	// 0 stands for 16 MiB. It is for tests.
+	TaskBytes int64
 	// Limit reads at most so many records of each input entry; 0 is no limit.
 	Limit int64
 	// RangeBytes is the least size of the ranges that large plain input files are cut into, a
@@ -146,6 +150,9 @@ func (r *run) prepare() error {
 			return err
 		}
 	} else if err := r.checkKernels(); err != nil {
+		return err
+	}
+	if err := r.checkScratch(); err != nil {
 		return err
 	}
 	if err := r.writeStart(); err != nil {
@@ -281,7 +288,7 @@ func (r *run) execute(ctx context.Context) error {
 	return nil
 }
 
-// wave runs one wave's nodes, at most Workers at a time. The error of the first node
+// wave runs one wave's nodes, at most tasksMax at a time. The error of the first node
 // in order is returned, whatever order they ended in.
 func (r *run) wave(ctx context.Context, w *wave) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -289,7 +296,7 @@ func (r *run) wave(ctx context.Context, w *wave) error {
 	errs := make([]error, len(w.nodes))
 	next := make(chan int)
 	var workers sync.WaitGroup
-	for range min(max(1, r.opt.Workers), len(w.nodes)) {
+	for range min(r.tasksMax(), len(w.nodes)) {
 		workers.Go(func() {
 			for i := range next {
 				if errs[i] = r.node(ctx, w.nodes[i]); errs[i] != nil {

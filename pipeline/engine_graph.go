@@ -27,7 +27,10 @@ type node struct {
 	rank, part  int    // of that file among all, and of the shard in it
 	bytes       int64  // of the file that the shard is
 	kernels     bool
-	links       []Link
+
+	writes, spills float64 // see diskShares
+
+	links []Link
 
 	barrier []*node
 	files   map[string][]string
@@ -359,11 +362,24 @@ func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape,
 	n := b.node(lastStep(passes), st.name(), keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
 	n.shard, n.file, n.work, n.after = shard, st.file.full, seg.work, after
 	n.rank, n.part, n.bytes = st.rank, st.part.index, st.part.bytes
+	n.writes, n.spills = shape.diskShares(passes)
 	for _, p := range passes {
 		n.segmentSteps = append(n.segmentSteps, p.step.Label())
 		n.pinned = append(n.pinned, p.reads.pinned...)
 	}
 	return n
+}
+
+// diskShares estimates what a task of a segment writes for a byte of text, and what of it may
+// be in temporary files too.
+func (s segmentShape) diskShares(passes []stagePass) (writes, spills float64) {
+	if s.stores {
+		writes = storedShare
+	}
+	if s.parts > 0 {
+		spills = float64(passes[len(passes)-1].pass.RecordBytes) / documentBytes
+	}
+	return writes + spills, spills
 }
 
 // name names the shard for people.
@@ -443,7 +459,7 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 	}
 	n := b.node(step, "run", keyOf(parts...), deps)
 	n.uses, n.files, n.pinned, n.heldOut = uses, reads.files, reads.pinned, reads.heldOut
-	n.kernels, n.links = p.Kernels, p.Links
+	n.kernels, n.links, n.writes = p.Kernels, p.Links, p.WriteShare
 	if n.heldOut != nil {
 		n.deps = append(n.deps, n.heldOut)
 	}

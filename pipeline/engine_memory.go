@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -19,9 +20,18 @@ type budget struct {
 func (t *Task) budget() budget {
 	share := t.MemoryBytes / 4
 	if n := t.node; n.shard >= 0 || n.reduces { // others run alone
-		share /= int64(max(1, t.Workers))
+		share /= int64(t.run.tasksMax())
 	}
 	return budget{exchange: share, sorter: 3 * share / 8, merging: share / 8}
+}
+
+// taskBytes is the default of [Options].TaskBytes: measured for passes over JSON lines.
+const taskBytes = 16 << 20
+
+// tasksMax is how many tasks run at a time.
+func (r *run) tasksMax() int {
+	room := r.opt.MemoryBytes / 2 / cmp.Or(r.opt.TaskBytes, taskBytes)
+	return int(max(1, min(int64(r.opt.Workers), room)))
 }
 
 // memory is the run's budget for what its tasks hold beside sorters, which they all share.

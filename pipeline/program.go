@@ -42,6 +42,9 @@ type Program struct {
 	SkipsDocuments bool
 	// Uses lists the kinds of earlier output that Run reads under a plan, beside documents.
 	Uses func(p *Plan) []Data
+	// WriteShare is about how many bytes Run writes for a byte of text, for the estimate of disk
+	// space; what it sorts counts twice.
+	WriteShare float64
 	// Kernels says that Run's floating-point results depend on the kernel set.
 	Kernels bool
 }
@@ -84,6 +87,9 @@ type Pass struct {
 	// Sees, if not nil, is what the mapper makes of [Task.InputBytes]: it belongs into the
 	// keys of the pass, so that other files repeat it only where it comes out differently.
 	Sees func(inputBytes int64) string
+	// RecordBytes is about how much the pass sends to its barrier for one document, for the
+	// estimate of disk space.
+	RecordBytes int
 	// Barrier, if not nil, runs between this pass and the next.
 	Barrier *Barrier
 }

@@ -11,10 +11,11 @@ import (
 
 // Work is what a run of a plan would do.
 type Work struct {
-	Workdir      string      `json:"workdir"`
-	Files        int         `json:"files"`
-	Bytes        int64       `json:"bytes"`
-	MemoryBytes  int64       `json:"memory_bytes"`
+	Workdir     string `json:"workdir"`
+	Files       int    `json:"files"`
+	Bytes       int64  `json:"bytes"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Scratch
 	Tasks        int         `json:"tasks"`
 	TasksDone    int         `json:"tasks_done"`
 	StagesReused int         `json:"stages_reused"`
@@ -49,7 +50,7 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 		return nil, err
 	}
 	w := &Work{Workdir: opt.Workdir, Files: len(r.inputs), MemoryBytes: opt.MemoryBytes,
-		Settings: plan.Settings}
+		Scratch: r.scratch(), Settings: plan.Settings}
 	for _, f := range r.inputs {
 		w.Bytes += f.identity.Bytes
 	}

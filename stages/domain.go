@@ -102,7 +102,7 @@ func (c Domain) program() pipeline.Program {
 				Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 					return c.openSample(ctx, t, reference)
 				}, Barrier: &pipeline.Barrier{Config: scoring, Reduce: train}},
-			{Name: "score", Config: scoring, Open: models.openScore,
+			{Name: "score", Config: scoring, Open: models.openScore, RecordBytes: 20,
 				Barrier: &pipeline.Barrier{Reduce: decide, Makes: pipeline.Exam}},
 			pipeline.Apply("drop"),
 		},

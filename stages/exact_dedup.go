@@ -37,7 +37,7 @@ exact_dedup:
 
 func (c ExactDedup) program() pipeline.Program {
 	return pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "hash", Open: c.openHash, Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceCopies}},
+		{Name: "hash", Open: c.openHash, RecordBytes: 28, Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceCopies}},
 		pipeline.Apply("drop"),
 	}}
 }

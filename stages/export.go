@@ -76,7 +76,7 @@ func (c *Export) Check(at *pipeline.Fields) {
 }
 
 func (c Export) program() pipeline.Program {
-	return pipeline.Program{Run: c.run, Links: []pipeline.Link{{Name: c.To, From: "set"}}}
+	return pipeline.Program{Run: c.run, WriteShare: 2, Links: []pipeline.Link{{Name: c.To, From: "set"}}}
 }
 
 // The share of the run's memory that the stage uses: an eighth holds documents that are

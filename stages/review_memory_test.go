@@ -58,7 +58,7 @@ func TestMemoryChangesNothing(t *testing.T) {
 	}{{1 << 30, 1}, {1 << 30, 8}, {1 << 20, 1}, {1 << 20, 8}} {
 		opt := options(dir)
 		opt.Workdir = filepath.Join(dir, fmt.Sprint("run", c.bytes, "-", c.workers))
-		opt.MemoryBytes, opt.Workers = c.bytes, c.workers
+		opt.MemoryBytes, opt.Workers, opt.TaskBytes = c.bytes, c.workers, 1
 		got := outTree(t, parse(t, dir, plan), opt)
 		if want == nil {
 			want = got
@@ -88,7 +88,7 @@ func TestGroupsNeedMemory(t *testing.T) {
 	}{{1_200_000, 1, true}, {1_200_000, 8, true}, {400_000, 1, false}, {400_000, 8, false}, {10 << 20, 8, true}} {
 		opt := options(dir)
 		opt.Workdir = filepath.Join(dir, fmt.Sprint("run", c.bytes, "-", c.workers))
-		opt.MemoryBytes, opt.Workers = c.bytes, c.workers
+		opt.MemoryBytes, opt.Workers, opt.TaskBytes = c.bytes, c.workers, 1
 		opened.Store(0)
 		_, err := pipeline.Run(context.Background(), plan, opt)
 		var budget *pipeline.BudgetError

@@ -81,7 +81,7 @@ func (c SpanDedup) program() (pipeline.Program, error) {
 	}
 	spans := func() any { return c.options() } // the minimum of words acts on what is left only
 	return pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "hash", Open: c.openHash, Config: spans,
+		{Name: "hash", Open: c.openHash, Config: spans, RecordBytes: 300,
 			Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceSpans, Config: spans}},
 		{Name: "remove", Open: c.openRemove, Edits: true},
 	}}, nil

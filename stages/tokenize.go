@@ -52,6 +52,7 @@ func (c *Tokenize) Check(at *pipeline.Fields) {
 
 func (c Tokenize) program() pipeline.Program {
 	return pipeline.Program{
+		WriteShare: 2, // of some four bytes, a token takes four, and half of that while it is sorted
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
 			return []pipeline.Read{readTokenizer(p), {Name: "held_out", HeldOut: true}}
 		},

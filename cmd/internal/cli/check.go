@@ -68,6 +68,7 @@ func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
 		{"workdir", work.Workdir},
 		{"input", plural(work.Files, "file") + ", " + report.Size(work.Bytes)},
 		{"memory", "up to " + report.Size(work.MemoryBytes)},
+		{"disk", diskNote(work)},
 		{"work", plural(len(work.Stages), "stage") + " in " + plural(work.Tasks, "task") + "; " + done},
 	}
 	if plan.NetworkOrigin != "" {
@@ -82,6 +83,19 @@ func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
 	for _, s := range work.Stages {
 		writeStageWork(w, s, key, value)
 	}
+}
+
+// diskNote says what a run is expected to write, and whether there is room for it.
+func diskNote(work *pipeline.Work) string {
+	note := "about " + report.Size(work.Scratch.Bytes) + " will be written"
+	switch {
+	case work.Free < 0:
+	case work.Missing() > 0:
+		note += "; only " + report.Size(work.Free) + " are free: " + report.Size(work.Missing()) + " are missing"
+	default:
+		note += "; " + report.Size(work.Free) + " are free"
+	}
+	return note
 }
 
 func writeStageWork(w io.Writer, s pipeline.StageWork, key, value int) {

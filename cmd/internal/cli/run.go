@@ -171,7 +171,9 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	if opt.MemoryBytes, err = memoryBudget(f.memory); err != nil {
 		return opt, &flagError{fmt.Errorf("--memory: %w", err)}
 	}
-	debug.SetMemoryLimit(opt.MemoryBytes + opt.MemoryBytes/2)
+	// The collector works harder from here on; what may exceed the budget, such as a model, is
+	// not refused.
+	debug.SetMemoryLimit(opt.MemoryBytes + opt.MemoryBytes/4)
 	opt.HeldOutRules, err = heldOutRules(plan)
 	return opt, err
 }
