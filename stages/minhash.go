@@ -64,7 +64,8 @@ func (c MinHash) program() (pipeline.Program, error) {
 		return pipeline.Program{}, err
 	}
 	return pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "sign", Open: c.openSign, RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceBands}},
+		{Name: "sign", Open: c.openSign, RecordBytes: 20 * c.Bands,
+			Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceBands}},
 		{Name: "shingle", Open: c.openShingle, Barrier: &pipeline.Barrier{Reduce: c.resolve}},
 		pipeline.Apply("drop"),
 	}}, nil
