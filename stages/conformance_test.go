@@ -16,6 +16,7 @@ import (
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/stages"
+	"bzdata/stages/quality"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -371,6 +372,15 @@ func healthyRun(t *testing.T, dir, kind string, disk *store.CrashFS) map[string]
 	return stagesTree(t, disk)
 }
 
+// everyMeasurement is a condition that measures all there is and is never true.
+func everyMeasurement() string {
+	var parts []string
+	for _, name := range quality.MeasurementNames() {
+		parts = append(parts, name+" < 0")
+	}
+	return strings.Join(parts, " or ")
+}
+
 // TestHugeDocument takes one document of 50 MB through every document stage.
 func TestHugeDocument(t *testing.T) {
 	if testing.Short() {
@@ -383,6 +393,7 @@ func TestHugeDocument(t *testing.T) {
 	jsonl(t, filepath.Join(dir, "b.jsonl"), append(texts[60:100], "not like the others at all")...)
 	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
 	plan := "name: p\ninput: [{path: a.jsonl}, {path: b.jsonl}]\nheld_out: {fraction: 0.1}\nstages:\n"
+	plan += "  - quality: {drop_if: " + everyMeasurement() + "}\n"
 	for _, kind := range []string{"normalize", "exact_dedup", "minhash", "mix", "domain", "span_dedup"} {
 		plan += "  - " + subjects[kind] + "\n"
 	}

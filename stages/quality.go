@@ -14,7 +14,7 @@ import (
 
 // Quality is the configuration of the quality stage.
 type Quality struct {
-	Preset     pipeline.Texts     `yaml:"preset" enum:"gopher-paper|fineweb|gopher-datatrove|c4-tfds|c4-datatrove|connito" doc:"Named sets of rules, applied in this order."`
+	Preset     pipeline.Texts     `yaml:"preset" enum:"gopher-paper|fineweb|gopher-datatrove|c4-tfds|c4-datatrove|dclm|madlad|code|connito" doc:"Named sets of rules, applied in this order."`
 	Limits     map[string]float64 `yaml:"limits" doc:"Other limits, by the name of the preset's rule."`
 	DropIf     pipeline.Texts     `yaml:"drop_if" doc:"Conditions on measurements; a document for which one is true is dropped."`
 	PerMessage bool               `yaml:"per_message" doc:"Lets a preset that removes lines edit each message of a conversation by itself."`

@@ -1,6 +1,7 @@
 package stages_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -53,5 +54,37 @@ stages:
 	l := ledger(t, res, "quality")
 	if l.Kept != 1 || l.Dropped["characters_min"] != 1 || l.Dropped["line_punct_ratio"] != 1 || l.Dropped["digits"] != 1 {
 		t.Errorf("kept %d, dropped %v", l.Kept, l.Dropped)
+	}
+}
+
+// TestQualityEdits runs a preset that removes lines, on plain text and on conversations.
+func TestQualityEdits(t *testing.T) {
+	dir := t.TempDir()
+	lines := "This is one of the lines.\nmenu\nThis is the second of them.\nThis is a third line.\nAnd here is one more.\nIt ends here now."
+	left := strings.ReplaceAll(lines, "menu\n", "")
+	jsonl(t, filepath.Join(dir, "a.jsonl"), lines, "Too short.", left)
+	talk := fmt.Sprintf(`{"messages":[{"role":"user","content":%q,"x":1},{"role":"bot","content":"menu"}]}`, lines)
+	write(t, filepath.Join(dir, "b.jsonl"), talk+"\n")
+	plan := "name: p\ninput: [{path: a.jsonl}, {path: b.jsonl, messages: messages}]\nstages:\n" +
+		"  - quality: {preset: c4-datatrove}\n  - export: {format: jsonl}\n"
+	reg := stages.All()
+	_, err := pipeline.ParsePlan("p.yaml", []byte(plan), reg, pipeline.ParseOptions{})
+	want := "preset: it removes lines, and input[1] has messages; set per_message: true, to edit each by itself"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+	opt := options(dir)
+	res := run(t, dir, strings.Replace(plan, "c4-datatrove}", "c4-datatrove, per_message: true}", 1), opt)
+	l := ledger(t, res, "quality")
+	if l.Kept != 3 || l.Dropped["too_few_sentences"] != 1 || l.Edits["documents"] != 2 || l.Edits["lines_no_end_mark"] != 3 {
+		t.Errorf("kept %d, dropped %v, edits %v", l.Kept, l.Dropped, l.Edits)
+	}
+	all := strings.Join(exportedLines(t, opt), "\n")
+	for _, want := range []string{
+		fmt.Sprintf(`{"text":%q}`, left), fmt.Sprintf(`{"messages":[{"role":"user","content":%q,"x":1},{"role":"bot","content":""}]`, left),
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%s is not among\n%s", want, all)
+		}
 	}
 }

@@ -49,6 +49,9 @@ type Scratch struct {
 	spacyGrams gramStats
 	joined     joinedGrams
 	c4         c4State
+	dclm       dclmState
+	madladSums madladStats
+	codeSums   codeStats
 
 	spans []words.Span
 	table interner
@@ -77,6 +80,9 @@ const (
 	groupPythonParagraphRepeats
 	groupC4TFDS
 	groupC4Datatrove
+	groupDCLM
+	groupMadlad
+	groupCode
 )
 
 // first reports whether g has not been asked for since Reset, and notes that it has been.
@@ -142,6 +148,7 @@ type spaceStats struct {
 	characters int
 	alpha      int // words with at least one letter
 	stop       int // distinct stop words
+	stopCount  int // stop words
 	hashes     int // "#" in the text
 	ellipses   int // "...", ". . ." and "…" in the text
 }
@@ -164,6 +171,7 @@ func (s *Scratch) space() *spaceStats {
 		slot := stopSlot(key)
 		if with := stop | 1<<slot; stopTable[slot] == key {
 			stop = with
+			st.stopCount++
 		}
 	}
 	st.characters -= gapCharacters(s.text[gap:])

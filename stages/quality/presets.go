@@ -24,6 +24,9 @@ var presets = []preset{
 		func(s *Scratch) string { return s.c4TFDS().edited(s) }},
 	{"c4-datatrove", c4DatatroveDoc, c4Rules("c4_datatrove", 5, "datatrove 0.10.0, c4_filters.py"),
 		func(s *Scratch) string { return s.c4Datatrove().edited(s) }},
+	{"dclm", dclmDoc, dclmRules(), func(s *Scratch) string { return s.dclmLines().edited(s) }},
+	{"madlad", madladDoc, madladRules(), nil},
+	{"code", codeDoc, codeRules(), nil},
 	{"connito", "The row rule of connito's dataloader.", connito(), nil},
 }
 
@@ -65,6 +68,11 @@ func gopherPaper() []Rule {
 		{"alpha_word_ratio_min", "alpha_word_ratio", AtLeast, 0.8, quality},
 		{"stop_words_min", "stop_words", AtLeast, 2, quality},
 	}
+	return append(rules, tableA1(repetition)...)
+}
+
+// tableA1 returns the rules of Rae et al. 2021, table A1.
+func tableA1(source string) (rules []Rule) {
 	for _, r := range []struct {
 		measure string
 		limit   float64
@@ -83,7 +91,7 @@ func gopherPaper() []Rule {
 		{"duplicate_9_gram_char_fraction", 0.11},
 		{"duplicate_10_gram_char_fraction", 0.10},
 	} {
-		rules = append(rules, Rule{r.measure + "_max", r.measure, AtMost, r.limit, repetition})
+		rules = append(rules, Rule{r.measure + "_max", r.measure, AtMost, r.limit, source})
 	}
 	return rules
 }

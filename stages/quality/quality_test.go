@@ -139,6 +139,15 @@ func checkTwins(t *testing.T, s *Scratch, text string) {
 			t.Fatalf("%s of %q: got %v, want %v", m.Name, text, got, w)
 		}
 	}
+	for variant, got := range map[c4Variant]*c4Result{c4TFDS: s.c4TFDS(), c4Datatrove: s.c4Datatrove()} {
+		lines, _, _ := slowC4(text, variant)
+		if want := strings.Join(lines, "\n"); string(got.text) != want {
+			t.Fatalf("C4 leaves %q of %q, want %q", got.text, text, want)
+		}
+	}
+	if got, want := s.dclmLines().text, slowDCLM(text); got != want {
+		t.Fatalf("DCLM leaves %q of %q, want %q", got, text, want)
+	}
 }
 
 func TestTwinsExhaustive(t *testing.T) {
@@ -355,7 +364,8 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func FuzzTwins(f *testing.F) {
-	for _, s := range []string{"", realProse, "- a...\n- a...\n\n\na b a b a b a b a b", "\xff\u17d4 中文 中文\n中文 中文"} {
+	for _, s := range []string{"", realProse, "- a...\n- a...\n\n\na b a b a b a b a b",
+		"3k likes.\n\n\nLOUD a.\nRead more\u2026!?\n a items in cart b[1].\nsign-in x y z.\nfoo use cookies x.", "\xff\u17d4 中文 中文\n中文 中文"} {
 		f.Add(s)
 	}
 	var s Scratch

@@ -20,6 +20,7 @@ func slowMeasures(text string) map[string]float64 {
 	slowGrams(out, text)
 	slowDatatrove(out, text)
 	slowC4Measures(out, text)
+	slowLineFilters(out, text)
 	return out
 }
 

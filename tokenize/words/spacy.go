@@ -125,7 +125,7 @@ func (s *Spacy) gap(from, to int32) {
 // piece adds the tokens of one piece between white space.
 func (s *Spacy) piece(piece Span) {
 	word := piece.Of(s.text)
-	if isLetters(word) && !s.tables.expects(word) {
+	if isLetters(word) && (len(word) > ruleBytesMax || !s.tables.ruleBits.has(word) && s.tables.trie(word) == nil) {
 		s.tokens = append(s.tokens, piece)
 		return
 	}
@@ -144,7 +144,7 @@ func isLetters(w string) bool {
 
 // token adds a token and notes if it may start a special case that has been cut.
 func (s *Spacy) token(span Span) {
-	if word := span.Of(s.text); s.tables.expects(word) && s.tables.tries[word] != nil {
+	if s.tables.trie(span.Of(s.text)) != nil {
 		s.starts = append(s.starts, int32(len(s.tokens)))
 	}
 	s.tokens = append(s.tokens, span)

@@ -43,9 +43,9 @@ func (s *Spacy) mergeSpecial() {
 func (s *Spacy) findSpecial() {
 	s.matches = s.matches[:0]
 	for _, start := range s.starts {
-		node := s.tables.tries[s.tokens[start].Of(s.text)]
+		node := s.tables.trie(s.tokens[start].Of(s.text))
 		for at := start + 1; int(at) < len(s.tokens); at++ {
-			if node = node.next[s.tokens[at].Of(s.text)]; node == nil {
+			if node = node.then(s.tokens[at].Of(s.text)); node == nil {
 				break
 			}
 			if node.ends {

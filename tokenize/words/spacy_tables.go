@@ -36,10 +36,23 @@ type spacyTables struct {
 	rules   map[string]spacyRule
 	tries   map[string]*spacyTrie // by first piece
 
-	// A word is in rules or tries only if the bits of its length (at 31: or more) are set for
-	// its first and its last byte.
-	firstByte, lastByte [256]uint32
+	ruleBits, trieBits wordFilter      // of the keys of rules and tries
+	short              [256]*spacyTrie // tries of first pieces of one byte
 }
+
+// wordFilter is a set of words that may have others in it, too.
+type wordFilter [1 << 9]uint64
+
+// filterBit is the place of a word, not empty, in a filter.
+func filterBit(word string) uint32 {
+	n := len(word)
+	sample := uint32(word[0]) | uint32(word[n-1])<<8 | uint32(word[n/2])<<16 | uint32(n)<<24
+	return sample * 0x9e3779b1 >> 17
+}
+
+func (f *wordFilter) add(word string) { f[filterBit(word)>>6] |= 1 << (filterBit(word) & 63) }
+
+func (f *wordFilter) has(word string) bool { return f[filterBit(word)>>6]>>(filterBit(word)&63)&1 != 0 }
 
 // spacyRule is a special case: the lengths of the tokens that it becomes, in bytes. None is
 // no special case.
@@ -47,12 +60,18 @@ type spacyRule []uint8
 
 // spacyTrie is the state of a search for a special case that has been cut to pieces.
 type spacyTrie struct {
-	next map[string]*spacyTrie
-	ends bool
+	next   map[string]*spacyTrie
+	firsts [4]uint64 // the bits of the first bytes of the pieces in next
+	ends   bool
 }
 
-// ruleBytesMax bounds what is looked up as a special case.
-const ruleBytesMax = 31
+// then returns the state after one more piece, nil if there is none.
+func (n *spacyTrie) then(piece string) *spacyTrie {
+	if c := piece[0]; n.firsts[c>>6]>>(c&63)&1 == 0 {
+		return nil
+	}
+	return n.next[piece]
+}
 
 var spacyEnglish = sync.OnceValue(func() *spacyTables {
 	t := &spacyTables{units: map[string]bool{}, rules: map[string]spacyRule{}, tries: map[string]*spacyTrie{}}
@@ -94,7 +113,7 @@ func (t *spacyTables) addRule(tokens []string) {
 	}
 	whole := strings.Join(tokens, "")
 	t.rules[whole] = rule
-	t.expect(whole)
+	t.ruleBits.add(whole)
 }
 
 // addPieces adds the pieces that the patterns cut a special case to.
@@ -104,39 +123,45 @@ func (t *spacyTables) addPieces(pieces []string) {
 	}
 	if t.tries[pieces[0]] == nil {
 		t.tries[pieces[0]] = &spacyTrie{}
-		t.expect(pieces[0])
+		t.trieBits.add(pieces[0])
 	}
 	node := t.tries[pieces[0]]
+	if len(pieces[0]) == 1 {
+		t.short[pieces[0][0]] = node
+	}
 	for _, piece := range pieces[1:] {
 		if node.next == nil {
 			node.next = map[string]*spacyTrie{}
 		}
 		if node.next[piece] == nil {
 			node.next[piece] = &spacyTrie{}
+			node.firsts[piece[0]>>6] |= 1 << (piece[0] & 63)
 		}
 		node = node.next[piece]
 	}
 	node.ends = true
 }
 
-func (t *spacyTables) expect(word string) {
-	bit := uint32(1) << min(len(word), ruleBytesMax)
-	t.firstByte[word[0]] |= bit
-	t.lastByte[word[len(word)-1]] |= bit
-}
-
-// expects reports whether word, not empty, may be in rules or tries.
-func (t *spacyTables) expects(word string) bool {
-	n := len(word)
-	return n <= ruleBytesMax && t.firstByte[word[0]]&t.lastByte[word[n-1]]>>n&1 != 0
-}
-
 // rule returns the special case for word, if there is one.
 func (t *spacyTables) rule(word string) spacyRule {
-	if word == "" || !t.expects(word) {
+	if word == "" || len(word) > ruleBytesMax || !t.ruleBits.has(word) {
 		return nil
 	}
 	return t.rules[word]
+}
+
+// ruleBytesMax is longer than any special case; longer words are not hashed.
+const ruleBytesMax = 64
+
+// trie returns the search that a token, not empty, starts, nil if none.
+func (t *spacyTables) trie(token string) *spacyTrie {
+	switch n := len(token); {
+	case n == 1:
+		return t.short[token[0]]
+	case n > ruleBytesMax || !t.trieBits.has(token):
+		return nil
+	}
+	return t.tries[token]
 }
 
 // class returns the classes of r.
