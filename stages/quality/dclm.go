@@ -277,10 +277,11 @@ func cutEnd(s, phrase string) string {
 		_, n := utf8.DecodeLastRuneInString(rest)
 		rest = rest[:len(rest)-n]
 	}
-	if at := len(rest) - len(phrase); at >= 0 && utf8.RuneCountInString(s[len(rest):]) == 3 && strings.EqualFold(rest[at:], phrase) {
-		return trimOneRight(rest[:at])
+	at := len(rest) - len(phrase)
+	if at < 0 || utf8.RuneCountInString(s[len(rest):]) < 3 || !strings.EqualFold(rest[at:], phrase) {
+		return s
 	}
-	return s
+	return trimOneRight(rest[:at])
 }
 
 // cutStart removes a phrase at the start and one space behind it.
