@@ -9,12 +9,19 @@ const (
 		"over 1000 characters, that mention javascript or a phrase of cookie and privacy notices; citations such " +
 		"as `[1]` are removed from the others. Sentences are those of UAX 29, where the source has NLTK's Punkt " +
 		"model, which knows abbreviations."
+	c4DatatroveDoc = "C4's filter, row for row, as datatrove 0.10.0's C4QualityFilter has it by default: like c4-tfds, " +
+		"but a line may also end in `'`, needs 3 words, counted before citations are removed, and a page needs 5 " +
+		"of spaCy's sentences."
 	dclmDoc = "The rules about text of DCLM-Baseline (mlfoundations/dclm, dclm_baseline_refinedweb.yaml), RefinedWeb's " +
 		"in DCLM's reading; URL lists, the removal of URLs, language and the classifier are not part of it. Runs " +
 		"of blank lines become one. Lines are removed in which over half of the characters are capitals or all " +
 		"are digits, that are counters such as `3 likes`, or that have one word; `items in cart`, `Read more` " +
 		"with any three characters behind it (its source writes dots as a pattern) and `Sign-in` are removed from " +
 		"lines of at most 10 words."
+	madladDoc = "MADLAD-400's filter of documents (Kudugunta et al. 2023, section 2.3): a sentence is questionable if it " +
+		"has fewer than 20 or more than 500 characters, if over 20 % of them are in `0-9{}+/()>`, or if it has 12 " +
+		"words or more of which over half begin with a capital. Sentences are cut as in datamap-rs. Language by " +
+		"sentence and the list of cursed substrings are not part of it."
 	codeDoc = "Rules for source code that need no tokenizer and no language: those of RedPajama v1 and NeMo Curator " +
 		"about lines and characters, and StarCoder2's notices of generated files. RedPajama's letters per token " +
 		"and Curator's shares of comments and of visible text in HTML are not part of it."
