@@ -44,8 +44,8 @@ func (b *bench) exactFrom(ctx context.Context, c *corpus, input string, s *secti
 	outs := []string{ourOut}
 	for _, engine := range []string{"duckdb", "polars"} {
 		out, before := b.fresh("exact-" + engine + "-" + from)
-		p := b.python(ctx, engine, "columns", "columns.py", engine+"-exact", input, filepath.Join(out, "kept.parquet"),
-			fmt.Sprint(allCores()))
+		p := b.python(ctx, engine, "columns", "columns.py", engine+"-exact", input, fmt.Sprint(allCores()),
+			filepath.Join(out, "kept.parquet"))
 		p.before, p.cores = before, allCores()
 		p.after = countKept(out)
 		cs, outs = append(cs, p), append(outs, out)

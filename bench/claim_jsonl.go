@@ -136,7 +136,7 @@ func scanEncodingJSON(args []string, s *said) error {
 			Meta stdjson.RawMessage `json:"meta"`
 		}
 		err := stdjson.Unmarshal(line, &doc)
-		t.add([]byte(doc.Text))
+		t.addString(doc.Text)
 		return err
 	})
 	t.tell(s)
@@ -153,7 +153,7 @@ func scanJSONv2(args []string, s *said) error {
 			Other jsontext.Value `json:",unknown"`
 		}
 		err := json.Unmarshal(line, &doc)
-		t.add([]byte(doc.Text))
+		t.addString(doc.Text)
 		return err
 	})
 	t.tell(s)

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"bzdata/pipeline/store"
@@ -14,7 +16,7 @@ import (
 
 const aboutParquet = `Reading: one column of text from a file with pages of 1 MiB and zstd, every text visited; on one
 core. DuckDB and pyarrow sum the texts' lengths in bytes, arrow-go and bzdata hash them. Writing: documents in
-memory to a file with zstd; on one core. bzdata's documents are JSON records, which it takes apart, pyarrow's a
+memory to a file with zstd, level 3 or near; on one core. bzdata's documents are JSON records, which it takes apart, pyarrow's a
 table, DuckDB's its own.`
 
 // measureParquet compares reading of one text column, and writing, on one core.
@@ -30,17 +32,24 @@ func measureParquet(ctx context.Context, b *bench) (*section, error) {
 	ours := b.worker("bzdata", "jsonl-bzdata", name, "text")
 	arrow := b.worker("arrow-go, ReadBatch", "parquet-arrow", name)
 	scans := []*contender{ours, arrow,
-		b.python(ctx, "duckdb", "columns", "columns.py", "duckdb-scan", name, "", "1"),
-		b.python(ctx, "pyarrow, iter_batches", "columns", "columns.py", "pyarrow-scan", name, "", "1")}
+		b.python(ctx, "duckdb", "columns", "columns.py", "duckdb-scan", name, "1"),
+		b.python(ctx, "pyarrow, iter_batches", "columns", "columns.py", "pyarrow-scan", name, "1")}
 	out, before := b.fresh("parquet-write")
 	write := b.worker("bzdata", "parquet-write", c.rows.path, filepath.Join(out, "bzdata.parquet"))
 	writers := []*contender{write}
 	for _, engine := range []string{"pyarrow", "duckdb"} {
 		writers = append(writers, b.python(ctx, engine, "columns", "columns.py", engine+"-write", c.rows.path,
-			filepath.Join(out, engine+".parquet"), "1"))
+			"1", filepath.Join(out, engine+".parquet")))
 	}
+	sizes := map[string]int64{}
 	for _, w := range writers {
-		w.before = before
+		w.before, w.after = before, func(*said) error {
+			info, err := os.Stat(w.argv[len(w.argv)-1])
+			if err == nil {
+				sizes[w.name] = info.Size()
+			}
+			return err
+		}
 	}
 	err = errors.Join(alternate(ctx, b.progress, b.rounds, scans), alternate(ctx, b.progress, b.rounds, writers))
 	if err != nil {
@@ -57,6 +66,9 @@ func measureParquet(ctx context.Context, b *bench) (*section, error) {
 	for _, p := range scans[1:] {
 		s.found = append(s.found, comparison{what: "reading: processor time after start-up, " + p.name, over: p, under: ours,
 			value: cpuOf, overValue: workOf})
+	}
+	for _, w := range writers {
+		s.notes = append(s.notes, fmt.Sprintf("written by %s: %s bytes", w.name, count(sizes[w.name])))
 	}
 	for _, p := range writers[1:] {
 		s.found = append(s.found, comparison{what: "writing: processor time, " + p.name, over: p, under: write,

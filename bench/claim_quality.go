@@ -15,8 +15,8 @@ func qualityPresets() []string { return []string{"fineweb", "gopher-paper"} }
 
 const aboutQuality = "bzdata's presets `fineweb` and `gopher-paper` against datatrove's FineWebQualityFilter," + `
 GopherRepetitionFilter and GopherQualityFilter, on one core. The paper's rules as bzdata reads them are not
-datatrove's, and words are cut otherwise, so that the two do not keep the same documents; compare-datatrove
-compares the preset gopher-datatrove row by row.`
+datatrove's, and words are cut otherwise, so that the two do not keep the same documents; a second run of bzdata
+has ` + "`gopher-datatrove`" + `, whose rules and words are those of datatrove, and should keep the same.`
 
 // measureQuality compares the whole quality pass with datatrove's filters of the same
 // origin: from file to file, and the filters alone.
@@ -33,7 +33,12 @@ func measureQuality(ctx context.Context, b *bench) (*section, error) {
 	theirOut, clear := b.fresh("quality-datatrove")
 	theirs := b.python(ctx, "datatrove filters", "datatrove", "datatrove_filters.py", "file", c.pages.dir(), theirOut)
 	theirs.before, theirs.after = clear, countKept(theirOut)
-	files := []*contender{ours, theirs}
+	twin, twinOut, err := b.plan("bzdata quality, datatrove's rules", c.pages.path, 1, "quality: {preset: fineweb}",
+		"quality: {preset: gopher-datatrove}\n    id: gopher", "export: {format: jsonl}")
+	if err != nil {
+		return nil, err
+	}
+	files := []*contender{ours, twin, theirs}
 	bareOut, bareBefore := b.fresh("quality-bzdata-memory")
 	bare := b.worker("bzdata, judging alone", "quality-bzdata", c.pages.path, bareOut)
 	bare.before, bare.after = bareBefore, countKept(bareOut)
@@ -45,7 +50,8 @@ func measureQuality(ctx context.Context, b *bench) (*section, error) {
 	if err := errors.Join(alternate(ctx, b.progress, b.rounds, files), alternate(ctx, b.progress, b.rounds, memory)); err != nil {
 		return nil, err
 	}
-	same, err := overlap(ours, theirs, ourOut, theirOut)
+	paper, err1 := overlap(ours, theirs, ourOut, theirOut)
+	same, err2 := overlap(twin, theirs, twinOut, theirOut)
 	return &section{
 		title: "Quality rules",
 		about: []string{oneLine(aboutQuality),
@@ -57,12 +63,14 @@ func measureQuality(ctx context.Context, b *bench) (*section, error) {
 		found: []comparison{
 			{what: "file to file: processor time after start-up, datatrove", over: theirs, under: ours, value: cpuOf,
 				overValue: workOf, bar: 50},
+			{what: "file to file: the same, of bzdata with datatrove's rules", over: theirs, under: twin, value: cpuOf,
+				overValue: workOf},
 			{what: "file to file: processor time, datatrove", over: theirs, under: ours, value: cpuOf},
 			{what: "file to file: wall time, datatrove", over: theirs, under: ours, value: wallOf},
 			{what: "rules alone: processor time, datatrove", over: bareTheirs, under: bare, value: phaseOf("filters"), bar: 50},
 		},
-		notes: []string{same + "."},
-	}, err
+		notes: []string{paper + ".", same + "."},
+	}, errors.Join(err1, err2)
 }
 
 // judgeBzdata reads documents into memory, judges them by the presets, and writes the ids

@@ -75,6 +75,12 @@ func (t *texts) add(text []byte) {
 	t.sum += xxh3.Hash(text)
 }
 
+func (t *texts) addString(text string) {
+	t.rows++
+	t.bytes += int64(len(text))
+	t.sum += xxh3.HashString(text)
+}
+
 func (t *texts) tell(s *said) {
 	s.Rows, s.Bytes, s.Sum = t.rows, t.bytes, fmt.Sprintf("%016x", t.sum)
 }

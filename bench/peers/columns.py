@@ -1,10 +1,10 @@
-"""DuckDB, Polars and pyarrow on columns: columns.py WHAT IN OUT THREADS."""
+"""DuckDB, Polars and pyarrow on columns: columns.py WHAT IN THREADS [OUT]."""
 
 import sys
 
 import say
 
-what, source, target, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+what, source, threads, target = sys.argv[1], sys.argv[2], int(sys.argv[3]), "".join(sys.argv[4:])
 engine = what.split("-")[0]
 
 
@@ -91,7 +91,7 @@ def pyarrow_write():
     )
     del rows
     with say.phase("write"):
-        pyarrow.parquet.write_table(table, target, compression="zstd", write_page_index=True)
+        pyarrow.parquet.write_table(table, target, compression="zstd", compression_level=3, write_page_index=True)
 
 
 say.done(**(globals()[what.replace("-", "_")]() or {}))
