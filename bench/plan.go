@@ -6,13 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
 // plan returns a contender that runs a plan of bzdata from nothing to out/data, and the
 // folder of what it leaves. The stages are lines of YAML.
 func (b *bench) plan(name, input string, cores int, stages ...string) (*contender, string, error) {
 	slug := fmt.Sprintf("%s-%d", filepath.Base(filepath.Dir(filepath.Dir(input))), cores)
-	for _, r := range name {
+	for _, r := range strings.ToLower(name) {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			slug += string(r)
 		}
