@@ -55,6 +55,8 @@ type Doc struct {
 	Mark Mark
 	// Copies is how often the document goes on, at least 1: more than once after mix.
 	Copies int
+
+	scratch []byte // where the text of the next record is put together
 }
 
 // Mark says which part of the held-out documents a document belongs to.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -274,6 +275,7 @@ type rowReader struct {
 	in      *InputRecord
 	rejects io.Writer
 	shard   uint32
+	doc     Doc // the document at hand
 	visit   func(d *Doc) error
 }
 
@@ -315,7 +317,9 @@ func (r *rowReader) row(row *store.Row) error {
 	if row.Bad != nil {
 		return r.reject(row, row.Bad)
 	}
-	d := &Doc{Ref: Ref{r.shard, uint64(row.Number)}, Source: r.file.source, Path: r.file.identity.Path, Copies: 1}
+	d := &r.doc
+	*d = Doc{Ref: Ref{r.shard, uint64(row.Number)}, Source: r.file.source, Path: r.file.identity.Path, Copies: 1,
+		Fields: d.Fields[:0], scratch: d.scratch}
 	if err := r.file.text.fill(d, row.Fields); err != nil {
 		return r.reject(row, err)
 	}
@@ -370,13 +374,11 @@ type textRule struct {
 	template []templatePart
 }
 
-// fill sets d's fields, text and messages from a record.
+// fill sets d's fields, text and messages from a record. The fields are as long valid as the
+// record's.
 func (r textRule) fill(d *Doc, fields []store.Field) error {
 	d.Slot = -1
-	d.Fields = make([]store.Field, len(fields))
-	for i, f := range fields {
-		d.Fields[i] = store.Field{Key: f.Key, RawKey: cloneBytes(f.RawKey), Value: cloneBytes(f.Value)}
-	}
+	d.Fields = append(d.Fields[:0], fields...)
 	switch {
 	case r.template != nil:
 		return r.fillTemplate(d)
@@ -387,11 +389,12 @@ func (r textRule) fill(d *Doc, fields []store.Field) error {
 	if err != nil {
 		return err
 	}
-	text, ok := stringValue(d.Fields[i].Value)
-	if !ok {
+	raw := d.Fields[i].Value
+	if len(raw) == 0 || raw[0] != '"' {
 		return fmt.Errorf("field %q is not a string", r.field)
 	}
-	d.Text, d.Slot = text, i
+	d.scratch = store.AppendText(d.scratch[:0], raw)
+	d.Text, d.Slot = string(d.scratch), i
 	return nil
 }
 
@@ -399,23 +402,25 @@ func (r textRule) fill(d *Doc, fields []store.Field) error {
 func (d *Doc) Name() string { return fmt.Sprintf("%s:%s:%d", d.Source, d.Path, d.Ref.Record) }
 
 func (d *Doc) field(key string) (int, error) {
+	if i := fieldIndex(d.Fields, key); i >= 0 {
+		return i, nil
+	}
 	names := make([]string, len(d.Fields))
 	for i, f := range d.Fields {
-		if f.Key == key {
-			return i, nil
-		}
 		names[i] = f.Key
 	}
 	return 0, fmt.Errorf("field %q is missing; the record has %q", key, names)
 }
 
-// stringValue returns a JSON string's text.
+// stringValue returns the text of a valid JSON value that is a string.
 func stringValue(raw []byte) (string, bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
 	}
-	text, err := store.Unquote(nil, raw)
-	return string(text), err == nil
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return string(store.AppendText(nil, raw)), true
 }
 
 func (r textRule) fillMessages(d *Doc) error {
@@ -431,7 +436,7 @@ func (r textRule) fillMessages(d *Doc) error {
 }
 
 func (r textRule) fillTemplate(d *Doc) error {
-	var text []byte
+	text := d.scratch[:0]
 	for _, p := range r.template {
 		text = append(text, p.literal...)
 		if p.field == "" {
@@ -441,16 +446,16 @@ func (r textRule) fillTemplate(d *Doc) error {
 		if err != nil {
 			return err
 		}
-		raw := d.Fields[i].Value
-		if s, ok := stringValue(raw); ok {
-			text = append(text, s...)
-		} else if c := raw[0]; c == '{' || c == '[' || c == 'n' {
+		switch raw := d.Fields[i].Value; raw[0] {
+		case '"':
+			text = store.AppendText(text, raw)
+		case '{', '[', 'n':
 			return fmt.Errorf("field %q is neither text nor a number", p.field)
-		} else {
+		default:
 			text = append(text, raw...)
 		}
 	}
-	d.Text = string(text)
+	d.scratch, d.Text = text, string(text)
 	return nil
 }
 
