@@ -65,7 +65,8 @@ type rowSource interface {
 }
 
 // OpenRows opens a file of records; its name tells the format ([FormatOf]). One Rows
-// is read by one goroutine at a time and starts none.
+// is read by one goroutine at a time. A compressed file is decompressed in another, which
+// [Rows.Close] ends.
 func OpenRows(fsys FS, name string, opts RowOptions) (*Rows, error) {
 	format, err := FormatOf(name)
 	if err != nil {
@@ -115,6 +116,7 @@ func (r *Rows) Close() error { return r.source.Close() }
 // jsonlRows reads records of JSONL.
 type jsonlRows struct {
 	file  *Reader
+	ahead *aheadReader // of a compressed file
 	lines *LineReader
 	max   int64
 	keep  []string // fields; none stands for all
@@ -129,7 +131,12 @@ func openJSONLRows(fsys FS, name string, opts RowOptions) (*jsonlRows, error) {
 	switch part := opts.Lines; {
 	case part == nil:
 		if s.file, err = openReader(fsys, name, nil, opts.Hash); err == nil {
-			s.lines = NewLineReader(s.file, s.max)
+			var text io.Reader = s.file
+			if CompressionOf(name) != Plain {
+				s.ahead = newAheadReader(s.file)
+				text = s.ahead
+			}
+			s.lines = NewLineReader(text, s.max)
 		}
 	case CompressionOf(name) != Plain:
 		err = &PartError{name + ": a compressed file has no ranges"}
@@ -163,7 +170,13 @@ func (s *jsonlRows) next(row *Row) error {
 }
 
 func (s *jsonlRows) sum() ([sha256.Size]byte, int64) { return s.file.sum() }
-func (s *jsonlRows) Close() error                    { return s.file.Close() }
+
+func (s *jsonlRows) Close() error {
+	if s.ahead != nil {
+		s.ahead.Close()
+	}
+	return s.file.Close()
+}
 
 // keyTableMax bounds the names that a [keyTable] remembers.
 const keyTableMax = 4096
