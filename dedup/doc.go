@@ -18,7 +18,7 @@
 // (Indyk and Motwani 1998; Leskovec, Rajaraman and Ullman, "Mining of Massive
 // Datasets", section 3.4). Two documents that share a key are candidates, with the
 // probability that [Params.CandidateProbability] states. A candidate proves nothing:
-// [Resolve] compares the shingle sets themselves and follows one rule:
+// a [Resolver] compares the shingle sets themselves and follows one rule:
 //
 //	Documents are visited in keep order. A document is removed, naming its match,
 //	exactly if it shares a band key with an already kept document and their Jaccard

@@ -16,3 +16,6 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// Spread maps numbers to numbers, each to another one, so that close ones are far apart.
+func Spread(n uint64) uint64 { return mix(n + polynomialBase) }

@@ -9,7 +9,7 @@ import (
 const postingsMax = math.MaxInt32
 
 // NearIndex holds documents by band key and finds the one that a document resembles
-// most. Besides the shingles themselves it takes, per document, 32 bytes, 8 per band
+// most. Besides the shingles themselves it takes, per document, 40 bytes, 12 per band
 // key, 26 to 52 per band key that no other has, and an eighth to a quarter of a byte per
 // shingle; half as much again for a moment while it grows. It holds at most 2^31-1 band
 // keys, those that documents share counted each time.
@@ -20,12 +20,14 @@ type NearIndex struct {
 	sets     [][]uint64
 	sketches []uint64 // of all sets, one after the other
 	starts   []int    // of each set's sketch; one more at the end
+	orders   []uint64 // of each set: of several equal matches the lowest is named
 }
 
 // posting is an entry in the list of documents with one band key.
 type posting struct {
 	ref      int32
 	previous int32 // counted from 1; 0 ends the list
+	place    int32 // in the list of its key, counted from 1
 }
 
 // Match is a document of an index and its similarity to the one asked about.
@@ -49,16 +51,53 @@ func (x *NearIndex) Add(keys, shingles []uint64) int {
 	if len(keys) > postingsMax-len(x.postings) {
 		panic("dedup: a near index holds at most 2^31-1 band keys")
 	}
-	ref := int32(len(x.sets))
+	ref := x.put(uint64(len(x.sets)), shingles)
+	for _, key := range keys {
+		x.post(key, ref)
+	}
+	return int(ref)
+}
+
+// put adds a document without band keys.
+func (x *NearIndex) put(order uint64, shingles []uint64) int32 {
 	x.sets = append(x.sets, shingles)
 	x.sketches = appendSketch(x.sketches, shingles)
 	x.starts = append(x.starts, len(x.sketches))
-	for _, key := range keys {
-		latest := x.latest.at(key)
-		x.postings = append(x.postings, posting{ref, *latest})
-		*latest = int32(len(x.postings))
+	x.orders = append(x.orders, order)
+	return int32(len(x.sets) - 1)
+}
+
+// post gives a document a band key.
+func (x *NearIndex) post(key uint64, ref int32) {
+	latest := x.latest.at(key)
+	x.postings = append(x.postings, posting{ref, *latest, x.placeAfter(*latest)})
+	*latest = int32(len(x.postings))
+}
+
+func (x *NearIndex) placeAfter(latest int32) int32 {
+	if latest == 0 {
+		return 1
 	}
-	return int(ref)
+	return x.postings[latest-1].place + 1
+}
+
+// bucket is the number of documents with a band key.
+func (x *NearIndex) bucket(key uint64) int { return int(x.placeAfter(x.latest.get(key))) - 1 }
+
+// keepSlotsMax bounds the table that is cleared for use by a next group of documents. A
+// larger one is let go: clearing it would cost more than the small groups that follow.
+const keepSlotsMax = 1 << 10
+
+// reset forgets all documents.
+func (x *NearIndex) reset() {
+	if len(x.latest.keys) > keepSlotsMax {
+		*x = NearIndex{verify: x.verify, starts: []int{0}}
+		return
+	}
+	x.latest.clear()
+	clear(x.sets)
+	x.postings, x.sets, x.sketches = x.postings[:0], x.sets[:0], x.sketches[:0]
+	x.starts, x.orders = x.starts[:1], x.orders[:0]
 }
 
 // Len returns the number of documents added.
@@ -66,7 +105,7 @@ func (x *NearIndex) Len() int { return len(x.sets) }
 
 // MemoryBytes returns the memory in use, the shingles of the documents included.
 func (x *NearIndex) MemoryBytes() int {
-	n := x.latest.bytes() + 8*(cap(x.postings)+3*cap(x.sets)+cap(x.sketches)+cap(x.starts))
+	n := x.latest.bytes() + 12*cap(x.postings) + 8*(3*cap(x.sets)+cap(x.sketches)+cap(x.starts)+cap(x.orders))
 	for _, set := range x.sets {
 		n += 8 * len(set)
 	}
@@ -112,7 +151,7 @@ func (f *Finder) Find(keys, shingles []uint64) (best Match, ok bool) {
 				continue
 			}
 			m := Match{int(ref), jaccard}
-			if !ok || m.Jaccard > best.Jaccard || m.Jaccard == best.Jaccard && m.Ref < best.Ref {
+			if !ok || m.Jaccard > best.Jaccard || m.Jaccard == best.Jaccard && x.orders[ref] < x.orders[best.Ref] {
 				best, ok = m, true
 			}
 		}

@@ -1,162 +1,156 @@
 package dedup
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 )
 
-// Candidate is a document that may have near-duplicates.
-type Candidate struct {
-	Doc   int      // the caller's number for it, each used once
-	Rank  int      // place in keep order: lower is visited first, equal ranks by Doc
-	Fixed bool     // kept already, in an earlier run: visited before all others, never removed
-	Keys  []uint64 // its band keys, each once
-}
-
-// Removal says which document goes, and which kept one is its reason.
-type Removal struct {
-	Removed, Match int     // numbers of documents
-	Jaccard        float64 // of their distinct shingles
-}
-
-// SizeCount says how many clusters have a size.
-type SizeCount struct {
-	Size, Clusters int
-}
-
-// Resolution is what [Resolve] decided, with the figures of an audit. A cluster is a
-// kept candidate with the documents that name it, so that the sizes add up to the
-// number of candidates.
-type Resolution struct {
-	Removals      []Removal   // ascending by Removed
-	Clusters      []SizeCount // ascending by size
-	PairsCompared int         // pairs of a document and a kept one with a common band key
-	PairsBelow    int         // of these, pairs whose similarity is below verify
-	BucketMax     int         // most candidates with one band key
-}
-
-// Resolve applies the rule of the package comment to candidates in any order. Of
-// several kept documents that a document matches, it names the one with the highest
-// Jaccard similarity; the first in keep order wins a tie.
+// Resolver applies the rule of the package comment to documents that come in keep order.
+// Documents without a common band key have no influence on each other, so a corpus may be
+// cut into connected groups (see [Components]): what a Resolver holds are the kept documents
+// of one group.
 //
-// The function shingles returns the set of a document as [Distinct] leaves it. It is
-// called at most once per document, only for those that share a band key with another,
-// in keep order; what it returns must not change until Resolve is done. Beside these
-// sets Resolve takes the memory that [NearIndex] states for the kept documents, and 26
-// to 52 bytes per different band key.
-//
-// Documents without a common band key have no influence on each other: candidates may
-// be cut into connected groups (see [Components]) and each group resolved by itself. A
-// group of more than 2^31-1 band keys in all is an error.
-func Resolve(candidates []Candidate, verify float64, shingles func(doc int) []uint64) (Resolution, error) {
+// With a limit, only the first bucketMax kept documents of a band key, in keep order, are
+// compared with those that come after them. So a bucket of n documents costs n*bucketMax
+// comparisons at most; a copy of one of those first is found in any case, and a document that
+// resembles a later one only is not found through this bucket. Nothing is removed for it that
+// the rule would keep.
+type Resolver struct {
+	bucketMax int
+	index     *NearIndex
+	finder    *Finder
+	earlier   map[uint64]int32 // documents of earlier runs, by order: their number in the index
+	visited   []int            // by number in the index: the number of the document in its group
+	named     []int            // by document of the group: how many were removed for it; -1: removed
+
+	full, leftOut int
+}
+
+// earlierTop keeps the orders of documents of earlier runs below those of this run.
+const earlierTop = 1 << 63
+
+// Outcome is what [Resolver.Visit] decided about a document.
+type Outcome struct {
+	Removed bool
+	// Match is the number of the kept document that it resembles most, as visited in its
+	// group; of equal ones the first in keep order. It is -1 for one of an earlier run.
+	Match int
+	// Earlier is the order of the match if it is of an earlier run.
+	Earlier uint64
+	Jaccard float64
+}
+
+// NewResolver returns a resolver without documents. A bucketMax of 0 is no limit.
+func NewResolver(verify float64, bucketMax int) (*Resolver, error) {
 	index, err := NewNearIndex(verify)
 	if err != nil {
-		return Resolution{}, err
+		return nil, err
 	}
-	if err := checkKeys(candidates); err != nil {
-		return Resolution{}, err
+	if bucketMax == 0 {
+		bucketMax = postingsMax
 	}
-	order, err := keepOrder(candidates)
-	if err != nil {
-		return Resolution{}, err
-	}
-	r := resolver{finder: index.Finder(), index: index, shingles: shingles}
-	r.countBuckets(candidates)
-	for _, i := range order {
-		if err := r.visit(&candidates[i]); err != nil {
-			return Resolution{}, err
-		}
-	}
-	return r.resolution(), nil
+	return &Resolver{bucketMax: bucketMax, index: index, finder: index.Finder(), earlier: map[uint64]int32{}}, nil
 }
 
-func checkKeys(candidates []Candidate) error {
-	keys := 0
-	for i := range candidates {
-		keys += len(candidates[i].Keys)
+// Begin forgets the documents of the group before.
+func (r *Resolver) Begin() {
+	r.index.reset()
+	clear(r.earlier)
+	r.visited, r.named = r.visited[:0], r.named[:0]
+}
+
+// Earlier says that a document kept in an earlier run has a band key. It wins over all that
+// are visited later, and is never removed. Its order, below 2^63, names it and says which of
+// several equal matches comes first. The function shingles is called once in a group for each.
+func (r *Resolver) Earlier(key, order uint64, shingles func() ([]uint64, error)) error {
+	ref, known := r.earlier[order]
+	if !known {
+		set, err := shingles()
+		if err != nil {
+			return err
+		}
+		if !isDistinct(set) {
+			return errors.New("near duplicates: shingles of an earlier document are not sorted and distinct")
+		}
+		ref = r.index.put(order, set)
+		r.visited, r.earlier[order] = append(r.visited, -1), ref
 	}
-	if keys > postingsMax {
-		return fmt.Errorf("near duplicates: %d band keys in one group, at most %d; use fewer bands",
-			keys, postingsMax)
+	if r.index.bucket(key) < r.bucketMax {
+		r.index.post(key, ref)
 	}
 	return nil
 }
 
-// keepOrder returns the positions of the candidates in keep order.
-func keepOrder(candidates []Candidate) ([]int, error) {
-	order := make([]int, len(candidates))
-	for i := range order {
-		order[i] = i
+// Visit keeps or removes the next document in keep order, which has the number 0 after Begin.
+// Its keys are those that it shares with another document, each once; its shingles, which are
+// copied if need be, must be as [Distinct] leaves them.
+func (r *Resolver) Visit(keys, shingles []uint64) (Outcome, error) {
+	if !isDistinct(shingles) {
+		return Outcome{}, errors.New("near duplicates: shingles of a document are not sorted and distinct")
 	}
-	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(candidates[i].Doc, candidates[j].Doc) })
-	for k := 1; k < len(order); k++ {
-		if doc := candidates[order[k]].Doc; doc == candidates[order[k-1]].Doc {
-			return nil, fmt.Errorf("near duplicates: document %d is a candidate twice", doc)
+	if m, ok := r.finder.Find(keys, shingles); ok {
+		r.named = append(r.named, -1)
+		out := Outcome{Removed: true, Match: r.visited[m.Ref], Earlier: r.index.orders[m.Ref], Jaccard: m.Jaccard}
+		if out.Match >= 0 {
+			r.named[out.Match]++
 		}
+		return out, nil
 	}
-	slices.SortStableFunc(order, func(i, j int) int {
-		a, b := &candidates[i], &candidates[j]
-		if a.Fixed != b.Fixed {
-			return boolInt(b.Fixed) - boolInt(a.Fixed)
-		}
-		return cmp.Compare(a.Rank, b.Rank)
-	})
-	return order, nil
+	return Outcome{}, r.Keep(keys, shingles)
 }
 
-// resolver is the state of one Resolve.
-type resolver struct {
-	index    *NearIndex
-	finder   *Finder
-	shingles func(doc int) []uint64
-
-	buckets  table    // of a band key: the number of its candidates
-	common   []uint64 // keys of the visited document that another has too
-	kept     []int    // by number in the index: the document
-	named    []int    // by number in the index: how many were removed for it
-	alone    int      // kept documents that are not in the index
-	removals []Removal
-
-	bucketMax int
+// Keep keeps the next document in keep order, whatever it resembles.
+func (r *Resolver) Keep(keys, shingles []uint64) error {
+	r.named = append(r.named, 0)
+	return r.keep(len(r.named)-1, keys, shingles)
 }
 
-func (r *resolver) countBuckets(candidates []Candidate) {
-	for i := range candidates {
-		for _, key := range candidates[i].Keys {
-			count := r.buckets.at(key)
-			*count++
-			r.bucketMax = max(r.bucketMax, int(*count))
+// keep indexes a kept document under the keys whose buckets are not full.
+func (r *Resolver) keep(number int, keys, shingles []uint64) error {
+	if len(keys) > postingsMax-len(r.index.postings) {
+		return fmt.Errorf("near duplicates: more than %d band keys in one group; use fewer bands", postingsMax)
+	}
+	ref, full := int32(-1), false
+	for _, key := range keys {
+		if r.index.bucket(key) >= r.bucketMax {
+			full = true
+			continue
 		}
-	}
-}
-
-// visit keeps or removes the next document in keep order.
-func (r *resolver) visit(c *Candidate) error {
-	r.common = r.common[:0]
-	for _, key := range c.Keys {
-		if r.buckets.get(key) > 1 {
-			r.common = append(r.common, key)
+		if ref < 0 {
+			ref = r.index.put(earlierTop+uint64(number), slices.Clone(shingles))
+			r.visited = append(r.visited, number)
 		}
+		r.index.post(key, ref)
+		r.full += boolInt(r.index.bucket(key) == r.bucketMax)
 	}
-	if len(r.common) == 0 {
-		r.alone++
-		return nil
-	}
-	set := r.shingles(c.Doc)
-	if !isDistinct(set) {
-		return fmt.Errorf("near duplicates: shingles of document %d are not sorted and distinct", c.Doc)
-	}
-	if !c.Fixed {
-		if m, ok := r.finder.Find(r.common, set); ok {
-			r.named[m.Ref]++
-			r.removals = append(r.removals, Removal{c.Doc, r.kept[m.Ref], m.Jaccard})
-			return nil
-		}
-	}
-	r.index.Add(r.common, set)
-	r.kept, r.named = append(r.kept, c.Doc), append(r.named, 0)
+	r.leftOut += boolInt(full)
 	return nil
+}
+
+// Sizes calls visit with each kept document of the group, by number, and the size of its
+// cluster: itself and the documents that were removed for it.
+func (r *Resolver) Sizes(visit func(number, size int)) {
+	for number, n := range r.named {
+		if n >= 0 {
+			visit(number, 1+n)
+		}
+	}
+}
+
+// Capped is how many buckets are full so far, by the documents of this run, and how many of
+// these were left out of a bucket because it was.
+func (r *Resolver) Capped() (buckets, leftOut int) { return r.full, r.leftOut }
+
+// PairsCompared is how many pairs of a document and a kept one shared a band key so far, and
+// how many of these were below verify.
+func (r *Resolver) PairsCompared() (pairs, below int) {
+	return r.finder.PairsCompared, r.finder.PairsBelow
+}
+
+// MemoryBytes is what the documents of the group take.
+func (r *Resolver) MemoryBytes() int {
+	return r.index.MemoryBytes() + 8*(cap(r.visited)+cap(r.named)) + 48*len(r.earlier)
 }
 
 func isDistinct(set []uint64) bool {
@@ -168,22 +162,9 @@ func isDistinct(set []uint64) bool {
 	return true
 }
 
-func (r *resolver) resolution() Resolution {
-	slices.SortFunc(r.removals, func(a, b Removal) int { return cmp.Compare(a.Removed, b.Removed) })
-	sizes := make([]int, r.alone, r.alone+len(r.named))
-	for i := range sizes {
-		sizes[i] = 1
-	}
-	for _, n := range r.named {
-		sizes = append(sizes, 1+n)
-	}
-	return Resolution{
-		Removals:      r.removals,
-		Clusters:      histogram(sizes),
-		PairsCompared: r.finder.PairsCompared,
-		PairsBelow:    r.finder.PairsBelow,
-		BucketMax:     r.bucketMax,
-	}
+// SizeCount says how many clusters have a size.
+type SizeCount struct {
+	Size, Clusters int
 }
 
 // histogram counts equal sizes; it sorts its argument.

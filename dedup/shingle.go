@@ -56,7 +56,7 @@ func (g *gram) roll(out, in uint64) {
 func (g *gram) hash() uint64 { return mix(g.sum + g.length) }
 
 // Distinct sorts shingles in place and returns them without repetitions: the form
-// that [Jaccard], [Resolve] and [NearIndex] take.
+// that [Jaccard], [Resolver] and [NearIndex] take.
 func Distinct(shingles []uint64) []uint64 {
 	slices.Sort(shingles)
 	return slices.Compact(shingles)

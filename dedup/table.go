@@ -85,5 +85,13 @@ func (t *table) grow() {
 // 6.4): the keys are hashes already, but nothing here depends on it.
 func (t *table) place(key uint64) uint64 { return key * polynomialBase >> t.shift }
 
+// clear removes all keys and keeps the slots.
+func (t *table) clear() {
+	clear(t.filter)
+	clear(t.keys)
+	clear(t.values)
+	t.used, t.zero = 0, 0
+}
+
 // bytes is the memory of the slots.
 func (t *table) bytes() int { return tableSlotBytes * len(t.keys) }

@@ -76,6 +76,17 @@ func (a *account) reserve(bytes int64) bool {
 	return true
 }
 
+// Hold takes so many more bytes of the run's memory for what the task holds beside sorters,
+// until it ends. A [*BudgetError] says that they are not there.
+func (t *Task) Hold(bytes int64) error {
+	err := t.held.take(bytes)
+	var budget *BudgetError
+	if errors.As(err, &budget) {
+		budget.What = "documents held at once"
+	}
+	return err
+}
+
 // release gives back all that was taken.
 func (a *account) release() {
 	a.of.used.Add(-a.held)

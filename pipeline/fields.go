@@ -269,6 +269,8 @@ func typeName(t reflect.Type) string {
 		return "a path"
 	case reflect.TypeFor[*HeldOut]():
 		return "a mapping, or a list of inputs"
+	case reflect.TypeFor[KeepPolicy]():
+		return "first, longest, or a mapping"
 	case reflect.TypeFor[Paths]():
 		return "a path or a list of paths"
 	case reflect.TypeFor[Texts]():

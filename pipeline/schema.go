@@ -124,6 +124,13 @@ func (r *Registry) decorateField(p *jsonschema.Schema, f field, def reflect.Valu
 		one := uint64(1)
 		p = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{p, {Type: "array", Items: inputs, MinItems: &one}}}
 	}
+	if t == reflect.TypeFor[KeepPolicy]() {
+		words := &jsonschema.Schema{}
+		for _, word := range keepWords {
+			words.Enum = append(words.Enum, word)
+		}
+		p = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{words, {Ref: "#/$defs/variable"}, p}}
+	}
 	p.Description = f.doc
 	if f.min+f.max != "" && t == reflect.TypeFor[Bytes]() {
 		p.Description += " From " + f.min + " to " + f.max + "."

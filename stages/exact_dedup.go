@@ -3,7 +3,6 @@ package stages
 import (
 	"context"
 	"encoding/binary"
-	"strings"
 
 	"bzdata/dedup"
 	"bzdata/pipeline"
@@ -12,13 +11,13 @@ import (
 
 // ExactDedup is the configuration of the exact_dedup stage.
 type ExactDedup struct {
-	Compare string `yaml:"compare" enum:"text|words" doc:"What must be equal: the text as it stands, or its words in lower case, whatever stands between them."`
-	Keep    string `yaml:"keep" enum:"first|longest" doc:"Which copy stays: the first by source, file and row, or the longest text, ties by the same order."`
+	Compare string              `yaml:"compare" enum:"text|words" doc:"What must be equal: the text as it stands, or its words in lower case, whatever stands between them."`
+	Keep    pipeline.KeepPolicy `yaml:"keep" doc:"Which copy stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 }
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
-		Name: "exact_dedup", Version: 2,
+		Name: "exact_dedup", Version: 3,
 		Summary: "Drops documents whose text is equal to that of another.",
 		Doc: code(`
 Documents are compared by the 128-bit XXH3 hash of their text, conversations by who says what. Of each
@@ -30,7 +29,7 @@ exact_dedup:
   compare: text
   keep: first`,
 		Takes: documentsOnly, Makes: documentsOnly,
-		Default: ExactDedup{Compare: "text", Keep: "first"},
+		Default: ExactDedup{Compare: "text", Keep: keepFirst},
 		New:     func(c ExactDedup) (pipeline.Program, error) { return c.program(), nil },
 	}
 }
@@ -46,9 +45,11 @@ func (c ExactDedup) program() pipeline.Program {
 // keep rank: records of one hash sort together, in keep order.
 func (c ExactDedup) openHash(context.Context, *pipeline.Task) (pipeline.Mapper, error) {
 	content := &contentWriter{words: c.Compare == "words"}
+	rank := keepRanker(c.Keep)
+	var payload []byte
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
 		sum := dedup.Hash128(content.of(d))
-		payload := append(sum[8:16:16], keepRank(c.Keep, d)...)
+		payload = binary.BigEndian.AppendUint64(append(payload[:0], sum[8:]...), rank(d, out))
 		out.Send(binary.BigEndian.Uint64(sum[:8]), payload)
 		return nil
 	}), nil
@@ -98,28 +99,25 @@ func (c *contentWriter) part(kind byte, text string) {
 	c.buf = append(c.buf, text...)
 }
 
-// keepRank is what a keep policy sorts by before the document id, as 8 bytes.
-func keepRank(keep string, d *pipeline.Doc) []byte {
-	rank := uint64(0)
-	if keep == "longest" {
-		rank = ^uint64(len(d.Text))
+// copiesReducer sees the copies of one text after the other, in keep order.
+type copiesReducer struct {
+	t     *pipeline.Task
+	first pipeline.Record
+	half  [8]byte // of the hash; the other is the key
+	some  bool
+}
+
+func (c *copiesReducer) add(r pipeline.Record) error {
+	if c.some && r.Key == c.first.Key && string(r.Payload[:8]) == string(c.half[:]) {
+		match := c.first.Ref
+		c.t.Decide(r.Ref, pipeline.Verdict{Reason: "exact_duplicate", Value: 1, Matched: &match})
+		return nil
 	}
-	return binary.BigEndian.AppendUint64(nil, rank)
+	c.first, c.some = pipeline.Record{Key: r.Key, Ref: r.Ref}, true
+	copy(c.half[:], r.Payload)
+	return nil
 }
 
 func reduceCopies(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	return part.Groups(func(g []pipeline.Record) error {
-		for from := 0; from < len(g); {
-			to := from + 1
-			for to < len(g) && strings.HasPrefix(string(g[to].Payload), string(g[from].Payload[:8])) {
-				to++
-			}
-			first := g[from].Ref
-			for _, copy := range g[from+1 : to] {
-				t.Decide(copy.Ref, pipeline.Verdict{Reason: "exact_duplicate", Value: 1, Matched: &first})
-			}
-			from = to
-		}
-		return nil
-	})
+	return part.Each((&copiesReducer{t: t}).add)
 }

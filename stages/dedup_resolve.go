@@ -1,0 +1,224 @@
+package stages
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"bzdata/dedup"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/tokenize/words"
+)
+
+// A record about a candidate has the key of its group; its payload sorts by keep order:
+//
+//	uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
+//	uint64 for each distinct shingle
+//
+// The numbers before the keys are big-endian, those after little-endian.
+const candidateHead = 8 + 4 + 8
+
+// openShingle sends the shingles of every candidate, with its keep rank and band keys.
+func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+	candidates, err := readCandidates(t)
+	if err != nil {
+		return nil, err
+	}
+	rank := keepRanker(c.Keep)
+	var hashes, shingles []uint64
+	var payload []byte
+	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+		group, keys := candidates.of(d.Ref.Record)
+		if len(keys) == 0 {
+			return nil
+		}
+		hashes = words.AppendHashes(hashes[:0], d.Text)
+		shingles = dedup.Distinct(dedup.Shingles(shingles[:0], hashes, c.Shingle))
+		payload = binary.BigEndian.AppendUint64(payload[:0], rank(d, out))
+		payload = binary.BigEndian.AppendUint32(payload, d.Ref.Shard)
+		payload = binary.BigEndian.AppendUint64(payload, d.Ref.Record)
+		payload = appendUint64s(binary.AppendUvarint(payload, uint64(len(keys))), keys)
+		out.Send(group, appendUint64s(payload, shingles))
+		return nil
+	}), nil
+}
+
+// writeJSONFile writes an output of the task for those that come after it.
+func writeJSONFile(t *pipeline.Task, name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return t.WriteFile(name, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func readJSONFile(t *pipeline.Task, dir, name string, v any) error {
+	data, err := store.ReadAll(t.FS, filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+func appendUint64s(dst []byte, vs []uint64) []byte {
+	dst = slices.Grow(dst, 8*len(vs))
+	for _, v := range vs {
+		dst = binary.LittleEndian.AppendUint64(dst, v)
+	}
+	return dst
+}
+
+func cutUint64s(dst []uint64, b []byte) []uint64 {
+	for ; len(b) >= 8; b = b[8:] {
+		dst = append(dst, binary.LittleEndian.Uint64(b))
+	}
+	return dst
+}
+
+// resolve decides about the candidates of a partition, one group after the other.
+func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
+	resolver, err := dedup.NewResolver(c.Verify, c.BucketMax)
+	if err != nil {
+		return err
+	}
+	r := &groupResolver{resolver: resolver, t: t, clusters: map[int]int{}}
+	if err := part.Each(r.visit); err != nil {
+		return err
+	}
+	r.end()
+	return c.writeFigures(t, r)
+}
+
+// groupResolver carries a resolver through the records of a partition.
+type groupResolver struct {
+	resolver *dedup.Resolver
+	t        *pipeline.Task
+	group    uint64
+	docs     []pipeline.Ref // of the group, by number
+	held     int            // bytes asked for
+
+	keys, shingles []uint64
+
+	candidates int
+	clusters   map[int]int // how many there are, by size
+}
+
+func (r *groupResolver) visit(rec pipeline.Record) error {
+	if r.candidates == 0 || rec.Key != r.group {
+		r.end()
+		r.group = rec.Key
+		r.resolver.Begin()
+	}
+	keys, n := binary.Uvarint(rec.Payload[candidateHead:])
+	at := candidateHead + n
+	if n <= 0 || keys > uint64(len(rec.Payload)-at)/8 {
+		return errors.New("a candidate's record is cut short")
+	}
+	r.keys = cutUint64s(r.keys[:0], rec.Payload[at:at+8*int(keys)])
+	r.shingles = cutUint64s(r.shingles[:0], rec.Payload[at+8*int(keys):])
+	out, err := r.resolver.Visit(r.keys, r.shingles)
+	if err != nil {
+		return err
+	}
+	r.docs, r.candidates = append(r.docs, rec.Ref), r.candidates+1
+	if out.Removed {
+		match := r.docs[out.Match]
+		r.t.Decide(rec.Ref, pipeline.Verdict{Reason: "near_duplicate", Value: out.Jaccard, Matched: &match})
+	}
+	return r.hold()
+}
+
+// holdStep is how much more is asked for at a time.
+const holdStep = 1 << 20
+
+// hold asks for the memory of a group that has grown.
+func (r *groupResolver) hold() error {
+	if r.candidates%64 != 0 {
+		return nil
+	}
+	more := r.resolver.MemoryBytes() - r.held
+	if more < holdStep {
+		return nil
+	}
+	r.held += more
+	if err := r.t.Hold(int64(more)); err != nil {
+		return fmt.Errorf("a group of %d candidates holds %d bytes of shingles and keys so far; bands of more rows make "+
+			"smaller groups: %w", len(r.docs), r.held, err)
+	}
+	return nil
+}
+
+// end counts the clusters of the group.
+func (r *groupResolver) end() {
+	r.resolver.Sizes(func(_, size int) { r.clusters[size]++ })
+	r.docs = r.docs[:0]
+}
+
+// resolveFigures is what one partition has to report.
+type resolveFigures struct {
+	Candidates, Pairs, Below, Full, LeftOut int
+	Clusters                                map[int]int
+}
+
+func (c MinHash) writeFigures(t *pipeline.Task, r *groupResolver) error {
+	f := resolveFigures{Candidates: r.candidates, Clusters: r.clusters}
+	f.Pairs, f.Below = r.resolver.PairsCompared()
+	f.Full, f.LeftOut = r.resolver.Capped()
+	return writeJSONFile(t, figuresName, f)
+}
+
+// figuresName is the file of a partition's figures, which report sums up.
+const figuresName = "figures.json"
+
+// report tells what all partitions found.
+func (c MinHash) report(_ context.Context, t *pipeline.Task) error {
+	sum := resolveFigures{Clusters: map[int]int{}}
+	for _, dir := range t.BarrierDirs() {
+		var f resolveFigures
+		if err := readJSONFile(t, dir, figuresName, &f); err != nil {
+			return err
+		}
+		sum.Candidates, sum.Pairs, sum.Below = sum.Candidates+f.Candidates, sum.Pairs+f.Pairs, sum.Below+f.Below
+		sum.Full, sum.LeftOut = sum.Full+f.Full, sum.LeftOut+f.LeftOut
+		for size, n := range f.Clusters {
+			sum.Clusters[size] += n
+		}
+	}
+	t.Note("%d candidates, %d pairs compared, %d below verify %g", sum.Candidates, sum.Pairs, sum.Below, c.Verify)
+	if sum.LeftOut > 0 {
+		t.Note("%d bands reached bucket_documents_max %d; %d documents that were kept later share one of them, "+
+			"and a document that resembles only these may have stayed", sum.Full, c.BucketMax, sum.LeftOut)
+	}
+	table := &pipeline.Table{Columns: []string{"documents alike", "clusters"}}
+	for _, size := range slices.Sorted(maps.Keys(sum.Clusters)) {
+		if size > 1 {
+			table.Rows = append(table.Rows, []string{fmt.Sprint(size), fmt.Sprint(sum.Clusters[size])})
+		}
+	}
+	t.Panel(pipeline.Panel{Title: "Clusters of near copies", Table: table,
+		Note: "A cluster is a document that stays with those that were dropped as its near copies."})
+	c.curvePanel(t)
+	return nil
+}
+
+func (c MinHash) curvePanel(t *pipeline.Task) {
+	curve := pipeline.Curve{Name: fmt.Sprintf("%d bands of %d rows", c.Bands, c.Rows)}
+	for i := 0; i <= 50; i++ {
+		s := float64(i) / 50
+		curve.X = append(curve.X, s)
+		curve.Y = append(curve.Y, c.params(0).CandidateProbability(s))
+	}
+	t.Panel(pipeline.Panel{Title: "Probability that a pair is compared",
+		Note:   fmt.Sprintf("Pairs at or above %g are then dropped, the others kept.", c.Verify),
+		Curves: &pipeline.Curves{XLabel: "Jaccard similarity", YLabel: "probability", Series: []pipeline.Curve{curve}}})
+}
