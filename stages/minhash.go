@@ -70,9 +70,9 @@ func (c MinHash) program() (pipeline.Program, error) {
 	}}, nil
 }
 
-// shingleRecordBytes is about what the shingle pass sends for a document if one in three is a
+// shingleRecordBytes is about what the shingle pass sends for a document if one in ten is a
 // candidate: the hashes of some 300 shingles each.
-const shingleRecordBytes = 800
+const shingleRecordBytes = 250
 
 // bandParts cuts the exchange of band keys, which has a record for each document and band.
 func bandParts(inputBytes int64) int { return int(1 + inputBytes/(64<<20)) }
