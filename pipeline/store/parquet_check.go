@@ -21,6 +21,8 @@ const (
 	parquetPageValuesMax = 1 << 26
 	// parquetHeaderBytesMax is of one page header, which may hold the page's extremes.
 	parquetHeaderBytesMax = 16 << 20
+	// parquetFooterBytesMax is of the footer, which is held in memory several times over.
+	parquetFooterBytesMax = 128 << 20
 	// parquetCountMax is of a row group's rows and of a chunk's bytes, so that sums of all
 	// that a footer has room for do not overflow.
 	parquetCountMax = 1 << 40
@@ -31,11 +33,16 @@ const (
 // guardParquet runs op, which reads a Parquet file, and turns a panic of the decoder
 // into an error: damaged files are met at run time, and not each way of being damaged
 // is checked for. A fault in the decoder's assembly counts as a panic, too.
-func guardParquet(name string, op func() error) (err error) {
+func guardParquet(name string, op func() error) error {
+	return guardParquetAt(name, func() string { return "" }, op)
+}
+
+// guardParquetAt is [guardParquet] where it is known which part of the file is read.
+func guardParquetAt(name string, part func() string, op func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = damagedParquet(name, fmt.Errorf("decoder failed: %v", p))
+			err = damagedParquet(name, fmt.Errorf("%sdecoder failed: %v", part(), p))
 		}
 	}()
 	return op()
@@ -83,6 +90,9 @@ func readFooter(file io.ReaderAt, size int64) ([]byte, error) {
 		return nil, errors.New("does not end with PAR1: cut short")
 	}
 	length := int64(binary.LittleEndian.Uint32(tail[:]))
+	if length > parquetFooterBytesMax {
+		return nil, fmt.Errorf("footer of %d bytes, over the limit of %d", length, parquetFooterBytesMax)
+	}
 	if length > size-ends {
 		return nil, fmt.Errorf("footer of %d bytes in a file of %d", length, size)
 	}

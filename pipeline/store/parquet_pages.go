@@ -19,7 +19,9 @@ import (
 
 // chunkInfo is where and how one column of one row group lies in the file.
 type chunkInfo struct {
-	start, end   int64 // of its pages in the file
+	group        int    // the row group, by its index in the file
+	column       string // path of the column
+	start, end   int64  // of its pages in the file
 	uncompressed int64
 	values       int64
 	codec        format.CompressionCodec
@@ -43,6 +45,11 @@ type pageStream struct {
 	stored []byte // a page as it is in the file
 	body   []byte // a page's decompressed values
 	err    error
+}
+
+// String names the chunk for messages.
+func (c *chunkInfo) String() string {
+	return fmt.Sprintf("row group %d, column %.100q", c.group, c.column)
 }
 
 func newPageStream(file io.ReaderAt, chunk chunkInfo, unpack *unpacker) *pageStream {
@@ -76,18 +83,19 @@ func (s *pageStream) ReadAt(p []byte, off int64) (n int, err error) {
 
 // nextPage reads the next page into s.page, or returns io.EOF.
 func (s *pageStream) nextPage() error {
+	s.unpack.chunk = &s.chunk
 	if s.at >= s.chunk.end {
 		if s.values != s.chunk.values {
-			return fmt.Errorf("pages hold %d values, the footer says %d", s.values, s.chunk.values)
+			return fmt.Errorf("%v: pages hold %d values, the footer says %d", &s.chunk, s.values, s.chunk.values)
 		}
 		return io.EOF
 	}
 	h, err := s.header()
 	if err != nil {
-		return fmt.Errorf("page header at byte %d: %w", s.at, err)
+		return fmt.Errorf("%v: page header at byte %d: %w", &s.chunk, s.at, err)
 	}
 	if err := s.load(&h); err != nil {
-		return fmt.Errorf("page at byte %d: %w", s.at, err)
+		return fmt.Errorf("%v: page at byte %d: %w", &s.chunk, s.at, err)
 	}
 	s.at += int64(h.length) + h.compressed
 	if h.kind == dataPage || h.kind == dataPageV2 {
@@ -178,6 +186,8 @@ func (s *pageStream) check(h *pageHeader, left int64) error {
 		return nil
 	case h.values < 0 || h.values > parquetPageValuesMax:
 		return fmt.Errorf("%d values, over the limit of %d", h.values, parquetPageValuesMax)
+	case h.kind != dictionaryPage && h.values > s.chunk.values-s.values:
+		return fmt.Errorf("%d values where the footer leaves %d", h.values, s.chunk.values-s.values)
 	case h.repBytes < 0 || h.defBytes < 0 || levels > h.compressed || levels > h.uncompressed:
 		return fmt.Errorf("levels of %d bytes in a page of %d", levels, h.compressed)
 	case h.nulls < 0 || h.nulls > h.values || h.rows < 0 || h.rows > h.values:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -19,6 +20,8 @@ const (
 	parquetBatchRows = 64
 	// parquetChunkBuffer is the read-ahead for each column.
 	parquetChunkBuffer = 32 << 10
+	// parquetBuffersMax bounds the read-ahead for all columns.
+	parquetBuffersMax = 32 << 20
 	// streamBytes stands for the length of a [pageStream], which ends by itself.
 	streamBytes = 1 << 50
 )
@@ -89,7 +92,7 @@ func (p *parquetRows) open(opts RowOptions) error {
 	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	p.chunks = chunkInfos(meta, tree.levels)
+	p.chunks = chunkInfos(meta, tree.levels, p.part.group)
 	p.encoder.leaves = make([][]parquet.Value, len(tree.levels))
 	p.own = findOwnColumns(p.pq, p.columns, p.part.names)
 	return nil
@@ -121,16 +124,19 @@ func openPlain(meta *format.FileMetaData) (*parquet.File, error) {
 	file = binary.LittleEndian.AppendUint32(file, uint32(len(footer)))
 	file = append(file, "PAR1"...)
 	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true),
-		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(parquetChunkBuffer))
+		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(min(parquetChunkBuffer, max(512, parquetBuffersMax/len(meta.Schema)))))
 }
 
-// chunkInfos says where each chunk's pages lie; levels are the greatest of each leaf.
-func chunkInfos(meta *format.FileMetaData, levels []leafLevels) [][]chunkInfo {
+// chunkInfos says where each chunk's pages lie; levels are the greatest of each leaf, and
+// first is the index in the file of the first row group.
+func chunkInfos(meta *format.FileMetaData, levels []leafLevels, first int) [][]chunkInfo {
 	infos := make([][]chunkInfo, len(meta.RowGroups))
 	for g := range meta.RowGroups {
 		for c := range meta.RowGroups[g].Columns {
 			m := &meta.RowGroups[g].Columns[c].MetaData
 			infos[g] = append(infos[g], chunkInfo{
+				group:        first + g,
+				column:       strings.Join(m.PathInSchema, "."),
 				start:        chunkStart(m),
 				end:          chunkStart(m) + m.TotalCompressedSize,
 				uncompressed: m.TotalUncompressedSize,
@@ -146,19 +152,30 @@ func chunkInfos(meta *format.FileMetaData, levels []leafLevels) [][]chunkInfo {
 }
 
 func (p *parquetRows) next(row *Row) error {
-	return guardParquet(p.name, func() error {
+	return guardParquetAt(p.name, p.where, func() error {
 		if p.at == p.n {
 			if err := p.decode(); err != nil {
 				return err
 			}
 		}
 		p.encoder.load(p.batch[p.at])
-		p.at++
 		p.convert(row)
+		p.at++
 		row.Number = p.number
 		p.number++
 		return nil
 	})
+}
+
+// where says which part of the file is read, for messages.
+func (p *parquetRows) where() string {
+	switch {
+	case p.at < p.n:
+		return fmt.Sprintf("row %d, column %.100q: ", p.number, p.encoder.name)
+	case p.unpack.chunk != nil:
+		return p.unpack.chunk.String() + ": "
+	}
+	return ""
 }
 
 // decode fills the batch, from the next row group if need be.

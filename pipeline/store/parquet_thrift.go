@@ -224,8 +224,18 @@ type schemaShape struct {
 	err      error
 }
 
-// parquetDepthMax bounds how deep a schema may nest.
-const parquetDepthMax = 100
+// Limits on a footer, whose structures take far more memory than they take bytes.
+const (
+	// parquetDepthMax is of how deep a schema may nest.
+	parquetDepthMax = 100
+	// parquetLeavesMax and parquetElementsMax are of the columns with values, and of these
+	// and their groups.
+	parquetLeavesMax   = 1 << 15
+	parquetElementsMax = 1 << 17
+	// parquetChunkMetaMin is the least that a column chunk takes in a footer: six required
+	// fields and three offsets and sizes.
+	parquetChunkMetaMin = 16
+)
 
 func (s *schemaShape) add(leaf bool, children int64) {
 	switch {
@@ -237,6 +247,8 @@ func (s *schemaShape) add(leaf bool, children int64) {
 		s.err = fmt.Errorf("schema nests deeper than %d", parquetDepthMax)
 	case children < 0:
 		s.err = errors.New("schema has a group of negative size")
+	case s.elements == parquetElementsMax || leaf && s.leaves == parquetLeavesMax:
+		s.err = fmt.Errorf("schema has more than %d columns", parquetLeavesMax)
 	}
 	if s.err != nil {
 		return
@@ -285,7 +297,10 @@ func (t *thriftReader) rowGroup() (columns int) {
 		n, element := t.list()
 		columns = n
 		for range n {
-			t.skipElement(element, 3)
+			from := t.i
+			if t.skipElement(element, 3); t.err == nil && t.i-from < parquetChunkMetaMin {
+				t.fail(errThriftBad)
+			}
 		}
 	})
 	return columns

@@ -46,6 +46,7 @@ type unpacker struct {
 	gzip   gzip.Reader
 	brotli *brotli.Reader
 	src    bytes.Reader
+	chunk  *chunkInfo // of which a page was last asked for
 }
 
 // unpack decompresses src so that it fills dst.
