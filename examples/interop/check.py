@@ -36,7 +36,30 @@ def conversations():
     return rows + [{"messages": rows[0]["messages"], "id": 99}]
 
 
+TYPED = {"score": "float64", "n": "int64", "ok": "bool", "when": "timestamp", "tags": "list<string>", "marks": "list<float64>"}
+
+
+def typed_rows():
+    """Records for typed.yaml; every seventh has values that fit no column."""
+    rows = []
+    for i in range(200):
+        row = {"id": i, "text": f"Record {i} says \u00e9\u4e2d \U0001f600 and <b>{i * i}</b>.", "score": i / 8, "n": i - 100, "ok": i % 3 == 0,
+               "when": f"2024-05-{1 + i % 28:02d}T12:00:{i % 60:02d}Z", "tags": [f"t{k}" for k in range(i % 4)], "marks": [i + 0.5, None]}
+        if i % 7 == 0:
+            row.update(score="high", n=1e300, ok=None, when="never", tags="t", marks=[[1]])
+        keys = list(row)
+        rows.append({k: row[k] for k in keys[i % len(keys):] + keys[:i % len(keys)]})
+    return rows
+
+
+def typed_lines():
+    return [json.dumps(row, separators=(",", ":"), ensure_ascii=row["id"] % 2 == 0) for row in typed_rows()]
+
+
 def write(work):
+    os.makedirs(f"{work}/typed", exist_ok=True)
+    with open(f"{work}/typed/rows.jsonl", "w", encoding="utf-8") as f:
+        f.writelines(line + "\n" for line in typed_lines())
     os.makedirs(f"{work}/messages", exist_ok=True)
     with open(f"{work}/messages/talks.jsonl", "w", encoding="utf-8") as f:
         f.writelines(json.dumps(row, ensure_ascii=row["id"] % 2 == 0) + "\n" for row in conversations())
@@ -145,8 +168,54 @@ def model():
         check("score.json", json.load(f)["verdict"]["outcome"] == "improves")
 
 
+def typed():
+    """Parquet with typed columns: as pyarrow, DuckDB and datasets see it, and back as JSONL."""
+    import datetime
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import load_dataset
+
+    folder = "typed-parquet/out/data"
+    names = files_of(folder)
+    types = {"score": pa.float64(), "n": pa.int64(), "ok": pa.bool_(), "when": pa.timestamp("us", tz="UTC"),
+             "tags": pa.list_(pa.string()), "marks": pa.list_(pa.float64()), "text": pa.string(), "extra": pa.string()}
+    got = {}
+    for name in names:
+        schema = pq.read_schema(name)
+        check(f"{name}: types of the columns", {f.name: f.type for f in schema} == types, schema.names)
+        meta = pq.ParquetFile(name).metadata
+        columns = [meta.row_group(g).column(c) for g in range(meta.num_row_groups) for c in range(meta.num_columns)]
+        check(f"{name}: page indexes, zstd", all(c.has_offset_index and c.has_column_index and c.compression == "ZSTD" for c in columns))
+        got.update((json.loads(r["extra"])["id"], r) for r in pq.read_table(name).to_pylist())
+    check("typed: every record once", sorted(got) == [r["id"] for r in sorted(typed_rows(), key=lambda r: r["id"])], len(got))
+    for row in typed_rows():
+        want = {k: None if row["id"] % 7 == 0 else row[k] for k in TYPED} | {"text": row["text"]}
+        if want["when"]:
+            want["when"] = datetime.datetime.fromisoformat(want["when"].replace("Z", "+00:00"))
+        have = {k: v for k, v in got[row["id"]].items() if k != "extra"}
+        if have != want:
+            check(f"typed: record {row['id']}", False, f"{have}, want {want}")
+    files = f"{folder}/data/*.parquet"
+    fit = [r for r in typed_rows() if r["id"] % 7]
+    sums = duckdb.sql(f"select count(*), sum(score), sum(n), count(*) filter (ok), sum(len(tags)), count(distinct \"when\") from '{files}'").fetchone()
+    check("typed: DuckDB reads the columns", sums == (200, sum(r["score"] for r in fit), sum(r["n"] for r in fit), sum(r["ok"] for r in fit),
+          sum(len(r["tags"]) for r in fit), len({r["when"] for r in fit})), sums)
+    rows = duckdb.sql(f"select count(*), sum((extra->>'id')::int) from '{files}'").fetchone()
+    check("typed: DuckDB reads extra as JSON", rows == (200, sum(range(200))), rows)
+    table = load_dataset(folder, split="train")
+    check("typed: features of datasets", table.features["score"].dtype == "float64" and "timestamp" in table.features["when"].dtype
+          and set(table.features) == set(types), table.features)
+    lines = []
+    for name in files_of("typed-jsonl/out/data"):
+        with open(name, encoding="utf-8", newline="\n") as f:
+            lines += f.read().splitlines()
+    check("typed: back from Parquet to JSONL, byte for byte", sorted(lines) == sorted(typed_lines()), len(lines))
+
+
 def main(work):
     os.chdir(work)
+    typed()
     rows = dataset("parquet/out/data")
     texts = [row["text"] for row in rows]
     fields = [json.loads(row["extra"]) for row in rows]

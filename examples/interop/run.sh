@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens what bzdata writes with Hugging Face datasets and with safetensors for Python:
+# Opens what bzdata writes with Hugging Face datasets, pyarrow, DuckDB and safetensors:
 # run.sh VENV [WORK]. VENV is a virtual environment, made with what requirements.txt names
 # unless it is there; WORK, a temporary folder unless it is given, takes what is written.
 # Only the making of VENV needs a network.
@@ -14,7 +14,7 @@ else
   trap 'rm -rf "$work"' EXIT
 fi
 here=examples/interop
-if ! "$venv/bin/python" -c 'import datasets, numpy, pyarrow, safetensors, zstandard' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import datasets, duckdb, numpy, pyarrow, safetensors, zstandard' 2>/dev/null; then
   python3 -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet -r "$here/requirements.txt"
 fi
@@ -29,10 +29,12 @@ run "$sample/plan.yaml" --workdir "$work/parquet" \
 for format in jsonl jsonl.gz jsonl.zst; do
   run "$sample/plan.yaml" --workdir "$work/$format" --set "export.format=$format" --until export
 done
-cp "$here/messages.yaml" "$work/"
+cp "$here"/*.yaml "$work/"
 "$venv/bin/python" "$here/check.py" write "$work"
 for format in parquet jsonl; do
   run "$work/messages.yaml" --workdir "$work/messages-$format" --set "export.format=$format"
 done
+run "$work/typed.yaml" --workdir "$work/typed-parquet"
+run "$work/typed_back.yaml" --workdir "$work/typed-jsonl"
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$work/huggingface HF_DATASETS_DISABLE_PROGRESS_BARS=1
 "$venv/bin/python" "$here/check.py" check "$work"

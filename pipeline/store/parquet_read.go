@@ -123,8 +123,9 @@ func openPlain(meta *format.FileMetaData) (*parquet.File, error) {
 	file := append([]byte("PAR1"), footer...)
 	file = binary.LittleEndian.AppendUint32(file, uint32(len(footer)))
 	file = append(file, "PAR1"...)
+	buffer := min(parquetChunkBuffer, max(512, parquetBuffersMax/len(meta.Schema)))
 	return parquet.OpenFile(bytes.NewReader(file), int64(len(file)), parquet.SkipPageIndex(true),
-		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(min(parquetChunkBuffer, max(512, parquetBuffersMax/len(meta.Schema)))))
+		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer))
 }
 
 // chunkInfos says where each chunk's pages lie; levels are the greatest of each leaf, and
