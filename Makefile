@@ -3,10 +3,11 @@
 GO      ?= go
 FUZZTIME ?= 30s
 DATA    ?= ../shared/data
+VERSITYGW ?= v1.8.0
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale s3 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,11 @@ gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 
 scale: ## ten million documents under 512 MiB and 8 GiB: peak memory, and the same bytes
 	examples/scale/run.sh
+
+s3: ## the tests of object storage against a real server, built outside the repository
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	  GOBIN=$$dir CGO_ENABLED=0 $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW) && \
+	  BZDATA_S3_SERVER=$$dir/versitygw $(GO) test -count=1 -v -run 'TestRealServer' ./pipeline/store/remote
 
 interop: build ## open the outputs with Hugging Face datasets and safetensors for Python
 	examples/interop/run.sh $(VENV)

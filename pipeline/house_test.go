@@ -19,7 +19,8 @@ var rooms = map[string]string{
 	"pipeline/store": "",
 
 	// Network access is a room of its own, so that formats do not come to depend on it.
-	"pipeline/store/remote": "pipeline/store",
+	"pipeline/store/remote":            "pipeline/store",
+	"pipeline/store/remote/remotetest": "",
 
 	"tokenize/words":      "",
 	"train/tensor":        "",

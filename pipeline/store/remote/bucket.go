@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -232,85 +231,4 @@ func (b *bucketScheme) open(ctx context.Context, e *entry, from, to int64) (*ans
 		return err
 	})
 	return a, err
-}
-
-// Upload implements [store.ObjectStore] for s3:// names. Parts and whole are checked by the
-// server against their MD5, and an object appears whole or not at all.
-func (f *FS) Upload(name string, content store.ReadFile, sha256 string) error {
-	l, b, err := f.bucket(name)
-	if err != nil {
-		return err
-	}
-	opt := minio.PutObjectOptions{ContentType: "application/octet-stream", PartSize: partBytes(content.Size()),
-		SendContentMd5: true, UserMetadata: map[string]string{hashKey: sha256}}
-	err = f.web.try(f.ctx, l.String(), func(ctx context.Context) error {
-		return b.call(ctx, l, func(ctx context.Context, c *minio.Core) error {
-			whole := io.NewSectionReader(content, 0, content.Size())
-			info, err := c.Client.PutObject(ctx, l.Root, l.Path, whole, content.Size(), opt)
-			if err == nil && info.Size != content.Size() {
-				err = fmt.Errorf("%d bytes were sent, %d are there", content.Size(), info.Size)
-			}
-			return err
-		})
-	})
-	f.forget(l)
-	return err
-}
-
-// partBytes is the size of an upload's parts: at least 16 MiB, and at most 10,000 parts, the
-// protocol's limit.
-func partBytes(size int64) uint64 {
-	part := int64(16 << 20)
-	for size > part*9000 {
-		part *= 2
-	}
-	return uint64(part)
-}
-
-// UploadedSHA256 implements [store.ObjectStore] for s3:// names.
-func (f *FS) UploadedSHA256(name string) (string, error) {
-	l, _, err := f.bucket(name)
-	if err != nil {
-		return "", err
-	}
-	f.forget(l)
-	e, err := f.entry(name)
-	if err != nil {
-		return "", err
-	}
-	return e.meta, nil
-}
-
-// Remove deletes a local file or an object. An object that is not there is no error.
-func (f *FS) Remove(name string) error {
-	if !store.IsRemote(name) {
-		return f.FS.Remove(name)
-	}
-	l, b, err := f.bucket(name)
-	if err != nil {
-		return err
-	}
-	defer f.forget(l)
-	return f.web.try(f.ctx, l.String(), func(ctx context.Context) error {
-		return b.call(ctx, l, func(ctx context.Context, c *minio.Core) error {
-			return c.RemoveObject(ctx, l.Root, l.Path, minio.RemoveObjectOptions{})
-		})
-	})
-}
-
-// bucket parses a name that can be written.
-func (f *FS) bucket(name string) (store.Location, *bucketScheme, error) {
-	l, s, err := f.at(name)
-	b, ok := s.(*bucketScheme)
-	if err == nil && !ok {
-		err = &store.LocationError{Msg: fmt.Sprintf("%s: only s3:// names can be written", l)}
-	}
-	return l, b, err
-}
-
-// forget makes the next look at a file a new one, now that it was written.
-func (f *FS) forget(l store.Location) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.known, l.String())
 }
