@@ -48,7 +48,7 @@ type Options struct {
 
 // Event is one thing that happened in a run.
 type Event struct {
-	Kind  string  `json:"kind"` // plan, start, progress, done, reused, stage
+	Kind  string  `json:"kind"` // plan, start, progress, done, reused, stage, alarm
 	Stage string  `json:"stage"`
 	Task  string  `json:"task,omitempty"`
 	Done  float64 `json:"done,omitempty"`
@@ -394,6 +394,9 @@ func (r *run) checkWave(w *wave) error {
 	}
 	if len(read) > 0 && records == 0 {
 		return &DataError{fmt.Sprintf("%s: no record is there; check the plan's paths", firstOf(read))}
+	}
+	if err := r.alarms(w); err != nil {
+		return err
 	}
 	if stage := emptiedBy(w); stage != "" {
 		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory",

@@ -63,7 +63,7 @@ func (r *run) result() (*Result, error) {
 	for i := range res.Stages {
 		res.Complete = res.Complete && res.Stages[i].Finished
 	}
-	return res, b.ledgers()
+	return res, b.ledgers(r.plan.AlarmFraction)
 }
 
 type resultBuilder struct {
@@ -130,8 +130,8 @@ func (b *resultBuilder) pass(l *Ledger) {
 }
 
 // ledgers makes each stage's ledger of its passes: what came into the first came in,
-// what the last kept is kept. It checks that every pass saw what the one before kept.
-func (b *resultBuilder) ledgers() error {
+// what the last kept is kept; alarms become notes. It checks that every pass saw what the one before kept.
+func (b *resultBuilder) ledgers(fraction float64) error {
 	var before *Ledger
 	for _, p := range b.passes {
 		st := b.stage(p.Stage, p.Stage)
@@ -143,6 +143,7 @@ func (b *resultBuilder) ledgers() error {
 			return fmt.Errorf("stage %s kept %d documents and stage %s saw %d", before.Stage, before.Kept, p.Stage, p.In)
 		}
 		before = p
+		st.Notes = appendNew(st.Notes, alarmsOf(p, fraction))
 		st.Ledger = joinPasses(st.Ledger, p)
 		if err := st.Ledger.Check(); err != nil {
 			return err
