@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
 	"unicode/utf8"
 )
@@ -37,6 +38,9 @@ type Record struct {
 	Fields []RawField // in the order of the text; slices of the scanned line
 
 	line   []byte
+	marks  []uint64    // one bit a byte of line: it means something in a string; or none
+	wide   bool        // a byte of line may not be ASCII
+	plain  bool        // do without marks
 	names  []jsonName  // decoded names of all open objects, innermost last
 	frames []jsonFrame // open arrays and objects below the record itself
 	arena  []byte      // decoded bytes of names that hold escapes
@@ -81,6 +85,7 @@ func Scan(line []byte, rec *Record) error {
 
 func (r *Record) reset(line []byte) {
 	r.line, r.fail = line, nil
+	r.mark()
 	r.Fields, r.names = r.Fields[:0], r.names[:0]
 	r.frames, r.arena = r.frames[:0], r.arena[:0]
 }
@@ -384,20 +389,51 @@ func (r *Record) literal(i int, want string) int {
 	return r.failAt(i, "expected a value")
 }
 
+// mark looks at the whole line for what means something in strings, where that is fast.
+func (r *Record) mark() {
+	n := (len(r.line) + 63) / 64
+	if cap(r.marks) < n {
+		r.marks = make([]uint64, n+n/4)
+	}
+	r.marks, r.wide = r.marks[:n], true
+	if r.plain {
+		r.marks = r.marks[:0]
+	} else if wide, ok := markBlocks(r.line, r.marks); ok {
+		r.wide = wide
+	} else {
+		r.marks = r.marks[:0]
+	}
+}
+
+// next returns the first index at or after i of a byte that means something in a string.
+func (r *Record) next(i int) int {
+	at := i >> 6
+	if at >= len(r.marks) {
+		i, _ = plainRun(r.line, i)
+		return i
+	}
+	if m := r.marks[at] >> (i & 63); m != 0 {
+		return i + bits.TrailingZeros64(m)
+	}
+	for at++; at < len(r.marks); at++ {
+		if m := r.marks[at]; m != 0 {
+			return at<<6 + bits.TrailingZeros64(m)
+		}
+	}
+	return len(r.line)
+}
+
 // str scans the string whose opening quote is at i and returns the index after its
 // closing quote, and whether it holds escapes.
 func (r *Record) str(i int) (end int, escaped bool) {
 	line, from := r.line, i+1
-	var seen uint64
 	for i = from; ; {
-		var high uint64
-		i, high = plainRun(line, i)
-		seen |= high
+		i = r.next(i)
 		switch {
 		case i == len(line):
 			return r.truncated(), escaped
 		case line[i] == '"':
-			if seen != 0 && !validUTF8(line[from:i]) {
+			if r.wide && !validUTF8(line[from:i]) {
 				return r.failAt(from+invalidUTF8(line[from:i]), "invalid UTF-8"), escaped
 			}
 			return i + 1, escaped

@@ -1,6 +1,10 @@
 package store
 
-import "golang.org/x/sys/cpu"
+import (
+	"bytes"
+
+	"golang.org/x/sys/cpu"
+)
 
 // hasAVX2 says that this processor can run the kernels.
 var hasAVX2 = cpu.X86.HasAVX2
@@ -13,6 +17,28 @@ func plainBlocks(b []byte) (end int, high uint64) {
 	}
 	return plainBlocksAVX2(&b[0], len(b)/32)
 }
+
+// markBlocks sets a bit of marks, one word for 64 bytes of b, for each byte that means
+// something in a JSON string, and none behind the end. It reports whether a byte is not ASCII,
+// and whether there is a kernel; without one it does nothing.
+func markBlocks(b []byte, marks []uint64) (wide, ok bool) {
+	if !hasAVX2 {
+		return false, false
+	}
+	n := len(b) / 64
+	if n > 0 {
+		wide = markBlocksAVX2(&b[0], &marks[0], n)
+	}
+	if rest := b[64*n:]; len(rest) > 0 {
+		padded := [64]byte(spaces)
+		copy(padded[:], rest)
+		wide = markBlocksAVX2(&padded[0], &marks[n], 1) || wide
+	}
+	return wide, true
+}
+
+// spaces are bytes that mean nothing in a string.
+var spaces = bytes.Repeat([]byte{' '}, 64)
 
 // validBlocks reports whether no block of 32 bytes from the start of b has a byte that is
 // wrong in UTF-8 after those before it, and how many bytes were looked at. A character may
@@ -28,6 +54,11 @@ func validBlocks(b []byte) (n int, ok bool) {
 //
 //go:noescape
 func plainBlocksAVX2(b *byte, n int) (end int, high uint64)
+
+// markBlocksAVX2 does what markBlocks does for n > 0 blocks of 64 bytes.
+//
+//go:noescape
+func markBlocksAVX2(b *byte, marks *uint64, n int) bool
 
 // validBlocksAVX2 does what validBlocks does for n > 0 blocks.
 //

@@ -1,10 +1,21 @@
 #include "textflag.h"
 
-// Byte constants of plainBlocksAVX2, broadcast: quote, backslash, the last control character.
+// The marks of a string, broadcast: quote, backslash, the last control character.
 DATA marks<>+0(SB)/1, $0x22
 DATA marks<>+1(SB)/1, $0x5c
 DATA marks<>+2(SB)/1, $0x1f
 GLOBL marks<>(SB), RODATA|NOPTR, $3
+
+// MARK sets MASK to where bytes of Y0 are marks. Y1 to Y3 are lost. A byte is at most 0x1f
+// if it is the lesser of the two.
+#define MARK(MASK) \
+	VPCMPEQB  Y0, Y5, Y1 \
+	VPCMPEQB  Y0, Y6, Y2 \
+	VPMINUB   Y0, Y7, Y3 \
+	VPCMPEQB  Y0, Y3, Y3 \
+	VPOR      Y1, Y2, Y1 \
+	VPOR      Y1, Y3, Y1 \
+	VPMOVMSKB Y1, MASK
 
 // func plainBlocksAVX2(b *byte, n int) (end int, high uint64)
 TEXT ·plainBlocksAVX2(SB), NOSPLIT, $0-32
@@ -18,14 +29,8 @@ TEXT ·plainBlocksAVX2(SB), NOSPLIT, $0-32
 
 plainLoop:
 	VMOVDQU   (SI)(AX*1), Y0
-	VPCMPEQB  Y0, Y5, Y1
-	VPCMPEQB  Y0, Y6, Y2
-	VPMINUB   Y0, Y7, Y3      // a byte is at most 0x1f if it is the lesser of the two
-	VPCMPEQB  Y0, Y3, Y3
-	VPOR      Y1, Y2, Y1
-	VPOR      Y1, Y3, Y1
 	VPMOVMSKB Y0, R8          // bytes that are not ASCII
-	VPMOVMSKB Y1, R9
+	MARK(R9)
 	TESTL     R9, R9
 	JNZ       plainHit
 	ORQ       R8, DX
@@ -48,6 +53,36 @@ plainDone:
 	VZEROUPPER
 	MOVQ AX, end+16(FP)
 	MOVQ DX, high+24(FP)
+	RET
+
+// func markBlocksAVX2(b *byte, marks *uint64, n int) bool
+TEXT ·markBlocksAVX2(SB), NOSPLIT, $0-25
+	MOVQ b+0(FP), SI
+	MOVQ marks+8(FP), DI
+	MOVQ n+16(FP), CX
+	VPBROADCASTB marks<>+0(SB), Y5
+	VPBROADCASTB marks<>+1(SB), Y6
+	VPBROADCASTB marks<>+2(SB), Y7
+	VPXOR Y8, Y8, Y8
+
+markLoop:
+	VMOVDQU (SI), Y0
+	VPOR    Y0, Y8, Y8
+	MARK(R8)
+	VMOVDQU 32(SI), Y0
+	VPOR    Y0, Y8, Y8
+	MARK(R9)
+	SHLQ    $32, R9
+	ORQ     R9, R8
+	MOVQ    R8, (DI)
+	ADDQ    $64, SI
+	ADDQ    $8, DI
+	DECQ    CX
+	JNZ     markLoop
+	VPMOVMSKB Y8, AX
+	TESTL   AX, AX
+	SETNE   ret+24(FP)
+	VZEROUPPER
 	RET
 
 // What may be wrong with two bytes that follow each other, one bit a fault, by the first's

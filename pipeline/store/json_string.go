@@ -130,25 +130,78 @@ func hex4(b []byte, i int) rune {
 	return r
 }
 
+// unescapeBlock is how much of a string is marked at a time.
+const unescapeBlock = 4 << 10
+
 // appendUnescaped decodes the inside of a string that is known to be valid.
+// [appendUnescapedSlow] is its twin.
 func appendUnescaped(dst, s []byte) []byte {
-	dst = slices.Grow(dst, len(s)) // no escape is shorter than what it stands for
+	if len(s) < 64 {
+		return appendUnescapedSlow(dst, s)
+	}
+	dst = slices.Grow(dst, len(s)+pieceBytes) // no escape is shorter than what it stands for
+	out, o := dst[:cap(dst)], len(dst)
+	var marks [unescapeBlock / 64]uint64
+	at := 0 // up to where s is decoded
+	for from := 0; from < len(s); from += unescapeBlock {
+		block := s[from:min(len(s), from+unescapeBlock)]
+		if _, ok := markBlocks(block, marks[:]); !ok {
+			return appendUnescapedSlow(dst, s)
+		}
+		for w, m := range marks[:(len(block)+63)/64] {
+			for ; m != 0; m &= m - 1 {
+				i := from + w<<6 + bits.TrailingZeros64(m)
+				if i < at {
+					continue // within the escape before it
+				}
+				o += copyPiece(out[o:], s[at:], i-at)
+				var n int
+				n, at = unescape(out[o:], s, i)
+				o += n
+			}
+		}
+	}
+	o += copy(out[o:], s[at:])
+	return out[:o]
+}
+
+// pieceBytes is the length of pieces between escapes that are copied without a call.
+const pieceBytes = 32
+
+// copyPiece copies n bytes, and may write some more behind them.
+func copyPiece(dst, src []byte, n int) int {
+	if n <= pieceBytes && len(src) >= pieceBytes && len(dst) >= pieceBytes {
+		*(*[pieceBytes]byte)(dst) = [pieceBytes]byte(src)
+		return n
+	}
+	return copy(dst, src[:n])
+}
+
+// unescape decodes the escape at i into dst, and returns the number of bytes written and
+// the index after the escape.
+func unescape(dst, s []byte, i int) (n, next int) {
+	if c := shortEscapes[s[i+1]]; c != 0 {
+		dst[0] = c
+		return 1, i + 2
+	}
+	length, r := escapeLen(s[i:]), hex4(s, i+2)
+	if length == 12 {
+		r = utf16.DecodeRune(r, hex4(s, i+8))
+	}
+	return utf8.EncodeRune(dst, r), i + length
+}
+
+// appendUnescapedSlow decodes a string piece by piece.
+func appendUnescapedSlow(dst, s []byte) []byte {
+	var decoded [utf8.UTFMax]byte
 	for {
 		i, _ := plainRun(s, 0)
 		dst = append(dst, s[:i]...)
 		if i == len(s) {
 			return dst
 		}
-		if c := shortEscapes[s[i+1]]; c != 0 {
-			dst, s = append(dst, c), s[i+2:]
-			continue
-		}
-		n := escapeLen(s[i:])
-		r := hex4(s, i+2)
-		if n == 12 {
-			r = utf16.DecodeRune(r, hex4(s, i+8))
-		}
-		dst, s = utf8.AppendRune(dst, r), s[i+n:]
+		n, next := unescape(decoded[:], s, i)
+		dst, s = append(dst, decoded[:n]...), s[next:]
 	}
 }
 
@@ -162,7 +215,7 @@ func AppendText(dst, raw []byte) []byte { return appendUnescaped(dst, raw[1:len(
 // Unquote appends to dst what the JSON string raw, with its quotes, stands for. It is
 // as strict as [Scan]: the error is a [*SyntaxError], and dst is then returned as it was.
 func Unquote(dst, raw []byte) ([]byte, error) {
-	r := Record{line: raw}
+	r := Record{line: raw, wide: true}
 	if len(raw) == 0 || raw[0] != '"' {
 		return dst, &SyntaxError{0, "expected a string in double quotes"}
 	}

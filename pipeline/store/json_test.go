@@ -8,6 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -57,6 +59,10 @@ func checkScan(t *testing.T, line []byte) {
 	t.Helper()
 	var rec Record
 	err := Scan(line, &rec)
+	slow := Record{plain: true}
+	if slowErr := Scan(line, &slow); !reflect.DeepEqual(err, slowErr) || !reflect.DeepEqual(rec.Fields, slow.Fields) {
+		t.Fatalf("%.200q: with marks %v %q, without %v %q", line, err, rec.Fields, slowErr, slow.Fields)
+	}
 	want, ok := oracleFields(line)
 	if ok != (err == nil) {
 		t.Fatalf("%.200q: Scan says %v, jsontext accepts: %v", line, err, ok)
@@ -204,6 +210,28 @@ func TestPlainRunEqualsItsTwin(t *testing.T) {
 			b[i] = alphabet[rng.IntN(len(alphabet))]
 		}
 		check(b)
+	}
+}
+
+func TestUnescapeEqualsItsTwin(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	pieces := []string{"a", "héllo", `\n`, `\"`, `\\`, `\u00e9`, `\ud83d\ude00`, strings.Repeat("x", 31), strings.Repeat("y", 32), strings.Repeat("z", 500)}
+	for range 3000 {
+		var s []byte
+		for range rng.IntN(60) {
+			s = append(s, pieces[rng.IntN(len(pieces))]...)
+		}
+		want := appendUnescapedSlow([]byte("dst"), s)
+		dst := append(make([]byte, 0, rng.IntN(9000)+3), "dst"...)
+		if got := appendUnescaped(dst, s); !bytes.Equal(got, want) {
+			t.Fatalf("%q: %q, want %q", s, got, want)
+		}
+		raw := slices.Concat([]byte{'"'}, s, []byte{'"'})
+		if got, err := Unquote([]byte("dst"), raw); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%q: %q, %v", s, got, err)
+		}
+		checkUnquote(t, raw)
+		checkScan(t, slices.Concat([]byte(`{"k":`), raw, []byte(`}`)))
 	}
 }
 
