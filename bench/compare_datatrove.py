@@ -6,6 +6,7 @@ import gzip
 import importlib.metadata  # datatrove needs it loaded
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -81,21 +82,25 @@ def judge(filters, text):
 
 
 def bzdata(args, preset, texts):
-    """Returns (reason or None, text) for each row, and the CPU seconds of the stage's run."""
+    """Returns (reason or None, text) for each row, and the CPU seconds per copy of the rows of runs with and
+    without the stage."""
     work = args.work / preset
     work.mkdir()
+    lines = "".join(json.dumps({"row": row, "text": text}, ensure_ascii=False) + "\n" for row, text in enumerate(texts))
+    copies = 1 + int(args.bytes / max(1, len(lines.encode())))  # so that starting up does not count
     with open(work / "rows.jsonl", "w", encoding="utf-8") as f:
-        for row, text in enumerate(texts):
-            f.write(json.dumps({"row": row, "text": text}, ensure_ascii=False) + "\n")
+        for _ in range(copies):
+            f.write(lines)
     plan = "name: p\nmax_reject_fraction: 0\ninput: [{path: rows.jsonl}]\nstages:\n  - %s\n  - export: {format: jsonl}\n"
     seconds = {}
     for name, step in (("with", "quality: {preset: %s}" % preset), ("without", "normalize: {nfc: false, line_endings: false, "
                        "controls: false, zero_width: false, spaces: false, trailing_spaces: false, blank_lines: false, trim: false}")):
         (work / (name + ".yaml")).write_text(plan % step)
         command = [args.bzdata, "run", name + ".yaml", "--workdir", name, "--workers", "1", "--progress", "none"]
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, cwd=work, capture_output=True, text=True)
-        seconds[name] = time.monotonic() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds[name] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         if done.returncode not in (0, 3):  # 3: no document is left
             sys.exit(done.stderr)
     out = [("lost", "")] * len(texts)
@@ -105,8 +110,9 @@ def bzdata(args, preset, texts):
             out[kept["row"]] = (None, kept["text"])
     for file in (work / "with" / "drops").glob("*.parquet"):
         for drop in pyarrow.parquet.read_table(file).to_pylist():
-            out[int(drop["row"])] = (drop["reason"], texts[int(drop["row"])])
-    return out, seconds
+            row = int(drop["row"]) % len(texts)
+            out[row] = (drop["reason"], texts[row])
+    return out, {name: s / copies for name, s in seconds.items()}
 
 
 def known(text, theirs, ours):
@@ -140,9 +146,11 @@ def compare(args, preset, texts):
         print("    row %d: datatrove %s, bzdata %s: %r" % (row, say[0], say[1], text[:120]))
     print("  reasons: " + (", ".join("%s %d" % r for r in collections.Counter(
         b[0] for b in ours if b[0]).most_common()) or "none"))
-    print("  datatrove's filters alone, one core: %.2f s, %.2f MB/s" % (their_seconds, size / their_seconds))
-    print("  bzdata, the whole run with one worker: %.2f s, %.1f MB/s, %.0f times as fast; the same run without the stage: %.2f s" % (
-        our_seconds["with"], size / our_seconds["with"], their_seconds / our_seconds["with"], our_seconds["without"]))
+    print("  datatrove, its filters alone: %.2f s of CPU time, %.2f MB/s per core" % (their_seconds, size / their_seconds))
+    whole, stage = our_seconds["with"], max(1e-9, our_seconds["with"] - our_seconds["without"])
+    for what, seconds in (("the whole run, reading and writing included", whole), ("the stage, by a run without it", stage)):
+        print("  bzdata, %s: %.2f s of CPU time, %.1f MB/s per core, %.0f times as fast" % (
+            what, seconds, size / seconds, their_seconds / seconds))
     return len(differ)
 
 
@@ -152,6 +160,7 @@ def main():
     p.add_argument("--preset", action="append", choices=list(PRESETS))
     p.add_argument("--limit", type=int, default=0)
     p.add_argument("--show", type=int, default=20)
+    p.add_argument("--bytes", type=float, default=64e6, help="repeat the rows for bzdata to about so many bytes")
     p.add_argument("--bzdata", required=True, help=argparse.SUPPRESS)
     p.add_argument("--work", required=True, type=pathlib.Path, help=argparse.SUPPRESS)
     p.add_argument("files", nargs="+")

@@ -38,16 +38,6 @@
 // Every task that sees documents has a [Ledger] for each of its stages, and the run
 // checks that each balances and that every pass saw exactly what the one before kept.
 //
-// # Memory and disk
-//
-// What a pass sends, what a barrier decides and what a stage orders goes through external
-// sorts ([Task.Sorter], package spill), each with its share of [Options].MemoryBytes; a
-// barrier reads its part of all senders as one merged stream ([Partition]). A task also holds
-// lists about the documents of its own shard, which is a range of a file, and only so many
-// tasks run at a time as there is room for. Groups of records of one key must fit. Temporary
-// files are in the task's own uncommitted folder. What tasks will write to the disk is
-// estimated and compared with what is free before the first one starts.
-//
 // # Same bytes
 //
 // Keys, partition counts and orders follow from the plan and the input alone. Nothing

@@ -143,7 +143,10 @@ func (s *Scratch) datatroveLines() *datatroveStats {
 func eachPythonLine(text string, visit func(line words.Span)) {
 	from := 0
 	for i := 0; i < len(text); {
-		n := pythonLineEnd(text, i)
+		n := 0
+		if startsLineEnd[text[i]] {
+			n = pythonLineEnd(text, i)
+		}
 		if n == 0 {
 			i++
 			continue
@@ -157,13 +160,15 @@ func eachPythonLine(text string, visit func(line words.Span)) {
 	}
 }
 
+// startsLineEnd marks the bytes with which line ends start.
+var startsLineEnd = [256]bool{
+	'\n': true, '\v': true, '\f': true, '\r': true, 0x1c: true, 0x1d: true, 0x1e: true, 0xc2: true, 0xe2: true,
+}
+
 // pythonLineEnd returns the length of the line end at text[i], 0 if there is none: LF, CR,
 // CRLF, VT, FF, the separators U+001C to U+001E, NEL, U+2028 and U+2029.
 func pythonLineEnd(text string, i int) int {
 	c := text[i]
-	if c > '\r' && c < 0xc2 && (c < 0x1c || c > 0x1e) {
-		return 0
-	}
 	switch rest := text[i:]; {
 	case c == '\r' && len(rest) > 1 && rest[1] == '\n':
 		return 2

@@ -47,6 +47,30 @@
 // datatrove fails on an empty text (a division by zero in GopherRepetitionFilter) where this
 // preset drops it as gopher_short_doc.
 //
+// c4-tfds and c4-datatrove are two readings of C4 (Raffel et al. 2020, section 2.2): the code
+// that made it, tensorflow_datasets' text/c4_utils.py, and datatrove 0.10.0's C4QualityFilter
+// with its defaults, which says of itself that it follows the paper and takes 5 sentences and
+// 3 words for what the code has as 3 and 5. Both remove lines and citations and judge the
+// page by what is left. c4-datatrove is exact. c4-tfds counts UAX 29 sentences for those of
+// NLTK's Punkt model; it leaves out bad words, language identification and the removal of
+// lines that other pages have, which are not about one text.
+//
+// dclm is the part of dclm_baseline_refinedweb.yaml (mlfoundations/dclm, 2025-09) that is
+// about text: rules, then line modifiers, then the share of words that those removed. URL
+// lists, removal of URLs, language and the classifier are left out. Its pattern for "Read
+// more..." has dots that match any character, here too; letters compare in ASCII case only.
+//
+// madlad is the filter of documents in Kudugunta et al. 2023 (MADLAD-400), section 2.3,
+// without its language rule and its list of cursed substrings. It counts in characters, as
+// the paper, where datamap-rs counts bytes; sentences are cut as datamap-rs cuts them.
+//
+// code has the rules for source files that need neither a tokenizer nor the language:
+// RedPajama v1's about line length and alphanumeric characters, NeMo Curator's about the
+// number of lines, letters and XML headers, StarCoder2's notices of generated files.
+//
+// Presets that remove lines state what they judge as measurements, which are those of the
+// text before the edit; a preset that follows in a [Chain] sees the text that is left.
+//
 // connito is the row rule of connito's dataloader: at least 200 characters. Its second
 // rule, that no two rows share their first 200 characters, holds for held-out rows only:
 // see [Prefix].

@@ -73,3 +73,24 @@ func slowSpace(text string) (spans []Span) {
 	}
 	return spans
 }
+
+// slowSpacyWords is [Spacy.Words] without the short cuts for common words: every piece
+// between white space goes the whole way. That the way is spaCy's is shown by what spaCy
+// itself says, in testdata/spacy_en.jsonl.
+func slowSpacyWords(text string) (tokens []Span) {
+	s := Spacy{tables: spacyEnglish(), text: text}
+	end := int32(0)
+	for _, piece := range slowSpace(text) {
+		s.gap(end, piece.Start)
+		s.cut(piece)
+		end = piece.End
+	}
+	s.gap(end, int32(len(text)))
+	s.mergeSpecial()
+	for _, token := range s.tokens {
+		if strings.TrimFunc(token.Of(text), IsSpace) != "" {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
+}

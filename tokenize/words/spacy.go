@@ -125,7 +125,7 @@ func (s *Spacy) gap(from, to int32) {
 // piece adds the tokens of one piece between white space.
 func (s *Spacy) piece(piece Span) {
 	word := piece.Of(s.text)
-	if isLetters(word) && (len(word) > ruleBytesMax || !s.tables.ruleBits.has(word) && s.tables.trie(word) == nil) {
+	if isLetters(word) && !s.tables.bothBits.has(word) {
 		s.tokens = append(s.tokens, piece)
 		return
 	}

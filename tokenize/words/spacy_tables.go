@@ -37,6 +37,7 @@ type spacyTables struct {
 	tries   map[string]*spacyTrie // by first piece
 
 	ruleBits, trieBits wordFilter      // of the keys of rules and tries
+	bothBits           wordFilter      // of either
 	short              [256]*spacyTrie // tries of first pieces of one byte
 }
 
@@ -114,6 +115,7 @@ func (t *spacyTables) addRule(tokens []string) {
 	whole := strings.Join(tokens, "")
 	t.rules[whole] = rule
 	t.ruleBits.add(whole)
+	t.bothBits.add(whole)
 }
 
 // addPieces adds the pieces that the patterns cut a special case to.
@@ -124,6 +126,7 @@ func (t *spacyTables) addPieces(pieces []string) {
 	if t.tries[pieces[0]] == nil {
 		t.tries[pieces[0]] = &spacyTrie{}
 		t.trieBits.add(pieces[0])
+		t.bothBits.add(pieces[0])
 	}
 	node := t.tries[pieces[0]]
 	if len(pieces[0]) == 1 {
