@@ -15,6 +15,7 @@ const (
 	Update    Data = "update"
 	Score     Data = "score"
 	Bundle    Data = "bundle"
+	Dataset   Data = "dataset"
 )
 
 // Exam is what a stage that chooses training text says of the held-out documents, which it

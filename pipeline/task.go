@@ -260,6 +260,9 @@ func (t *Task) EachDoc(ctx context.Context, shard int, visit func(d *Doc) error)
 	return s.each(ctx, t, shard, visit)
 }
 
+// OutputDir is where [Task.WriteFile] puts the task's outputs until they are committed.
+func (t *Task) OutputDir() string { return t.dir }
+
 // MakeScratch makes the scratch folder and returns it.
 func (t *Task) MakeScratch() (string, error) { return t.Scratch, t.FS.MkdirAll(t.Scratch) }
 

@@ -22,7 +22,7 @@ import (
 
 // Export is the configuration of the export stage.
 type Export struct {
-	To            string            `yaml:"to" doc:"Where the files appear, below the work directory's out/."`
+	To            string            `yaml:"to" doc:"Where the files appear: out/NAME, below the work directory; or s3://BUCKET/PREFIX/NAME, uploaded from out/NAME by a stage publish that is added."`
 	Format        string            `yaml:"format" enum:"parquet|jsonl|jsonl.gz|jsonl.zst" doc:"How the files are written."`
 	ShardBytesMax pipeline.Bytes    `yaml:"shard_bytes_max" min:"64KiB" doc:"About the most text in one file."`
 	Columns       map[string]string `yaml:"columns" enum:"string|int64|float64|bool|timestamp|list<string>|list<int64>|list<float64>|list<bool>" doc:"Fields that get columns of their own in Parquet files, and their types, such as {score: float64}."`
@@ -55,6 +55,7 @@ export:
   format: parquet
   shard_bytes_max: 512MiB`,
 		Takes:   documentsOnly,
+		Makes:   []pipeline.Data{pipeline.Dataset},
 		Default: Export{To: "out/data", Format: "parquet", ShardBytesMax: 512 << 20, Multiple: 10},
 		New:     func(c Export) (pipeline.Program, error) { return c.program(), nil },
 	}
@@ -62,7 +63,9 @@ export:
 
 // Check keeps outputs where outputs belong.
 func (c *Export) Check(at *pipeline.Fields) {
-	if dir, name := path.Split(c.To); dir != "out/" || name == "" || path.Clean(c.To) != c.To {
+	if l, err := store.ParseLocation(c.To); store.IsRemote(c.To) && (err != nil || l.Scheme != "s3" || l.Path == "") {
+		at.Errorf("to", "must be out/NAME, below the work directory, or s3://BUCKET/PREFIX/NAME")
+	} else if dir, name := path.Split(c.link()); dir != "out/" || name == "" || path.Clean(c.link()) != c.link() {
 		at.Errorf("to", "must be out/NAME, below the work directory")
 	}
 	if len(c.Columns) > 0 && c.Format != "parquet" {
@@ -75,8 +78,16 @@ func (c *Export) Check(at *pipeline.Fields) {
 	}
 }
 
+// link is where the files appear in the work directory.
+func (c Export) link() string {
+	if store.IsRemote(c.To) {
+		return path.Join("out", path.Base(c.To))
+	}
+	return c.To
+}
+
 func (c Export) program() pipeline.Program {
-	return pipeline.Program{Run: c.run, WriteShare: 2, Links: []pipeline.Link{{Name: c.To, From: "set"}}}
+	return pipeline.Program{Run: c.run, WriteShare: 2, Links: []pipeline.Link{{Name: c.link(), From: "set"}}}
 }
 
 // The share of the run's memory that the stage uses: an eighth holds documents that are
@@ -138,7 +149,7 @@ func (c Export) run(ctx context.Context, t *pipeline.Task) error {
 		t.Note("column %s: %d values do not fit %s; they are null there, and in extra as they came",
 			name, e.misfits[name], c.Columns[name])
 	}
-	t.Figure("exported", "%d documents, %d bytes of text, %d files at %s", documents, e.text, files, c.To)
+	t.Figure("exported", "%d documents, %d bytes of text, %d files at %s", documents, e.text, files, c.link())
 	return nil
 }
 

@@ -16,6 +16,12 @@ import (
 // before the first stage that takes the documents out of the plan, such as tokenize or
 // export; where the plan has it later, that is a mistake.
 func Complete(p *pipeline.Plan) {
+	completeHeldOut(p)
+	completePublish(p)
+}
+
+// completeHeldOut keeps training text away from held-out text.
+func completeHeldOut(p *pipeline.Plan) {
 	if p.HeldOut == nil {
 		return
 	}

@@ -25,6 +25,7 @@ func All() *pipeline.Registry {
 		spanDedupSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
+		publishSpec().Kind(),
 		routeSpec().Kind(),
 		tokenizeSpec().Kind(),
 		trainSpec().Kind(),

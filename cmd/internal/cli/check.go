@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"bzdata/pipeline"
@@ -104,13 +105,21 @@ func writeStageWork(w io.Writer, s pipeline.StageWork, key, value int) {
 		state = "done"
 	}
 	if s.Implied {
-		state += ", added because the plan has held-out text"
+		state += ", added because " + whyImplied(s.Label)
 	}
 	fmt.Fprintf(w, "\n%s: %s\n", s.Label, state)
 	writeSettings(w, s.Settings, key, value)
 	if s.Note != "" {
 		fmt.Fprintf(w, "  %s\n", s.Note)
 	}
+}
+
+// whyImplied says why the plan got a stage that is not in its file.
+func whyImplied(label string) string {
+	if strings.HasPrefix(label, "publish") {
+		return "the export goes to an object store"
+	}
+	return "the plan has held-out text"
 }
 
 // valueWidth is how much of a setting's value check shows.

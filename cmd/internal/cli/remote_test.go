@@ -276,3 +276,94 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
+
+// puts are the keys that were written or deleted, in order.
+func (r *remotes) puts() string {
+	var out []string
+	for _, request := range r.bucket.Requests() {
+		method, name, _ := strings.Cut(request, " ")
+		if method == "PUT" || method == "DELETE" {
+			out = append(out, method+" "+strings.TrimPrefix(name, "/bucket/sets/math/"))
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestExportToObjects publishes a set, is stopped in between, changes it, and finds a folder
+// that is not its own.
+func TestExportToObjects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs whole plans")
+	}
+	r := newRemotes(t)
+	plan := `
+input: [{path: "s3://bucket/raw/*.jsonl"}]
+stages:
+  - export: {to: s3://bucket/sets/math, format: jsonl, files_multiple: %d}
+`
+	r.plan(fmt.Sprintf(plan, 3))
+	out, _ := r.run(0, "check")
+	if !strings.Contains(out, "publish: to do, added because the export goes to an object store") {
+		t.Errorf("check says\n%s", out)
+	}
+	name := func(i, of int) string { return fmt.Sprintf("data/train-%05d-of-%05d.jsonl", i, of) }
+
+	// The server refuses the second file.
+	r.bucket.Fail = func(w http.ResponseWriter, req *http.Request) bool {
+		refused := req.Method == http.MethodPut && strings.HasSuffix(req.URL.Path, name(1, 3))
+		if refused {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		return refused
+	}
+	r.bucket.Requests()
+	_, errs := r.run(2, "run", "--progress", "none")
+	if !strings.Contains(errs, "access is denied") {
+		t.Errorf("%s", errs)
+	}
+	if got, want := r.puts(), "PUT "+name(0, 3)+"\nPUT "+name(1, 3); got != want {
+		t.Errorf("a refused upload:\n%s", got)
+	}
+	// What is missing is uploaded, and the list last.
+	r.bucket.Fail = nil
+	r.run(0, "run", "--progress", "none")
+	if got, want := r.puts(), "PUT "+name(1, 3)+"\nPUT "+name(2, 3)+"\nPUT _SUCCESS"; got != want {
+		t.Errorf("the rest:\n%s", got)
+	}
+	for i := range 3 {
+		local, err := os.ReadFile(filepath.Join(r.dir, "runs/plan/out/math", name(i, 3)))
+		o := r.bucket.Objects()["sets/math/"+name(i, 3)]
+		if err != nil || o == nil || !bytes.Equal(o.Data, local) {
+			t.Errorf("%s: %v", name(i, 3), err)
+		}
+	}
+	r.publishAgain(plan)
+}
+
+// publishAgain goes on from a set of three files that is published.
+func (r *remotes) publishAgain(plan string) {
+	t := r.t
+	name := func(i, of int) string { return fmt.Sprintf("data/train-%05d-of-%05d.jsonl", i, of) }
+	// Nothing is left to do, also for a run that has forgotten all.
+	r.run(0, "run", "--progress", "none")
+	r.run(0, "run", "--progress", "none", "--fresh")
+	if got := r.puts(); got != "" {
+		t.Errorf("nothing to do:\n%s", got)
+	}
+	// Another set takes its place: the list goes first and comes last.
+	r.plan(fmt.Sprintf(plan, 2))
+	r.run(0, "run", "--progress", "none")
+	want := "DELETE _SUCCESS\nDELETE " + name(0, 3) + "\nDELETE " + name(1, 3) + "\nDELETE " + name(2, 3) +
+		"\nPUT " + name(0, 2) + "\nPUT " + name(1, 2) + "\nPUT _SUCCESS"
+	if got := r.puts(); got != want {
+		t.Errorf("another set:\n%s", got)
+	}
+	r.clean()
+	// A file of somebody else is left alone, and so is everything beside it.
+	r.bucket.Put("sets/math/theirs.txt", []byte("x"))
+	r.plan(fmt.Sprintf(plan, 1))
+	_, errs := r.run(2, "run", "--progress", "none")
+	if !strings.Contains(errs, "s3://bucket/sets/math/theirs.txt is there, and was not uploaded by this program") || r.puts() != "" {
+		t.Errorf("%s", errs)
+	}
+}
