@@ -198,10 +198,10 @@ def typed():
             check(f"typed: record {row['id']}", False, f"{have}, want {want}")
     files = f"{folder}/data/*.parquet"
     fit = [r for r in typed_rows() if r["id"] % 7]
-    sums = duckdb.sql(f"select count(*), sum(score), sum(n), count(*) filter (ok), sum(len(tags)), count(distinct \"when\") from '{files}'").fetchone()
+    sums = duckdb.sql(f"select count(*), sum(score), sum(n), count(*) filter (ok), sum(len(tags)), count(distinct \"when\") from '{files}'").fetchall()[0]
     check("typed: DuckDB reads the columns", sums == (200, sum(r["score"] for r in fit), sum(r["n"] for r in fit), sum(r["ok"] for r in fit),
           sum(len(r["tags"]) for r in fit), len({r["when"] for r in fit})), sums)
-    rows = duckdb.sql(f"select count(*), sum((extra->>'id')::int) from '{files}'").fetchone()
+    rows = duckdb.sql(f"select count(*), sum((extra->>'id')::int) from '{files}'").fetchall()[0]
     check("typed: DuckDB reads extra as JSON", rows == (200, sum(range(200))), rows)
     table = load_dataset(folder, split="train")
     check("typed: features of datasets", table.features["score"].dtype == "float64" and "timestamp" in table.features["when"].dtype
