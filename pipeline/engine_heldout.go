@@ -92,16 +92,21 @@ func openHeldOutChoice(h *HeldOut) func(context.Context, *Task) (Mapper, error) 
 // from other sources, so that exact copies fall on one side.
 func chooseHeldOut(h *HeldOut) func(context.Context, *Task, *Partition) error {
 	return func(_ context.Context, t *Task, part *Partition) error {
-		chosen := 0
-		return part.Groups(func(g []Record) error {
-			if g[0].Payload[0] != 0 || (h.DocumentsMax > 0 && chosen >= int(h.DocumentsMax)) {
+		chosen := int64(0)
+		var first Record // of the hash at hand
+		taken, some := false, false
+		return part.Each(func(r Record) error {
+			if some && r.Key == first.Key {
+				if taken {
+					t.Decide(r.Ref, Verdict{Reason: "copy_of_held_out", Matched: &first.Ref})
+				}
 				return nil
 			}
-			chosen++
-			first := g[0].Ref
-			t.Decide(first, Verdict{HeldOut: true})
-			for _, copy := range g[1:] {
-				t.Decide(copy.Ref, Verdict{Reason: "copy_of_held_out", Matched: &first})
+			first, some = Record{Key: r.Key, Ref: r.Ref}, true
+			taken = r.Payload[0] == 0 && (h.DocumentsMax == 0 || chosen < int64(h.DocumentsMax))
+			if taken {
+				chosen++
+				t.Decide(r.Ref, Verdict{HeldOut: true})
 			}
 			return nil
 		})

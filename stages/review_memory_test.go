@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -92,7 +93,8 @@ func TestGroupsNeedMemory(t *testing.T) {
 		opened.Store(0)
 		_, err := pipeline.Run(context.Background(), plan, opt)
 		var budget *pipeline.BudgetError
-		if c.fits && err != nil || !c.fits && (!errors.As(err, &budget) || budget.Stage != "talker" || budget.Bytes != c.bytes) {
+		if c.fits && err != nil || !c.fits && (!errors.As(err, &budget) || budget.Stage != "talker" || budget.Bytes != c.bytes ||
+			!strings.Contains(err.Error(), "--memory")) {
 			t.Errorf("%d bytes, %d workers: %v", c.bytes, c.workers, err)
 		}
 		if again := opened.Load() > 8; c.fits && again != (c.bytes == 1_200_000 && c.workers == 8) {

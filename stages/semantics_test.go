@@ -473,24 +473,3 @@ stages:
 		t.Errorf("the second mix kept %d, extra %d, dropped %v; want %d, %d", l.Kept, l.Extra, l.Dropped, kept, extra)
 	}
 }
-
-func TestBudgetErrorNamesStageAndFlag(t *testing.T) {
-	dir := corpus(t, 100)
-	for _, c := range []struct {
-		stages, stage string
-		bytes         int64
-	}{
-		{"[{normalize: {}}, {exact_dedup: {}}, {export: {}}]", "exact_dedup", 500},
-	} {
-		plan := "name: p\nmax_reject_fraction: 0.1\ninput: [{path: data/*.jsonl, source: s}]\nstages: " + c.stages + "\n"
-		opt := options(dir)
-		opt.Workdir, opt.MemoryBytes = filepath.Join(dir, "run-"+c.stage), c.bytes
-		_, err := pipeline.Run(context.Background(), parse(t, dir, plan), opt)
-		var budget *pipeline.BudgetError
-		if !errors.As(err, &budget) || budget.Stage != c.stage || budget.Bytes != c.bytes || !strings.Contains(err.Error(), "--memory") {
-			t.Errorf("%s with %d bytes: %v", c.stage, c.bytes, err)
-		}
-		opt.MemoryBytes = 1 << 30
-		run(t, dir, plan, opt)
-	}
-}
