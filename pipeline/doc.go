@@ -9,7 +9,7 @@
 // reference. It compiles to a [Program]: passes over the documents with barriers
 // between them, or one artifact task.
 //
-//	input files        one shard each; a document's id is (source, path, record)
+//	input files        one shard each, or several; a document's id is (source, path, record)
 //	   │ pass │ pass │  passes of neighbouring stages fuse into one reading: a segment
 //	   ▼      ▼      ▼
 //	exchange           small (key, payload) records, sorted by both, cut into partitions
@@ -26,6 +26,12 @@
 // all keys first and executes those that are not there. So resuming, editing a plan and
 // adding a file are one mechanism: memory by content. An interrupted task leaves only a
 // temporary folder, which the next run replaces.
+//
+// A plain file of 128 MiB or more is cut into ranges of 64 to 128 MiB, and a Parquet file into
+// runs of row groups, a shard each: so that one file uses every core, a shard is bounded and an
+// interrupted run goes on inside the file. Cuts follow from the file's size alone, and records
+// keep their numbers in the file: small tasks count the lines of a range, and hash it, just
+// before it is read. A limit of few documents leaves files whole. See engine_cut.go.
 //
 // An input file is known by its place, size and time. One that an earlier run has read and
 // that has only another time now is compared by SHA-256, and is the same file if that is; a

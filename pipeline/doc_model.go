@@ -6,8 +6,8 @@ import (
 	"bzdata/pipeline/store"
 )
 
-// Ref names a document within one run: the shard, which is the rank of its file
-// among all input files in the order (source, path), and its record number there.
+// Ref names a document within one run: the shard, which is the rank of its file, or part of a
+// file, among all in the order (source, path), and its record number in the file.
 // Refs sort as document ids (source, path, record) do.
 type Ref struct {
 	Shard  uint32
