@@ -28,12 +28,17 @@ type inputPart struct {
 	bytes        int64           // about; of the whole file if it is not cut
 }
 
-// ranged reports whether the file is hashed by ranges, and may be cut into parts: a
-// compressed file is one stream and is not. It follows from the file and its entry.
-func (f *inputFile) ranged() bool {
+// cut reports whether the file may be cut into parts: a compressed file is one stream, and
+// of a remote one only Parquet is read at offsets. It follows from the file and its entry.
+func (f *inputFile) cut() bool {
 	limited := f.limit >= 0 && f.limit <= f.rangeBytes/uncutBytes
-	return !limited && f.identity.Bytes >= 2*f.rangeBytes && store.CompressionOf(f.full) == store.Plain
+	return !limited && f.identity.Bytes >= 2*f.rangeBytes && store.CompressionOf(f.full) == store.Plain &&
+		(f.isParquet() || !store.IsRemote(f.full))
 }
+
+// ranged reports whether the file is hashed by ranges. A remote one that is cut is not hashed,
+// since that would read it twice: it is known by its entity tag.
+func (f *inputFile) ranged() bool { return f.cut() && !store.IsRemote(f.full) }
 
 func (f *inputFile) isParquet() bool {
 	format, err := store.FormatOf(f.full)
@@ -62,7 +67,7 @@ func (f *inputFile) parts(fsys store.FS) []inputPart {
 	if f.isParquet() {
 		groups, err := store.ParquetGroups(fsys, f.full)
 		if err == nil && len(groups) > 0 {
-			parts = groupParts(groups, len(f.ranges()))
+			parts = groupParts(groups, int(f.identity.Bytes/f.rangeBytes))
 		}
 	} else {
 		for _, r := range f.ranges() {
@@ -132,7 +137,7 @@ func (s survey) work(_ context.Context, t *Task) error {
 			return nil
 		}
 	}
-	if store.CompressionOf(s.file.full) != store.Plain {
+	if !s.file.cut() {
 		n, err := store.CountRecords(t.Inputs, s.file.full, s.file.recordBytesMax, most)
 		t.Report.Survey.Records = n
 		return inputFault(err)
@@ -187,7 +192,7 @@ type inputLayout struct {
 func (b *builder) begin(files []*inputFile) {
 	l := &inputLayout{b, map[int]*entryCount{}}
 	for _, f := range files {
-		if f.limit >= 0 && f.ranged() {
+		if f.limit >= 0 && f.cut() {
 			l.counts[f.entry] = &entryCount{}
 		}
 	}
@@ -206,7 +211,7 @@ func (l *inputLayout) file(rank int, f *inputFile) {
 		count.key = key
 	}
 	parts := []inputPart{{lines: store.LineRange{To: f.identity.Bytes}, count: 1, bytes: f.identity.Bytes}}
-	if f.ranged() || count != nil && f.isParquet() {
+	if f.cut() || count != nil && f.isParquet() {
 		parts = f.parts(l.opt.Inputs)
 	}
 	var surveys []*node
@@ -239,7 +244,7 @@ func (l *inputLayout) surveyed(f *inputFile, p inputPart, count *entryCount) boo
 	if f.isParquet() {
 		return f.ranged() && len(f.columns) == 0 && p.index == p.count-1
 	}
-	return f.ranged() || count != nil
+	return f.cut() || count != nil
 }
 
 func (l *inputLayout) surveys(f *inputFile, p inputPart, count *entryCount) []*node {
@@ -255,7 +260,7 @@ func (l *inputLayout) surveys(f *inputFile, p inputPart, count *entryCount) []*n
 			before := *count
 			s.limit, of, after = &before, string(count.key), before.surveys
 		}
-		key := keyOf("survey", f.source, f.identity.Path, f.place, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS, r), of)
+		key := keyOf("survey", f.source, f.identity.Path, f.place, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS, f.identity.ETag, r), of)
 		n := l.node(lastStep(nil), fmt.Sprintf("%s:%s bytes %d to %d", f.source, f.identity.Path, r.From, r.To), key, nil)
 		n.file, n.work, n.after = f.full, s.work, after
 		out = append(out, n)
