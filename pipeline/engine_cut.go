@@ -260,7 +260,8 @@ func (l *inputLayout) surveys(f *inputFile, p inputPart, count *entryCount) []*n
 			before := *count
 			s.limit, of, after = &before, string(count.key), before.surveys
 		}
-		key := keyOf("survey", f.source, f.identity.Path, f.place, fmt.Sprint(f.identity.Bytes, f.identity.ModTimeNS, f.identity.ETag, r), of)
+		id := f.identity
+		key := keyOf("survey", f.source, id.Path, f.place, fmt.Sprint(id.Bytes, id.ModTimeNS, id.ETag, r), of)
 		n := l.node(lastStep(nil), fmt.Sprintf("%s:%s bytes %d to %d", f.source, f.identity.Path, r.From, r.To), key, nil)
 		n.file, n.work, n.after = f.full, s.work, after
 		out = append(out, n)
