@@ -42,6 +42,8 @@ type Options struct {
 	// Build names the program's build, Kernels the kernel set in use.
 	Build, Kernels string
 	HeldOutRules   HeldOutRules
+	// AllowExec lets stages run the commands that the plan names.
+	AllowExec bool
 	// OnEvent is told what happens; it is called from one goroutine at a time.
 	OnEvent func(Event)
 }
@@ -135,7 +137,7 @@ func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
 // prepare lays the tasks out and makes the work directory. What is wrong with the plan
 // or its files shows before anything is written.
 func (r *run) prepare() error {
-	if err := r.build(); err != nil {
+	if err := cmp.Or(CheckConsent(r.plan, r.opt), r.build()); err != nil {
 		return err
 	}
 	fsys, workdir := r.opt.FS, r.opt.Workdir

@@ -48,6 +48,9 @@ type Program struct {
 	WriteShare float64
 	// Kernels says that Run's floating-point results depend on the kernel set.
 	Kernels bool
+	// Executes is the command line that the stage runs, or empty. A plan with such a stage
+	// is run only with [Options].AllowExec.
+	Executes string
 }
 
 // Link says that WORKDIR/Name is a link to the task's output From. Name is out/NAME, and
@@ -105,6 +108,12 @@ type Mapper interface {
 // A Closer is a [Mapper] that has something to send or count after the last document.
 type Closer interface {
 	Close(out *Out) error
+}
+
+// A Stopper is a [Mapper] that holds something outside the program, such as a process. Stop
+// is called once when the task ends, however it ends, and after Close if there is one.
+type Stopper interface {
+	Stop()
 }
 
 // MapFunc is a [Mapper] of one function.

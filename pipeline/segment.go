@@ -108,10 +108,20 @@ func (s *segment) work(ctx context.Context, t *Task) error {
 	if s.parts > 0 {
 		st.sent = spill.NewSorter(t.spillOptions(t.budget().exchange))
 	}
+	defer st.stopMappers()
 	if err := st.open(ctx); err != nil {
 		return err
 	}
 	return st.writeAll(ctx)
+}
+
+// stopMappers lets go of what mappers hold outside the program.
+func (st *segmentTask) stopMappers() {
+	for _, m := range st.mappers {
+		if s, ok := m.(Stopper); ok {
+			s.Stop()
+		}
+	}
 }
 
 // open makes the mappers, each with a view of the task as its own stage.

@@ -102,7 +102,7 @@ func (hastyFile) Sync() error { return nil }
 
 func options(dir string) pipeline.Options {
 	return pipeline.Options{Workdir: filepath.Join(dir, "run"), FS: hastyFS{store.OS()}, Inputs: store.OS(),
-		Workers: 2, MemoryBytes: 1 << 30, Build: "test", Kernels: "plain"}
+		Workers: 2, MemoryBytes: 1 << 30, Build: "test", Kernels: "plain", AllowExec: true}
 }
 
 func TestSmallRun(t *testing.T) {

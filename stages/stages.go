@@ -23,6 +23,7 @@ func All() *pipeline.Registry {
 		decontaminateSpec().Kind(),
 		domainSpec().Kind(),
 		spanDedupSpec().Kind(),
+		execSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
 		publishSpec().Kind(),

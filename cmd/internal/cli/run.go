@@ -36,6 +36,8 @@ type runFlags struct {
 	progress string
 	kernels  string
 	json     string
+
+	allowExec bool
 }
 
 // addWork adds the flags that say what work there is.
@@ -57,6 +59,7 @@ func (f *runFlags) addRun(fs *pflag.FlagSet) {
 	f.addWork(fs)
 	fs.DurationVar(&f.wait, "wait", 0,
 		"wait for another run in the work directory, for a `TIME` such as 10m")
+	fs.BoolVar(&f.allowExec, "allow-exec", false, "run the commands that exec stages of the plan name")
 	fs.StringVar(&f.progress, "progress", "auto",
 		"progress on standard error, a `MODE`: auto, plain, json, none")
 	fs.StringVar(&f.json, "json", "",
@@ -87,6 +90,9 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	}
 	defer f.inputs.Close() // what it could not delete is temporary and harmless
 	f.inputs.SetScratch(filepath.Join(opt.Workdir, "scratch"))
+	if err := pipeline.CheckConsent(plan, opt); err != nil {
+		return err
+	}
 	lock, err := pipeline.Acquire(ctx, opt.FS, opt.Workdir, f.wait)
 	if err != nil {
 		return err
@@ -149,7 +155,7 @@ func checkOutput(flag, name string) error {
 // options turns the flags into the engine's options.
 func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	opt := pipeline.Options{Workdir: f.workdir, FS: store.OS(), Inputs: f.inputs, Workers: f.workers,
-		Limit: f.limit, Until: f.until, Fresh: f.fresh, Build: buildID()}
+		Limit: f.limit, Until: f.until, Fresh: f.fresh, Build: buildID(), AllowExec: f.allowExec}
 	if opt.Workdir == "" {
 		opt.Workdir = filepath.Join(plan.Dir(), "runs", plan.Name)
 	}

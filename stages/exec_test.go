@@ -1,0 +1,290 @@
+package stages_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+)
+
+// programVar makes this test binary a program for the exec stage: it names what it does.
+const programVar = "BZDATA_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(programVar); what != "" {
+		os.Exit(testProgram(what))
+	}
+	os.Exit(m.Run())
+}
+
+// ownProgram is the configuration of an exec stage that runs this test binary.
+func ownProgram(what string) string {
+	name, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf("{command: [%q], env: {%s: %s}, answer_seconds_max: 60}", name, programVar, what)
+}
+
+// testProgram answers as a program of a user might, well or badly.
+func testProgram(what string) int {
+	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), bufio.NewWriter(os.Stdout)
+	if what == "early" {
+		fmt.Println("{}")
+	}
+	for n := 0; ; n++ {
+		line, err := in.ReadString('\n')
+		if err == io.EOF {
+			break
+		}
+		switch {
+		case what == "edit":
+			fmt.Fprintln(out, edited(line))
+		case what == "exit" && n == 2:
+			fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 100_000)+"no such model\nsee the manual")
+			return 3
+		case what == "few" && n == 3:
+			return 0
+		case what == "extra" && n == 4:
+			fmt.Fprint(out, line, line)
+		case what == "json" && n == 1:
+			fmt.Fprintln(out, `{"text": "half`)
+		case what == "notext" && n == 1:
+			fmt.Fprintln(out, `{"id": 5}`)
+		case what == "reason" && n == 1:
+			fmt.Fprintln(out, `{"drop": "Not A Reason"}`)
+		case what == "long" && n == 1:
+			fmt.Fprintf(out, "{\"text\": %q}\n", strings.Repeat("long ", 1000))
+		case what == "hang" && n == 1:
+			select {}
+		default:
+			fmt.Fprint(out, line)
+		}
+		out.Flush()
+	}
+	switch what {
+	case "late":
+		return 4
+	case "stay":
+		time.Sleep(time.Hour)
+	}
+	return 0
+}
+
+// edited drops short documents, doubles those with a question mark and numbers them.
+func edited(line string) string {
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(line), &doc); err != nil {
+		return err.Error()
+	}
+	text, _ := doc["text"].(string)
+	switch {
+	case text == "":
+		return "null"
+	case len(text) < 12:
+		return `{"drop": "short"}`
+	case !strings.Contains(text, "?") && len(text) < 1<<20:
+		return strings.TrimSuffix(line, "\n")
+	}
+	doc["text"], doc["length"] = text+"\n"+text[len(text)-1:], len(text)
+	answer, err := json.Marshal(doc)
+	if err != nil {
+		return err.Error()
+	}
+	return string(answer)
+}
+
+const execPlan = "name: p\ninput: [{path: data}]\nstages:\n  - exec: %s\n  - export: {format: jsonl}\n"
+
+func TestExecEdits(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "data", "a.jsonl"), `{"text":"","n":1.0}
+{"text":"too short"}
+{"n":1e2,"text":"goes through untouched","k":{"a":[1,2.50]}}
+{"text":"what is edited, é?","n":9007199254740993}
+`)
+	opt := options(dir)
+	res := run(t, dir, fmt.Sprintf(execPlan, ownProgram("edit")), opt)
+	want := []string{`{"length":19,"n":9007199254740992,"text":"what is edited, é?\n?"}`, `{"n":1e2,"text":"goes through untouched","k":{"a":[1,2.50]}}`}
+	if got := exportedLines(t, opt); !slices.Equal(got, want) {
+		t.Errorf("exported %s", strings.Join(got, "\n"))
+	}
+	if l := ledger(t, res, "exec"); l.Dropped["exec"] != 1 || l.Dropped["short"] != 1 || l.Edits["documents"] != 1 || l.Edits["records"] != 1 {
+		t.Errorf("dropped %v, edits %v", l.Dropped, l.Edits)
+	}
+}
+
+// TestExecFailures lets the program fail in every way: each ends the run with an error that
+// names the program, the document and what it said.
+func TestExecFailures(t *testing.T) {
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
+	quick := func(what, more string) string {
+		return strings.Replace(ownProgram(what), "answer_seconds_max: 60", more, 1)
+	}
+	for what, parts := range map[string][]string{
+		"exit":   {"data:a.jsonl:2", "exit status 3", "no such model | see the manual"},
+		"few":    {"data:a.jsonl:3", "without an answer"},
+		"extra":  {"more lines than"},
+		"json":   {"data:a.jsonl:1", `{\"text\": \"half`, "JSON"},
+		"notext": {"data:a.jsonl:1", `"text" is missing`},
+		"reason": {"data:a.jsonl:1", "Not A Reason"},
+		"late":   {"after the last document", "exit status 4"},
+		"long":   {"data:a.jsonl:1", "answer_bytes_max"},
+		"hang":   {"data:a.jsonl:1", "answer_seconds_max", "flush"},
+		"stay":   {"answer_seconds_max", "end"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			config := ownProgram(what)
+			switch what {
+			case "long":
+				config = quick(what, "answer_bytes_max: 4KiB")
+			case "hang", "stay":
+				config = quick(what, "answer_seconds_max: 1")
+			}
+			opt := options(dir)
+			opt.Workdir = filepath.Join(dir, what)
+			err := fails(t, dir, fmt.Sprintf(execPlan, config), opt, append(parts, "stage exec", filepath.Base(os.Args[0]))...)
+			plainError(t, err)
+			if rest := leftovers(t, opt.FS, opt.Workdir); len(rest) > 0 {
+				t.Errorf("the run left %v", rest)
+			}
+			run(t, dir, fmt.Sprintf(execPlan, ownProgram("cat")), opt)
+		})
+	}
+	opt := options(dir)
+	plainError(t, fails(t, dir, fmt.Sprintf(execPlan, `{command: [./no-such-program]}`), opt, "no-such-program", "`command`"))
+	fails(t, dir, fmt.Sprintf(execPlan, ownProgram("early")), opt, "stage exec")
+}
+
+// TestExecIsKeyed checks what repeats the stage and what does not.
+func TestExecIsKeyed(t *testing.T) {
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
+	write(t, filepath.Join(dir, "model.bin"), "1")
+	write(t, filepath.Join(dir, "filter.py"), "1")
+	opt := options(dir)
+	config := strings.Replace(ownProgram("cat"), "]", ", filter.py], files: model.bin", 1)
+	plan := fmt.Sprintf(execPlan, config)
+	for _, step := range []struct {
+		what   string
+		change func()
+		again  bool
+	}{
+		{"first run", func() {}, true},
+		{"nothing", func() {}, false},
+		{"patience", func() { plan = strings.Replace(plan, "max: 60", "max: 50", 1) }, false},
+		{"a file", func() { write(t, filepath.Join(dir, "model.bin"), "2") }, true},
+		{"an argument's file", func() { write(t, filepath.Join(dir, "filter.py"), "2") }, true},
+		{"the version", func() { plan = strings.Replace(plan, "files:", "version: v2, files:", 1) }, true},
+		{"the environment", func() { plan = strings.Replace(plan, "env: {", "env: {LEVEL: 3, ", 1) }, true},
+	} {
+		step.change()
+		if ran := startedTasks(t, dir, plan, opt); (ran["exec data:a.jsonl"] == 1) != step.again {
+			t.Errorf("%s changed, and %v ran", step.what, ran)
+		}
+	}
+}
+
+func TestExecNeedsConsent(t *testing.T) {
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
+	opt := options(dir)
+	opt.AllowExec = false
+	is[*pipeline.UsageError](t, fails(t, dir, fmt.Sprintf(execPlan, `{command: [rm, -rf, x]}`), opt,
+		"plan.yaml:4:5", `["rm" "-rf" "x"]`, "--allow-exec"))
+	if store.Exists(opt.FS, opt.Workdir) {
+		t.Error("the refused run has made its work directory")
+	}
+	for plan, part := range map[string]string{
+		`{}`: "command", `{command: [""]}`: "names no program", `{command: [a], env: {"A=B": c}}`: "environment variable"} {
+		mistake(t, fmt.Sprintf(execPlan, plan), part)
+	}
+}
+
+// TestExecMessages edits a conversation and a text that a template makes.
+func TestExecMessages(t *testing.T) {
+	python(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "filter.py"), `import json, sys
+for line in sys.stdin:
+    doc = json.loads(line)
+    if "messages" in doc:
+        doc["messages"].append({"role": "user", "content": "Thanks."})
+        doc.pop("n", None)
+    else:
+        doc["text"] = doc["text"].upper()
+    print(json.dumps(doc))
+`)
+	write(t, filepath.Join(dir, "m", "a.jsonl"), `{"messages":[{"role":"user","content":"Hi","k":1}],"n":1}`+"\n")
+	write(t, filepath.Join(dir, "t", "a.jsonl"), `{"q":"one","text":"own"}`+"\n")
+	opt := options(dir)
+	run(t, dir, "name: p\ninput: [{path: m, messages: messages}, {path: t, template: \"{{q}}!\"}]\nstages:\n"+
+		"  - exec: {command: [python3, filter.py]}\n  - export: {format: jsonl}\n", opt)
+	want := []string{`{"messages": [{"role": "user", "content": "Hi", "k": 1}, {"role": "user", "content": "Thanks."}],"text":"Hi\nThanks."}`,
+		`{"q":"one","text_original":"own","text":"ONE!"}`}
+	got := exportedLines(t, opt)
+	for i, line := range want {
+		if i >= len(got) || !sameJSON(t, got[i], line) {
+			t.Errorf("exported %q, want %s", got, line)
+		}
+	}
+}
+
+func sameJSON(t *testing.T, a, b string) bool {
+	t.Helper()
+	var x, y any
+	if err := errors.Join(json.Unmarshal([]byte(a), &x), json.Unmarshal([]byte(b), &y)); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(x) == fmt.Sprint(y)
+}
+
+// python skips a test where there is no Python.
+func python(t *testing.T) {
+	t.Helper()
+	if err := exec.CommandContext(context.Background(), "python3", "-c", "").Run(); err != nil {
+		t.Skipf("python3: %v", err)
+	}
+}
+
+// TestExecExample runs examples/exec as its plan says.
+func TestExecExample(t *testing.T) {
+	python(t)
+	dir := t.TempDir()
+	for _, name := range []string{"plan.yaml", "filter.py", "bzexec.py"} {
+		data, err := os.ReadFile(filepath.Join("..", "examples", "exec", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(data))
+	}
+	write(t, filepath.Join(dir, "data", "a.jsonl"), `{"text":"Lorem ipsum dolor sit amet","id":1}
+{"text":"Read   more   of this fine and long text about nothing.","url":"u"}
+{"text":"tiny"}
+`)
+	plan, err := os.ReadFile(filepath.Join(dir, "plan.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := options(dir)
+	res := run(t, dir, string(plan), opt)
+	if l := ledger(t, res, "exec"); l.Dropped["lorem_ipsum"] != 1 || l.Dropped["few_words"] != 1 || l.Edits["documents"] != 1 {
+		t.Errorf("dropped %v, edits %v", l.Dropped, l.Edits)
+	}
+	if got := exportedLines(t, opt); len(got) != 1 || !strings.Contains(got[0], `"text":"Read more of this fine and long text about nothing."`) {
+		t.Errorf("exported %q", got)
+	}
+}
