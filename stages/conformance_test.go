@@ -82,6 +82,7 @@ var subjects = map[string]string{
 	"domain":        "domain: {reference: ref/*.jsonl, order: 2, keep_fraction: 0.7}",
 	"mix":           "mix: {weights: {a: 1, b: 2}, repeat_max: 2}",
 	"exec":          "exec: " + ownProgram("edit"),
+	"pii":           "pii: {replace: [email, ipv4, ipv6, phone, credit_card, iban]}",
 	"export":        "export: {format: parquet}",
 	"route":         "route: {sample_tokens: 500, sequence_length: 32, p: 0.5}",
 	"tokenize":      "tokenize: {sequence_length: 32}",
@@ -395,7 +396,7 @@ func TestHugeDocument(t *testing.T) {
 	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), texts[100:]...)
 	plan := "name: p\ninput: [{path: a.jsonl}, {path: b.jsonl}]\nheld_out: {fraction: 0.1}\nstages:\n"
 	plan += "  - quality: {drop_if: " + everyMeasurement() + "}\n"
-	for _, kind := range []string{"normalize", "exact_dedup", "minhash", "mix", "domain", "exec", "span_dedup"} {
+	for _, kind := range []string{"normalize", "exact_dedup", "minhash", "mix", "domain", "exec", "pii", "span_dedup"} {
 		plan += "  - " + subjects[kind] + "\n"
 	}
 	plan += "  - decontaminate: {}\n  - export: {}\n"

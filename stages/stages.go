@@ -24,6 +24,7 @@ func All() *pipeline.Registry {
 		domainSpec().Kind(),
 		spanDedupSpec().Kind(),
 		execSpec().Kind(),
+		piiSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
 		publishSpec().Kind(),
