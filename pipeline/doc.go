@@ -36,7 +36,8 @@
 //
 // An input file is known by its place, size and time. One that an earlier run has read and
 // that has only another time now is compared by SHA-256, and is the same file if that is; a
-// Parquet file of which only some columns were read has none, and is read again.
+// Parquet file of which only some columns were read has none, and is read again. A remote file
+// is known by its entity tag in place of the time; see store/remote.
 //
 // Between segments documents are stored once, by the segment that read or edited them;
 // later segments store only which of them are left.

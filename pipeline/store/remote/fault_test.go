@@ -27,6 +27,7 @@ type fault struct {
 	whole  bool          // ignore the range
 	etag   string        // tell this entity tag
 	grow   int           // tell a file that is longer by so much
+	cut    bool          // end the body, well-formed, behind half of it
 	shift  int           // start so many bytes earlier than asked for
 	body   func() []byte // other content
 }
@@ -98,6 +99,12 @@ func serveFault(w http.ResponseWriter, r *http.Request, f fault, data []byte) {
 			return
 		}
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(data)+f.grow))
+	}
+	if f.cut {
+		w.WriteHeader(status)
+		w.Write(data[from : from+(to-from)/2])
+		w.(http.Flusher).Flush() // in chunks, without a length
+		return
 	}
 	h.Set("Content-Length", strconv.Itoa(to-from))
 	w.WriteHeader(status)
@@ -194,6 +201,7 @@ func TestDownloadsMendWhatPasses(t *testing.T) {
 		"429":              {[]fault{{status: 429}}, 1},
 		"500 and 503":      {[]fault{{status: 500}, {status: 503}, {reset: 9}, {status: 502}}, 4},
 		"starts earlier":   {[]fault{{reset: 5000}, {shift: 4000}}, 1},
+		"ends early":       {[]fault{{cut: true}, {cut: true}}, 2},
 		"another etag":     {[]fault{{etag: `"v1"`}}, 0},
 		"reset, reset 503": {[]fault{{reset: 200_000}, {reset: 50_000}, {status: 503}}, 3},
 	}
@@ -358,6 +366,49 @@ func TestAStartIsNotTheWhole(t *testing.T) {
 	got, err := readName(fsys, s.URL+"/a.bin", readWays["ReadAt"])
 	if n := counted.reset(); err != nil || !bytes.Equal(got, data) || n != int64(len(data)) {
 		t.Errorf("%d bytes were read, %v", n, err)
+	}
+}
+
+// TestParquetReadsWhatIsNeeded reads the first rows of a Parquet file of two columns.
+func TestParquetReadsWhatIsNeeded(t *testing.T) {
+	var file bytes.Buffer
+	w, err := store.NewParquetWriter(&file, []store.Column{{Name: "text", Type: store.TypeString}, {Name: "extra", Type: store.TypeExtra}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(3, 3))
+	for i := range 60_000 {
+		text := fmt.Appendf(nil, `"%d %x %x %x"`, i, rng.Uint64(), rng.Uint64(), rng.Uint64())
+		blob := fmt.Appendf(nil, `"%x%x%x%x%x%x%x"`, rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64(), rng.Uint64(),
+			rng.Uint64())
+		if err := w.Write([]store.Field{{Key: "text", Value: text}, {Key: "blob", Value: blob}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := newFaultServer(t, file.Bytes())
+	counted := &countingTransport{RoundTripper: newTransport()}
+	fsys := New(t.Context(), store.OS(), Options{Transport: counted, Scratch: t.TempDir()})
+	defer fsys.Close()
+	rows, err := store.OpenRows(fsys, s.URL+"/a.parquet", store.RowOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row store.Row
+	for i := range 100 {
+		if err := rows.Next(&row); err != nil || row.Bad != nil || row.Number != int64(i) {
+			t.Fatalf("row %d: %v, %v", i, err, row.Bad)
+		}
+	}
+	if err := rows.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n := counted.reset()
+	t.Logf("%d of %d bytes for 100 of 60,000 rows", n, file.Len())
+	if n > int64(file.Len())/2 {
+		t.Errorf("%d of %d bytes were read for 100 rows", n, file.Len())
 	}
 }
 

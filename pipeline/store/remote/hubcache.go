@@ -17,7 +17,7 @@ import (
 	"bzdata/pipeline/store"
 )
 
-// hubCache is the cache of the huggingface_hub library, in its layout (huggingface_hub 0.34,
+// hubCache is the cache of the huggingface_hub library, in its layout (huggingface_hub 2.4.0,
 // "Understand caching"):
 //
 //	datasets--OWNER--NAME/blobs/ETAG              content, by SHA-256 or by git's SHA-1

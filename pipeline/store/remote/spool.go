@@ -10,8 +10,8 @@ import (
 const (
 	// blockBytes is how a spool is cut: the least that is asked for at a time.
 	blockBytes = 256 << 10
-	// aheadBlocks is how many blocks are asked for at once where the one before was there:
-	// 8 MiB, some tenths of a second of a fast line, against one round trip.
+	// aheadBlocks is the most that is asked for at once where reading goes on from what is
+	// there: 8 MiB, some tenths of a second of a fast line, against one round trip.
 	aheadBlocks = 32
 )
 
@@ -143,8 +143,9 @@ func (s *spool) fetch(from, to int64, ranges func(from, to int64) io.ReadCloser)
 	return s.settle()
 }
 
-// claim marks missing blocks from b as under way, up to the block end and some more if
-// reading goes on from what is there. It returns none if b is there.
+// claim marks missing blocks from b as under way, up to the block end, and as many more as
+// are there right before b, so that what is asked for doubles while reading goes on. It
+// returns none if b is there.
 func (s *spool) claim(b, end int64) (first, last int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,9 +155,11 @@ func (s *spool) claim(b, end int64) (first, last int64) {
 	if s.state[b] == blockThere {
 		return b, b
 	}
-	if b > 0 && s.state[b-1] == blockThere {
-		end = max(end, b+aheadBlocks)
+	run := int64(0)
+	for run < min(b, aheadBlocks) && s.state[b-run-1] == blockThere {
+		run++
 	}
+	end = max(end, b+run)
 	for last = b; last < min(end, int64(len(s.state))) && s.state[last] == blockMissing; last++ {
 		s.state[last] = blockUnderWay
 	}
