@@ -25,6 +25,8 @@ type Verdict struct {
 	Value float64
 	// Matched names the other document, if there is one.
 	Matched *Ref
+	// MatchedName names the other document if it is none of this run.
+	MatchedName string
 	// Copies is how often a document that is kept goes on; 0 counts as 1.
 	Copies int
 	// HeldOut diverts the document to the held-out set.
@@ -35,9 +37,9 @@ type Verdict struct {
 // block of a shard holds the decisions about its documents, sorted by record:
 //
 //	uint64 record · byte flags · uint64 value bits · uint32 copies ·
-//	uint32 matched shard · uint64 matched record · bytes reason
+//	uint32 matched shard · uint64 matched record · bytes reason · bytes matched name
 //
-// Flag 1: held out. Flag 2: a matched document is named. Numbers are little-endian.
+// Flag 1: held out. Flag 2: a matched document is named by shard and record. Numbers are little-endian.
 const decisionsName = "decisions"
 
 // decisions are what a barrier task has decided so far, sorted by document.
@@ -98,7 +100,7 @@ func appendDecision(b []byte, record uint64, d Verdict) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(d.Copies))
 	b = binary.LittleEndian.AppendUint32(b, matched.Shard)
 	b = binary.LittleEndian.AppendUint64(b, matched.Record)
-	return appendBytes(b, d.Reason)
+	return appendBytes(appendBytes(b, d.Reason), d.MatchedName)
 }
 
 // verdictOf is what a barrier decided about one document of a shard.
@@ -173,7 +175,7 @@ func (s *byteSource) decision(reasons map[string]string) verdictOf {
 		known = string(reason)
 		reasons[known] = known
 	}
-	v.Reason = known
+	v.Reason, v.MatchedName = known, string(s.bytes())
 	return v
 }
 

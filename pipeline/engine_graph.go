@@ -30,7 +30,8 @@ type node struct {
 
 	writes, spills float64 // see diskShares
 
-	links []Link
+	links   []Link
+	publish func(t *Task) error
 
 	barrier []*node
 	files   map[string][]string
@@ -197,7 +198,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		w := wave{}
 		for i := range parts {
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
-				keyOf("reduce/2", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
+				keyOf("reduce/3", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
 			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
 			n.work, n.reduces = reduceWork(p.Barrier, senders, i, parts), true
 			w.nodes = append(w.nodes, n)
@@ -206,10 +207,10 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		out = w.nodes
 	}
 	if p.Barrier.Global != nil {
-		key := keyOf("global", chain, nodeKeys(senders), nodeKeys(out))
+		key := keyOf("global/2", chain, nodeKeys(senders), nodeKeys(out))
 		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
 		n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, out
-		n.work = p.Barrier.Global
+		n.work, n.publish = p.Barrier.Global, p.Barrier.Publish
 		b.waves = append(b.waves, wave{nodes: []*node{n}})
 		out = append(slices.Clone(out), n)
 	}

@@ -203,7 +203,7 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 			return nil, "", err
 		}
 		for _, name := range names {
-			if !strings.HasSuffix(name, read.Suffix) {
+			if !strings.HasSuffix(name, read.Suffix) || read.Select != nil && !read.Select(name) {
 				continue
 			}
 			f, err := pin(r.opt.Inputs, prefix, name, r.plan.place(name))
@@ -217,7 +217,18 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 		return nil, "", &UsageError{Msg: fmt.Sprintf("%s holds no file *%s; check the path",
 			r.plan.Path(read.Paths[0]), read.Suffix)}
 	}
-	return all, keyOf(parts...), nil
+	return all, keyOf(parts...), r.checkRead(read, all)
+}
+
+func (r *run) checkRead(read Read, files []pinnedFile) error {
+	if read.Check == nil {
+		return nil
+	}
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.name
+	}
+	return read.Check(r.opt.Inputs, names)
 }
 
 // contentKeyedBytes is the size up to which a file's identity is its content.

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+
+	"bzdata/pipeline/store"
 )
 
 // Data is a kind of thing that stages take and make.
@@ -75,6 +77,10 @@ type Read struct {
 	Suffix string
 	// Optional says that paths which are not there are no error.
 	Optional bool
+	// Select, if set, picks files by name.
+	Select func(name string) bool
+	// Check, if set, looks at the files when tasks are laid out, before anything is written.
+	Check func(fsys store.FS, files []string) error
 }
 
 // Pass is one reading of all documents by one stage.
@@ -133,6 +139,9 @@ type Barrier struct {
 	Reduce func(ctx context.Context, t *Task, part *Partition) error
 	// Global runs once, after every Reduce.
 	Global func(ctx context.Context, t *Task) error
+	// Publish, if set, runs once Global's task is committed, also by an earlier run, and may
+	// put what it made where other plans find it.
+	Publish func(t *Task) error
 	// Makes, if set, is the kind of data under which artifact stages find the folder of the
 	// barrier's last task; see [Program.Uses].
 	Makes Data

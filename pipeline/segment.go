@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func (o *Out) Matched(name string) { o.matched = name }
 
 // Carry takes a barrier's verdict.
 func (o *Out) Carry(v Verdict) { o.verdict = v }
+
+// Dropped reports whether the document is dropped so far.
+func (o *Out) Dropped() bool { return o.verdict.Reason != "" }
 
 // Edit counts an edit of the document's text by kind.
 func (o *Out) Edit(kind string, n int64) {
@@ -265,7 +269,7 @@ func (st *segmentTask) send(ref Ref, key uint64, payload []byte) {
 func (st *segmentTask) drop(i int, d *Doc, o *Out) error {
 	v, l := o.verdict, o.ledger
 	l.Dropped[v.Reason]++
-	matched := o.matched
+	matched := cmp.Or(o.matched, v.MatchedName)
 	if v.Matched != nil {
 		matched = st.t.DocName(*v.Matched)
 	}

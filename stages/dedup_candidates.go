@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -27,56 +28,90 @@ const (
 	// groupsName is a file of shard parts: for each candidate of a shard, uint64 record and
 	// uint64 key of its connected group, sorted by record.
 	groupsName = "groups"
+	// earlierName is a file of shard parts: for the first document of each band that documents
+	// of earlier generations have, too, uint64 record, uint64 band key and uint64 order of
+	// each of these, sorted by all three.
+	earlierName = "earlier"
 )
 
 const (
 	memberBytes    = 13 // of a document in bucketsName
 	candidateBytes = 16 // of an entry in candidatesName and groupsName
+	earlierBytes   = 24 // of an entry in earlierName
 )
 
 // clusterBytes is what grouping holds in memory for each document that shares a band with
 // another: its record number and its place in the group.
 const clusterBytes = 12
 
-// reduceBands writes the documents of the bands that more than one document has.
-func reduceBands(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	b := &bandReducer{candidates: t.Sorter()}
-	err := t.WriteFile(bucketsName, func(w io.Writer) error {
-		b.buckets = w
-		return cmp.Or(part.Each(b.add), b.flush())
-	})
+// reduceBands writes the documents of the bands that more than one document has, those of
+// earlier generations included.
+func reduceBands(t *pipeline.Task, part *pipeline.Partition, index *keptIndex, bucketMax int) error {
+	kept, err := index.open(t)
 	if err != nil {
 		return err
 	}
-	err = t.WriteFile(candidatesName, func(w io.Writer) error {
+	b := &bandReducer{candidates: t.Sorter(), earlier: t.Sorter(), kept: kept, bucketMax: bucketMax}
+	err = t.WriteFile(bucketsName, func(w io.Writer) error {
+		b.buckets = w
+		return cmp.Or(part.Each(b.add), b.flush())
+	})
+	if err = errors.Join(err, kept.close()); err != nil {
+		return err
+	}
+	return cmp.Or(writeSorted(t, candidatesName, b.candidates), writeSorted(t, earlierName, b.earlier))
+}
+
+// writeSorted writes payloads as a file of shard parts.
+func writeSorted(t *pipeline.Task, name string, sorted *pipeline.Sorter) error {
+	err := t.WriteFile(name, func(w io.Writer) error {
 		parts := pipeline.NewShardPartsWriter(w)
-		err := b.candidates.Each(func(r pipeline.Record) error { return parts.Write(int(r.Ref.Shard), r.Payload) })
+		err := sorted.Each(func(r pipeline.Record) error { return parts.Write(int(r.Ref.Shard), r.Payload) })
 		return cmp.Or(err, parts.Close(0))
 	})
-	return cmp.Or(err, b.candidates.Close())
+	return cmp.Or(err, sorted.Close())
 }
 
 // bandReducer sees the documents of one band after the other.
 type bandReducer struct {
 	candidates *pipeline.Sorter // by shard, record and band key
+	earlier    *pipeline.Sorter // by shard, record, band key and order
+	kept       *keptGenerations
+	bucketMax  int
 	buckets    io.Writer
 	buf        []byte // for buckets
 	entry      []byte
 	first      pipeline.Record // of the band; not written before there is a second one
-	members    int
+	some       bool
+	written    bool // the first is
 }
 
 func (b *bandReducer) add(r pipeline.Record) error {
-	if b.members == 0 || r.Key != b.first.Key {
-		b.first, b.members = pipeline.Record{Key: r.Key, Ref: r.Ref}, 1
-		return nil
+	if !b.some || r.Key != b.first.Key {
+		b.first, b.some, b.written = pipeline.Record{Key: r.Key, Ref: r.Ref}, true, false
+		return b.kept.find(r.Key, b.bucketMax, b.match)
 	}
-	if b.members++; b.members == 2 {
-		if err := b.member(b.first, 1); err != nil {
-			return err
-		}
+	if err := b.writeFirst(); err != nil {
+		return err
 	}
 	return b.member(r, 0)
+}
+
+func (b *bandReducer) writeFirst() error {
+	if b.written {
+		return nil
+	}
+	b.written = true
+	return b.member(b.first, 1)
+}
+
+// match notes that a document of an earlier generation has the band.
+func (b *bandReducer) match(order uint64) error {
+	b.entry = binary.BigEndian.AppendUint64(b.entry[:0], b.first.Ref.Record)
+	b.entry = binary.BigEndian.AppendUint64(b.entry, b.first.Key)
+	b.entry = binary.BigEndian.AppendUint64(b.entry, order)
+	r := pipeline.Record{Key: uint64(b.first.Ref.Shard), Ref: b.first.Ref, Payload: b.entry}
+	return cmp.Or(b.earlier.Add(r), b.writeFirst())
 }
 
 func (b *bandReducer) member(r pipeline.Record, first byte) error {
@@ -214,7 +249,11 @@ type candidateCursor struct {
 	entries []candidateEntry // sorted by record and key
 	groups  []byte           // as in groupsName
 	keys    []uint64
+	earlier []candidateEarlier // sorted
 }
+
+// candidateEarlier says that a document of an earlier generation has a band of a record.
+type candidateEarlier struct{ record, key, order uint64 }
 
 type candidateEntry struct{ record, key uint64 }
 
@@ -230,6 +269,9 @@ func readCandidates(t *pipeline.Task) (*candidateCursor, error) {
 		for ; len(block) >= candidateBytes; block = block[candidateBytes:] {
 			c.entries = append(c.entries, candidateEntry{binary.BigEndian.Uint64(block), binary.BigEndian.Uint64(block[8:])})
 		}
+	}
+	if err := c.readEarlier(t, dirs[:len(dirs)-1]); err != nil {
+		return nil, err
 	}
 	slices.SortFunc(c.entries, func(a, b candidateEntry) int {
 		return cmp.Or(cmp.Compare(a.record, b.record), cmp.Compare(a.key, b.key))
@@ -256,4 +298,31 @@ func (c *candidateCursor) of(record uint64) (group uint64, keys []uint64) {
 		return 0, nil
 	}
 	return binary.BigEndian.Uint64(c.groups[8:]), c.keys
+}
+
+func (c *candidateCursor) readEarlier(t *pipeline.Task, dirs []string) error {
+	for _, dir := range dirs {
+		block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, earlierName), t.Shard())
+		if err != nil {
+			return err
+		}
+		for ; len(block) >= earlierBytes; block = block[earlierBytes:] {
+			c.earlier = append(c.earlier, candidateEarlier{binary.BigEndian.Uint64(block),
+				binary.BigEndian.Uint64(block[8:]), binary.BigEndian.Uint64(block[16:])})
+		}
+	}
+	slices.SortFunc(c.earlier, func(a, b candidateEarlier) int {
+		return cmp.Or(cmp.Compare(a.record, b.record), cmp.Compare(a.key, b.key), cmp.Compare(a.order, b.order))
+	})
+	return nil
+}
+
+// earlierOf calls visit with the documents of earlier generations that a record speaks for.
+func (c *candidateCursor) earlierOf(record uint64, visit func(key, order uint64)) {
+	for len(c.earlier) > 0 && c.earlier[0].record <= record {
+		if c.earlier[0].record == record {
+			visit(c.earlier[0].key, c.earlier[0].order)
+		}
+		c.earlier = c.earlier[1:]
+	}
 }

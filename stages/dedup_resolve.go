@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -19,11 +20,17 @@ import (
 
 // A record about a candidate has the key of its group; its payload sorts by keep order:
 //
-//	uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
+//	byte 1 · uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
 //	uint64 for each distinct shingle
 //
-// The numbers before the keys are big-endian, those after little-endian.
-const candidateHead = 8 + 4 + 8
+// The numbers before the keys are big-endian, those after little-endian. Before these come
+// records about documents of earlier generations with a band of the group:
+//
+//	byte 0 · uint64 band key · uint64 order
+const (
+	candidateHead = 1 + 8 + 4 + 8
+	earlierHead   = 1 + 8 + 8
+)
 
 // openShingle sends the shingles of every candidate, with its keep rank and band keys.
 func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
@@ -39,9 +46,13 @@ func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapp
 		if len(keys) == 0 {
 			return nil
 		}
+		candidates.earlierOf(d.Ref.Record, func(key, order uint64) {
+			payload = binary.BigEndian.AppendUint64(append(payload[:0], 0), key)
+			out.Send(group, binary.BigEndian.AppendUint64(payload, order))
+		})
 		hashes = words.AppendHashes(hashes[:0], d.Text)
 		shingles = dedup.Distinct(dedup.Shingles(shingles[:0], hashes, c.Shingle))
-		payload = binary.BigEndian.AppendUint64(payload[:0], rank(d, out))
+		payload = binary.BigEndian.AppendUint64(append(payload[:0], 1), rank(d, out))
 		payload = binary.BigEndian.AppendUint32(payload, d.Ref.Shard)
 		payload = binary.BigEndian.AppendUint64(payload, d.Ref.Record)
 		payload = appendUint64s(binary.AppendUvarint(payload, uint64(len(keys))), keys)
@@ -91,8 +102,12 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 	if err != nil {
 		return err
 	}
-	r := &groupResolver{resolver: resolver, t: t, clusters: map[int]int{}}
-	if err := part.Each(r.visit); err != nil {
+	kept, err := c.index().open(t)
+	if err != nil {
+		return err
+	}
+	r := &groupResolver{resolver: resolver, t: t, kept: kept, clusters: map[int]int{}}
+	if err := errors.Join(part.Each(r.visit), kept.close()); err != nil {
 		return err
 	}
 	r.end()
@@ -103,6 +118,8 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 type groupResolver struct {
 	resolver *dedup.Resolver
 	t        *pipeline.Task
+	kept     *keptGenerations
+	some     bool
 	group    uint64
 	docs     []pipeline.Ref // of the group, by number
 	held     int            // bytes asked for
@@ -114,10 +131,17 @@ type groupResolver struct {
 }
 
 func (r *groupResolver) visit(rec pipeline.Record) error {
-	if r.candidates == 0 || rec.Key != r.group {
+	if !r.some || rec.Key != r.group {
 		r.end()
-		r.group = rec.Key
+		r.group, r.some = rec.Key, true
 		r.resolver.Begin()
+	}
+	if len(rec.Payload) == earlierHead && rec.Payload[0] == 0 {
+		key, order := binary.BigEndian.Uint64(rec.Payload[1:]), binary.BigEndian.Uint64(rec.Payload[9:])
+		return r.resolver.Earlier(key, order, func() ([]uint64, error) {
+			_, set, err := r.kept.document(order)
+			return set, err
+		})
 	}
 	keys, n := binary.Uvarint(rec.Payload[candidateHead:])
 	at := candidateHead + n
@@ -132,10 +156,16 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 	}
 	r.docs, r.candidates = append(r.docs, rec.Ref), r.candidates+1
 	if out.Removed {
-		match := r.docs[out.Match]
-		r.t.Decide(rec.Ref, pipeline.Verdict{Reason: "near_duplicate", Value: out.Jaccard, Matched: &match})
+		v := pipeline.Verdict{Reason: "near_duplicate", Value: out.Jaccard}
+		if out.Match < 0 {
+			v.MatchedName, _, err = r.kept.document(out.Earlier)
+		} else {
+			match := r.docs[out.Match]
+			v.Matched = &match
+		}
+		r.t.Decide(rec.Ref, v)
 	}
-	return r.hold()
+	return cmp.Or(err, r.hold())
 }
 
 // holdStep is how much more is asked for at a time.

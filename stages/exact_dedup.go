@@ -1,8 +1,12 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
+	"io"
+	"math"
 
 	"bzdata/dedup"
 	"bzdata/pipeline"
@@ -13,6 +17,7 @@ import (
 type ExactDedup struct {
 	Compare string              `yaml:"compare" enum:"text|words" doc:"What must be equal: the text as it stands, or its words in lower case, whatever stands between them."`
 	Keep    pipeline.KeepPolicy `yaml:"keep" doc:"Which copy stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
+	Index   *KeptIndex          `yaml:"index" doc:"Where to keep the hashes of what stays, so that later runs drop its copies, too. Documents of earlier generations win whatever keep says."`
 }
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
@@ -35,9 +40,28 @@ exact_dedup:
 }
 
 func (c ExactDedup) program() pipeline.Program {
-	return pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "hash", Open: c.openHash, RecordBytes: 28, Barrier: &pipeline.Barrier{Parts: partsOf, Reduce: reduceCopies}},
+	index := c.index()
+	barrier := &pipeline.Barrier{Parts: partsOf, Global: index.global(),
+		Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
+			return reduceCopies(t, part, index)
+		}}
+	p := pipeline.Program{Passes: []pipeline.Pass{
+		{Name: "hash", Open: c.openHash, RecordBytes: 28, Barrier: barrier},
 		pipeline.Apply("drop"),
+	}}
+	if index != nil {
+		p.Reads, barrier.Publish = index.read, index.publish
+	}
+	return p
+}
+
+// index is nil if the plan keeps none.
+func (c ExactDedup) index() *keptIndex {
+	if c.Index == nil {
+		return nil
+	}
+	return &keptIndex{c.Index, "exact_dedup", func(*pipeline.Plan) map[string]string {
+		return map[string]string{"compare": c.Compare, "hash": "xxh3-128", "words": wordsVersion}
 	}}
 }
 
@@ -101,23 +125,66 @@ func (c *contentWriter) part(kind byte, text string) {
 
 // copiesReducer sees the copies of one text after the other, in keep order.
 type copiesReducer struct {
-	t     *pipeline.Task
-	first pipeline.Record
-	half  [8]byte // of the hash; the other is the key
-	some  bool
+	t       *pipeline.Task
+	earlier *keptGenerations
+	names   map[uint64]string  // of documents of earlier generations with the key, by the other half
+	kept    *dedup.IndexWriter // or nil
+
+	key     uint64 // of the latest text: half of its hash
+	half    uint64 // and the other half
+	some    bool
+	first   pipeline.Ref // which stays, unless
+	matched string       // it is in an earlier generation
 }
 
 func (c *copiesReducer) add(r pipeline.Record) error {
-	if c.some && r.Key == c.first.Key && string(r.Payload[:8]) == string(c.half[:]) {
-		match := c.first.Ref
-		c.t.Decide(r.Ref, pipeline.Verdict{Reason: "exact_duplicate", Value: 1, Matched: &match})
-		return nil
+	half := binary.BigEndian.Uint64(r.Payload)
+	if !c.some || r.Key != c.key {
+		clear(c.names)
+		if err := c.earlier.find(r.Key, math.MaxInt, c.remember); err != nil {
+			return err
+		}
 	}
-	c.first, c.some = pipeline.Record{Key: r.Key, Ref: r.Ref}, true
-	copy(c.half[:], r.Payload)
+	if !c.some || r.Key != c.key || half != c.half {
+		c.key, c.half, c.some, c.first, c.matched = r.Key, half, true, r.Ref, c.names[half]
+		if c.matched == "" && c.kept != nil {
+			return c.kept.Add(c.t.DocName(r.Ref), []uint64{r.Key}, []uint64{half})
+		}
+		if c.matched == "" {
+			return nil
+		}
+	}
+	v := pipeline.Verdict{Reason: "exact_duplicate", Value: 1, MatchedName: c.matched}
+	if first := c.first; c.matched == "" {
+		v.Matched = &first
+	}
+	c.t.Decide(r.Ref, v)
 	return nil
 }
 
-func reduceCopies(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	return part.Each((&copiesReducer{t: t}).add)
+// remember notes a document of an earlier generation with the key at hand.
+func (c *copiesReducer) remember(order uint64) error {
+	name, set, err := c.earlier.document(order)
+	if err == nil && len(set) == 1 && c.names[set[0]] == "" {
+		c.names[set[0]] = name
+	}
+	return err
+}
+
+func reduceCopies(t *pipeline.Task, part *pipeline.Partition, index *keptIndex) error {
+	earlier, err := index.open(t)
+	if err != nil {
+		return err
+	}
+	c := &copiesReducer{t: t, earlier: earlier, names: map[uint64]string{}}
+	read := func() error { return errors.Join(part.Each(c.add), earlier.close()) }
+	if index == nil {
+		return read()
+	}
+	return t.WriteFile(indexPart, func(w io.Writer) error {
+		if c.kept, err = dedup.NewIndexWriter(w); err != nil {
+			return err
+		}
+		return cmp.Or(read(), c.kept.Close())
+	})
 }

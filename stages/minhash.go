@@ -1,8 +1,11 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"math"
 
 	"bzdata/dedup"
 	"bzdata/pipeline"
@@ -17,6 +20,7 @@ type MinHash struct {
 	Verify    float64             `yaml:"verify" min:"0" max:"1" doc:"Jaccard similarity over distinct shingles from which a candidate is a near copy."`
 	Keep      pipeline.KeepPolicy `yaml:"keep" doc:"Which document stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 	BucketMax int                 `yaml:"bucket_documents_max" min:"1" max:"1000000" doc:"Of the documents that stay, only so many of one band, in keep order, are compared with those after them: a bound on the work of a band that many unlike documents share. The report says how many documents it concerned."`
+	Index     *KeptIndex          `yaml:"index" doc:"Where to keep the band keys and shingles of what stays, so that later runs drop its near copies, too. Documents of earlier generations win whatever keep says."`
 }
 
 func minhashSpec() pipeline.Spec[MinHash] {
@@ -60,14 +64,93 @@ func (c MinHash) program() (pipeline.Program, error) {
 		return pipeline.Program{}, err
 	}
 	// Signatures depend on neither the policy nor the verification.
-	signs := func() any { return []int{c.Bands, c.Rows, c.Shingle} }
-	return pipeline.Program{Passes: []pipeline.Pass{
+	signs := func() any {
+		if c.Index != nil {
+			return []int{c.Bands, c.Rows, c.Shingle, c.BucketMax}
+		}
+		return []int{c.Bands, c.Rows, c.Shingle}
+	}
+	index := c.index()
+	p := pipeline.Program{Passes: []pipeline.Pass{
 		{Name: "sign", Config: signs, Open: c.openSign, RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{
-			Config: signs, Parts: bandParts, Reduce: reduceBands, Global: groupCandidates}},
+			Config: signs, Parts: bandParts, Global: groupCandidates,
+			Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
+				return reduceBands(t, part, index, c.BucketMax)
+			}}},
 		{Name: "shingle", Open: c.openShingle, RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
 			Parts: partsOf, Reduce: c.resolve, Global: c.report}},
 		pipeline.Apply("drop"),
-	}}, nil
+	}}
+	if index != nil {
+		p.Reads, p.Passes[2] = index.read, c.keep(index)
+	}
+	return p, nil
+}
+
+// index is nil if the plan keeps none.
+func (c MinHash) index() *keptIndex {
+	if c.Index == nil {
+		return nil
+	}
+	return &keptIndex{c.Index, "minhash", func(p *pipeline.Plan) map[string]string {
+		return map[string]string{"bands": fmt.Sprint(c.Bands), "rows": fmt.Sprint(c.Rows),
+			"shingle_words": fmt.Sprint(c.Shingle), "seed": fmt.Sprint(p.Seed), "words": wordsVersion}
+	}}
+}
+
+// keep drops what was decided about, and sends what stays to the index.
+func (c MinHash) keep(index *keptIndex) pipeline.Pass {
+	drop := pipeline.Apply("drop")
+	return pipeline.Pass{Name: "drop", RecordBytes: keptRecordBytes,
+		Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+			apply, err := drop.Open(ctx, t)
+			if err != nil {
+				return nil, err
+			}
+			return c.sendKept(t, apply)
+		},
+		Barrier: &pipeline.Barrier{Parts: bandParts, Reduce: reduceKept, Global: index.global(), Publish: index.publish},
+	}
+}
+
+// keptRecordBytes is about what a document sends to the index: the hashes of some 300 shingles.
+const keptRecordBytes = 2500
+
+func (c MinHash) sendKept(t *pipeline.Task, apply pipeline.Mapper) (pipeline.Mapper, error) {
+	sign, err := c.signer(t)
+	if err != nil {
+		return nil, err
+	}
+	step := math.MaxUint64 / uint64(t.ShardCount()) // keys rise with documents, so that the index has their order
+	var payload []byte
+	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+		if err := apply.Map(d, out); err != nil || out.Dropped() {
+			return err
+		}
+		keys, shingles := sign(d.Text)
+		if len(keys) > 0 {
+			payload = appendUint64s(payload[:0], keys)
+			out.Send(uint64(d.Ref.Shard)*step+d.Ref.Record, appendUint64s(payload, dedup.Distinct(shingles)))
+		}
+		return nil
+	}), nil
+}
+
+// reduceKept writes a partition's documents into a file of the index.
+func reduceKept(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
+	bands := t.Step.Config.(MinHash).Bands
+	return t.WriteFile(indexPart, func(w io.Writer) error {
+		index, err := dedup.NewIndexWriter(w)
+		if err != nil {
+			return err
+		}
+		var keys, shingles []uint64
+		err = part.Each(func(r pipeline.Record) error {
+			keys, shingles = cutUint64s(keys[:0], r.Payload[:8*bands]), cutUint64s(shingles[:0], r.Payload[8*bands:])
+			return index.Add(t.DocName(r.Ref), keys, shingles)
+		})
+		return cmp.Or(err, index.Close())
+	})
 }
 
 // shingleRecordBytes is about what the shingle pass sends for a document if one in ten is a
@@ -85,20 +168,33 @@ func permutationSeed(p *pipeline.Plan) uint64 {
 
 // openSign sends one record for each band of a document: the band's key.
 func (c MinHash) openSign(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+	sign, err := c.signer(t)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+		keys, _ := sign(d.Text)
+		for _, k := range keys {
+			out.Send(k, nil)
+		}
+		return nil
+	}), nil
+}
+
+// signer returns a function that gives a text's band keys, and its shingles as they come. Both
+// are valid until the next call.
+func (c MinHash) signer(t *pipeline.Task) (func(text string) (keys, shingles []uint64), error) {
 	h, err := dedup.NewHasher(c.params(permutationSeed(t.Plan)), dedup.Kernels()[0])
 	if err != nil {
 		return nil, err
 	}
 	var hashes, shingles, keys []uint64
 	var signature []uint32
-	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
-		hashes = words.AppendHashes(hashes[:0], d.Text)
+	return func(text string) ([]uint64, []uint64) {
+		hashes = words.AppendHashes(hashes[:0], text)
 		shingles = dedup.Shingles(shingles[:0], hashes, c.Shingle)
 		signature = h.Signature(signature[:0], shingles)
 		keys = h.BandKeys(keys[:0], signature)
-		for _, k := range keys {
-			out.Send(k, nil)
-		}
-		return nil
-	}), nil
+		return keys, shingles
+	}, nil
 }
