@@ -53,7 +53,7 @@ bench: ## every benchmark once, so that none breaks unseen
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
 
 bench-peers: build ## measure against datatrove, DuckDB and others: bench/README.md
-	cd bench && $(GO) vet . && $(GO) test . && $(GO) run . all
+	cd bench && GOFLAGS=-mod=mod $(GO) test . && GOFLAGS=-mod=mod $(GO) run . all
 
 gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 	examples/gsm8k/run.sh $(DATA)

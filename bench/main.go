@@ -74,7 +74,7 @@ func run(args []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		text := s.render(c.name, b.command+" "+c.name, machine(before))
+		text := s.render(c.name, b.command+" "+c.name, b.machine(ctx, before))
 		if _, err := fmt.Println(text); err != nil {
 			return err
 		}

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -164,8 +167,8 @@ func replaceSection(old, name, text string, order []string) string {
 	return out.String()
 }
 
-// machine says on what was measured, and how busy it was before and after.
-func machine(loadBefore string) []string {
+// machine says what was measured on what, and how busy that was before and after.
+func (b *bench) machine(ctx context.Context, loadBefore string) []string {
 	model := "unknown processor"
 	if f, err := os.Open("/proc/cpuinfo"); err == nil {
 		defer f.Close()
@@ -179,6 +182,7 @@ func machine(loadBefore string) []string {
 	out := []string{
 		fmt.Sprintf("%s, %d cores, %s/%s, %s", model, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		time.Now().UTC().Format(time.DateOnly),
+		b.version(ctx),
 	}
 	if pin(1) == nil {
 		out = append(out, "taskset is missing: nothing was pinned to a core")
@@ -186,6 +190,20 @@ func machine(loadBefore string) []string {
 	if loadBefore != "" {
 		out = append(out, fmt.Sprintf("load average of the last minute: %s before, %s after (this program itself makes about 1)",
 			loadBefore, loadAverage()))
+	}
+	return out
+}
+
+// version says which build of bzdata was measured, and from which commit if that is known.
+func (b *bench) version(ctx context.Context) string {
+	version, err := exec.CommandContext(ctx, b.bzdata, "version").Output()
+	if err != nil {
+		return "bzdata of unknown version"
+	}
+	out := oneLine(string(version))
+	commit, err := exec.CommandContext(ctx, "git", "-C", filepath.Dir(b.bzdata), "describe", "--always", "--dirty").Output()
+	if err == nil {
+		out += ", commit " + oneLine(string(commit))
 	}
 	return out
 }
