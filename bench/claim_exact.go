@@ -9,7 +9,7 @@ import (
 
 const aboutExact = `Of documents with equal text one stays, with all its columns; the output is Parquet with zstd.
 On all cores. DuckDB does SELECT DISTINCT ON (text), Polars unique(subset="text") in its streaming engine. bzdata
-keeps the first by file and row, writes what stays in a seeded order, syncs it to disk and logs every drop.`
+keeps the first by file and row, DuckDB any, writes what stays in a seeded order, syncs it to disk and logs every drop.`
 
 // measureExact compares exact deduplication to Parquet, from JSONL and from Parquet, on
 // all cores.

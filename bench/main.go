@@ -16,7 +16,6 @@ import (
 // bench is what all claims need.
 type bench struct {
 	bzdata   string // the program
-	self     string // this program, whose workers are contenders
 	work     string // scratch, kept between calls
 	venv     string // virtual environments
 	results  string // the file of results
@@ -106,7 +105,12 @@ func (b *bench) flags(args []string) (map[string]bool, error) {
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
-	b.command = strings.TrimSpace("go run . " + strings.Join(args[:len(args)-fs.NArg()], " "))
+	b.command = "go run ."
+	fs.Visit(func(f *flag.Flag) { // places are the machine's own, and change no figure
+		if f.Name == "rounds" || f.Name == "small" || f.Name == "large" {
+			b.command += " -" + f.Name + " " + f.Value.String()
+		}
+	})
 	names := map[string]bool{}
 	for _, name := range fs.Args() {
 		for _, known := range all {
@@ -134,13 +138,10 @@ func (b *bench) places() error {
 	if _, err := os.Stat(b.bzdata); err != nil {
 		return fmt.Errorf("%w; \"make build\" makes it", err)
 	}
-	if b.self, err = os.Executable(); err != nil {
-		return err
-	}
 	return errors.Join(os.MkdirAll(b.work, 0o777), os.MkdirAll(b.venv, 0o777))
 }
 
 // worker returns a contender that is a worker of this program.
 func (b *bench) worker(name string, args ...string) *contender {
-	return &contender{name: name, argv: append([]string{b.self, "worker"}, args...), cores: 1}
+	return &contender{name: name, argv: append([]string{self(), "worker"}, args...), cores: 1}
 }

@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,31 +115,72 @@ func (c *contender) run(ctx context.Context) (sample, error) {
 			return sample{}, err
 		}
 	}
-	// A process that has just begun counts the memory of the one that began it.
-	debug.FreeOSMemory()
-	argv := append(pin(c.cores), c.argv...)
+	argv := append([]string{self(), "worker", "measure"}, append(pin(c.cores), c.argv...)...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), threadLimits(c.cores)...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	from := time.Now()
-	err := cmd.Run()
-	wall := time.Since(from)
-	if err != nil {
-		return sample{}, fmt.Errorf("%w: %s", err, tail(stderr.String(), 300))
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it ends the contender too
+	out, err := cmd.Output()
+	var m measured
+	if err == nil {
+		err = json.Unmarshal(out, &m)
 	}
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return sample{}, errors.New("this system does not say what a process used")
+	switch {
+	case err != nil:
+		return sample{}, err
+	case m.Error != "":
+		return sample{}, errors.New(m.Error)
 	}
-	s := sample{wall: wall.Seconds(), cpu: seconds(usage.Utime) + seconds(usage.Stime), rss: usage.Maxrss * rssUnit()}
-	if err := s.said.parse(stdout.Bytes()); err != nil {
+	s := sample{wall: m.Wall, cpu: m.CPU, rss: m.RSS}
+	if err := s.said.parse([]byte(m.Stdout)); err != nil {
 		return sample{}, err
 	}
 	if c.after != nil {
 		err = c.after(&s.said)
 	}
 	return s, err
+}
+
+// measured is what the worker "measure" says of a command that it has run.
+type measured struct {
+	Wall, CPU float64 // seconds
+	RSS       int64   // peak, bytes
+	Stdout    string  // the end of it
+	Error     string
+}
+
+// measureCommand runs a command and says what it used. A process of its own does that,
+// since a child's peak memory begins at that of the process that started it: this one's
+// is small.
+func measureCommand(argv []string) (measured, error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	from := time.Now()
+	err := cmd.Run()
+	m := measured{Wall: time.Since(from).Seconds()}
+	if err != nil {
+		m.Error = fmt.Sprintf("%v: %s", err, tail(stderr.String(), 300))
+		return m, nil
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return m, errors.New("this system does not say what a process used")
+	}
+	m.CPU, m.RSS = seconds(usage.Utime)+seconds(usage.Stime), usage.Maxrss*rssUnit()
+	out := stdout.Bytes()
+	m.Stdout = string(out[max(0, len(out)-1<<16):])
+	return m, nil
+}
+
+// self returns this program's own file, or what stands for it on the system.
+func self() string {
+	name, err := os.Executable()
+	if err != nil {
+		return "/proc/self/exe"
+	}
+	return name
 }
 
 // parse reads the last line of a contender's output if that is a JSON object.

@@ -36,6 +36,10 @@ func workers() map[string]worker {
 
 // runWorker carries out "bench worker NAME ARGS" and prints what it says of itself.
 func runWorker(args []string) error {
+	if len(args) > 1 && args[0] == "measure" {
+		m, err := measureCommand(args[1:])
+		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(m))
+	}
 	if len(args) == 0 || workers()[args[0]] == nil {
 		return fmt.Errorf("no worker %q", args)
 	}
