@@ -68,6 +68,7 @@ func nasty(t *testing.T) string {
 	}
 	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), problems(120)[60:]...)
 	tinyBase(t, filepath.Join(dir, "base"), problems(60))
+	write(t, filepath.Join(dir, "words.txt"), "7\n")
 	return dir
 }
 
@@ -82,6 +83,7 @@ var subjects = map[string]string{
 	"domain":        "domain: {reference: ref/*.jsonl, order: 2, keep_fraction: 0.7}",
 	"mix":           "mix: {weights: {a: 1, b: 2}, repeat_max: 2}",
 	"exec":          "exec: " + ownProgram("edit"),
+	"url_filter":    "url_filter: {field: id, hard_words: words.txt, missing: keep}",
 	"pii":           "pii: {replace: [email, ipv4, ipv6, phone, credit_card, iban]}",
 	"export":        "export: {format: parquet}",
 	"route":         "route: {sample_tokens: 500, sequence_length: 32, p: 0.5}",

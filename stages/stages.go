@@ -25,6 +25,7 @@ func All() *pipeline.Registry {
 		spanDedupSpec().Kind(),
 		execSpec().Kind(),
 		piiSpec().Kind(),
+		urlFilterSpec().Kind(),
 		mixSpec().Kind(),
 		exportSpec().Kind(),
 		publishSpec().Kind(),
