@@ -7,7 +7,7 @@ VERSITYGW ?= v1.8.0
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale s3 clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,5 +69,8 @@ s3: ## the tests of object storage against a real server, built outside the repo
 interop: build ## open the outputs with Hugging Face datasets, pyarrow, DuckDB and safetensors
 	examples/interop/run.sh $(VENV)
 
+nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
+	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)
+
 clean: ## delete what building and the demo left
-	rm -rf bin demo
+	rm -rf bin demo nightly
