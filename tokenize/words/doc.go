@@ -15,7 +15,7 @@
 //     text and the n-gram language models are made of these.
 //   - Lines ([AppendLines]): the pieces between "\n" that are not blank, as they stand.
 //   - Paragraphs ([AppendParagraphs]): the pieces between empty lines, trimmed, not blank.
-//   - Sentences ([AppendSentences]): UAX 29 sentence segments, trimmed, not blank.
+//   - Sentences ([CountSentences]): UAX 29 sentence segments that are not blank.
 //
 // # The Shingle rule
 //

@@ -1,10 +1,6 @@
 package words
 
-import (
-	"strings"
-
-	"github.com/clipperhouse/uax29/v2/sentences"
-)
+import "strings"
 
 // AppendLines appends the lines of text that are not blank. Lines end at "\n", which
 // belongs to none; they are not trimmed, so that one may start or end in white space.
@@ -50,19 +46,6 @@ func AppendParagraphs[T Text](dst []Span, text T) []Span {
 			dst = append(dst, p)
 		}
 		from = to + 2
-	}
-	return dst
-}
-
-// AppendSentences appends the sentences of text by the default rules of Unicode Standard
-// Annex 29 section 5, trimmed of white space, blank ones left out. Those rules know no
-// abbreviations: "Mr. Smith" is two sentences.
-func AppendSentences[T Text](dst []Span, text T) []Span {
-	s := view(text)
-	for it := sentences.FromString(s); it.Next(); {
-		if p := trim(s, Span{int32(it.Start()), int32(it.End())}); p.Len() > 0 {
-			dst = append(dst, p)
-		}
 	}
 	return dst
 }
