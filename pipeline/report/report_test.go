@@ -52,6 +52,21 @@ func meta() Meta {
 		Usage: Usage{CPUSeconds: 120, MemoryPeakBytes: 300 << 20}}
 }
 
+// TestTimesComeBack writes durations whose seconds are no binary fractions.
+func TestTimesComeBack(t *testing.T) {
+	for _, took := range []time.Duration{1, 127_332_025, 3_999_999_999, 83 * time.Second} {
+		var b bytes.Buffer
+		m := meta()
+		m.Took = took
+		if err := WriteJSON(&b, example("plan"), m); err != nil {
+			t.Fatal(err)
+		}
+		if _, back, err := ReadJSON(b.Bytes()); err != nil || back.Took != took || back.Usage != m.Usage {
+			t.Errorf("%d ns comes back as %d, %v", took, back.Took, err)
+		}
+	}
+}
+
 func TestWriteText(t *testing.T) {
 	want := strings.TrimPrefix(`
 plan  clean, seed 7, 1 min 23 s (2 min 00 s of CPU, 300 MiB of memory at most)

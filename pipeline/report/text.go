@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -161,7 +162,7 @@ func ReadJSON(data []byte) (*pipeline.Result, Meta, error) {
 	if err := json.Unmarshal(data, &rest); err != nil {
 		return nil, Meta{}, err
 	}
-	m := Meta{Started: rest.Started, Took: time.Duration(rest.Seconds * float64(time.Second)), Usage: rest.Usage}
+	m := Meta{Started: rest.Started, Took: time.Duration(math.Round(rest.Seconds * float64(time.Second))), Usage: rest.Usage}
 	if rest.Error != "" {
 		m.Err = errors.New(rest.Error)
 	}
