@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"bzdata/pipeline/store"
 )
@@ -136,6 +137,17 @@ type docReader struct {
 	docs   []Doc // of the block, the read ones first
 	next   int
 	fields []store.Field // of the block's documents that are still to be read
+
+	source, path string // of the document before, also in another block
+}
+
+// kept returns a name that may be held for long, as ledgers do: not a part of a block, which
+// would be held with it.
+func kept(before, name string) string {
+	if name == before {
+		return before
+	}
+	return strings.Clone(name)
 }
 
 func openDocs(fsys store.FS, name string) (*docReader, error) {
@@ -147,7 +159,7 @@ func openDocs(fsys store.FS, name string) (*docReader, error) {
 }
 
 // Next returns the next document, or io.EOF. It stays valid, but keeps the memory of its
-// block.
+// block; its source, path and keys do not.
 func (r *docReader) Next() (*Doc, error) {
 	for r.next == len(r.docs) {
 		if err := r.load(); err != nil {
@@ -200,7 +212,8 @@ func (r *docReader) read(d *Doc) error {
 	d.Copies = int(b.uvarint())
 	d.Slot = int(b.uvarint()) - 1
 	if flags&docSameOrigin == 0 {
-		d.Source, d.Path = b.string(), b.string()
+		d.Source, d.Path = kept(r.source, b.string()), kept(r.path, b.string())
+		r.source, r.path = d.Source, d.Path
 	}
 	if flags&docSameNames == 0 {
 		b.readNames(len(r.fields))
@@ -238,7 +251,7 @@ func (b *docBlock) readNames(most int) {
 	}
 	b.names = make([]store.Field, n)
 	for i := range b.names {
-		b.names[i].Key, b.names[i].RawKey = b.string(), b.bytes()
+		b.names[i].Key, b.names[i].RawKey = strings.Clone(b.string()), b.bytes()
 		if len(b.names[i].RawKey) == 0 {
 			b.names[i].RawKey = nil
 		}
