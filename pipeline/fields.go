@@ -219,6 +219,12 @@ func (f *Fields) Unknown(key, got string, known []string) {
 // IsSet reports whether the plan, a flag or the network profile sets key.
 func (f *Fields) IsSet(key string) bool { return f.dec.origins[join(f.path, key)] != "" }
 
+// FromEnvironment reports whether the plan takes key's value, or part of it, from the
+// environment: such values may be secret.
+func (f *Fields) FromEnvironment(key string) bool {
+	return strings.Contains(f.dec.raw[f.dec.at[join(f.path, key)]], "${env:")
+}
+
 // Plan returns the plan's other sections (network, input, held-out); its steps are
 // not decoded yet.
 func (f *Fields) Plan() *Plan { return f.dec.plan }
@@ -264,7 +270,7 @@ func typeName(t reflect.Type) string {
 	case reflect.TypeFor[Bytes]():
 		return "a size such as 512MiB"
 	case reflect.TypeFor[Duration]():
-		return "a duration such as 10m"
+		return "a duration such as 10m or 7d"
 	case reflect.TypeFor[Path]():
 		return "a path"
 	case reflect.TypeFor[*HeldOut]():

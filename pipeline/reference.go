@@ -81,7 +81,7 @@ func referenceRows(b *strings.Builder, prefix string, t reflect.Type, def reflec
 		}
 		inner = elem(inner)
 		nested := isRecord(inner) && inner != reflect.TypeFor[Step]()
-		if !nested || f.typ.Kind() != reflect.Struct {
+		if !nested || f.typ.Kind() != reflect.Struct || inner == reflect.TypeFor[KeepPolicy]() {
 			name := "`" + key + "`"
 			if f.alias != "" {
 				name += ", `" + f.alias + "`"

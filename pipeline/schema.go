@@ -192,6 +192,9 @@ func defaultOf(f field, def reflect.Value) any {
 	for def.Kind() == reflect.Pointer && !def.IsNil() {
 		def = def.Elem()
 	}
+	if keep, ok := def.Interface().(KeepPolicy); ok && keep.Word != "" {
+		return keep.Word
+	}
 	x, isNumber := number(def)
 	low, bounded := parseBound(def.Type(), f.min)
 	switch {

@@ -61,14 +61,19 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// Duration is a span of time, such as 90s, 10m or 1h30m.
+// Duration is a span of time, such as 90s, 10m, 1h30m or 7d.
 type Duration time.Duration
 
-// UnmarshalText reads what time.ParseDuration reads, unless it is negative.
+// UnmarshalText reads what time.ParseDuration reads, unless it is negative, and whole days.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
+	if days, isDays := strings.CutSuffix(string(text), "d"); isDays {
+		var n uint64 // of 16 bits, so that no number of days is more than a Duration holds
+		n, err = strconv.ParseUint(days, 10, 16)
+		v = time.Duration(n) * 24 * time.Hour
+	}
 	if err != nil || v < 0 {
-		return errors.New("want a duration such as 90s, 10m or 1h30m")
+		return errors.New("want a duration such as 90s, 10m, 1h30m or 7d")
 	}
 	*d = Duration(v)
 	return nil

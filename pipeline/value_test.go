@@ -43,7 +43,8 @@ func TestBytes(t *testing.T) {
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]string{
 		"10m": "10m", "90s": "1m30s", "1h": "1h", "1h30m": "1h30m", "0s": "0s", "24h": "24h", "1500ms": "1.5s",
-		"1h0m5s": "1h0m5s", "10": "", "-1s": "", "": "", "soon": "", "1d": "",
+		"1h0m5s": "1h0m5s", "10": "", "-1s": "", "": "", "soon": "", "1d": "24h", "30d": "720h",
+		"d": "", "-1d": "", "1.5d": "", "1d2h": "", "1 d": "", "99999d": "",
 	} {
 		var d, back Duration
 		err := d.UnmarshalText([]byte(text))

@@ -17,10 +17,11 @@ import (
 
 // Exec is the configuration of the exec stage.
 type Exec struct {
-	Command          []string          `yaml:"command" required:"true" doc:"Program and arguments; no shell reads them. It runs in the plan's folder, once for each input file. An argument that names a file there counts as one of files."`
+	Command          []string          `yaml:"command" required:"true" doc:"Program and arguments; no shell reads them. It runs in the plan's folder, once for each part of the input, so that it must remember nothing from one document to the next. An argument that names a file there counts as one of files."`
 	Files            pipeline.Paths    `yaml:"files" doc:"Files that the program's answers depend on, such as its modules and models; a change of one repeats the stage."`
 	Version          string            `yaml:"version" doc:"Any text; another one repeats the stage. For what no file says, such as the program's own release."`
-	Env              map[string]string `yaml:"env" doc:"Environment variables of the program, beside the few that it gets anyway."`
+	Env              map[string]string `yaml:"env" doc:"Environment variables of the program, beside the few that it gets anyway. Another value repeats the stage; reports show it."`
+	PassEnv          []string          `yaml:"pass_env" doc:"Names of environment variables that the program gets as they are where bzdata runs: the way for secrets, which no file then holds. Their values repeat nothing."`
 	AnswerSecondsMax int               `yaml:"answer_seconds_max" min:"1" max:"86400" doc:"Longest wait for one answer, and for the program's end."`
 	AnswerBytesMax   pipeline.Bytes    `yaml:"answer_bytes_max" min:"1KiB" max:"1GiB" doc:"Longest answer."`
 }
@@ -30,9 +31,10 @@ func execSpec() pipeline.Spec[Exec] {
 		Name: "exec", Version: 1,
 		Summary: "Edits or drops documents by the answers of a program of your own.",
 		Doc: code(`
-The program reads one JSON object a line from standard input, a document with all its fields, and
-answers each with one line on standard output, in the same order, before the next is due (so it must
-flush; Python does, see below):
+The program is started once for each part of the input: a file, or 64 to 128 MiB of a larger one. It
+reads one JSON object a line from standard input, a document with all its fields, and answers each
+with one line on standard output, in the same order, before the next is due (so it must flush; Python
+does, see below):
 
 - the object, edited or as it is: fields may be changed, added and left out;
 - ‹null› to drop the document as ‹exec›, or ‹{"drop": "some_reason"}› to drop it for a named reason.
@@ -79,12 +81,20 @@ func (c *Exec) Check(at *pipeline.Fields) {
 		if !envName.MatchString(name) || strings.ContainsRune(value, 0) {
 			at.Errorf("env", "%q is no name, or its value no value, of an environment variable", name)
 		}
+		if at.FromEnvironment("env." + name) {
+			at.Errorf("env."+name, "would put a value of the environment into reports; add the variable's name to pass_env")
+		}
+	}
+	for i, name := range c.PassEnv {
+		if !envName.MatchString(name) {
+			at.Errorf(fmt.Sprintf("pass_env[%d]", i), "%q is no name of an environment variable", name)
+		}
 	}
 }
 
 // Note shows the command that a run would start.
 func (c Exec) Note() string {
-	return fmt.Sprintf("runs %s once for each input file; a run needs --allow-exec", c.line())
+	return fmt.Sprintf("runs %s once for each part of the input; a run needs --allow-exec", c.line())
 }
 
 // line is the command for people to read.

@@ -40,7 +40,11 @@ func startProcess(c Exec, dir string, seed uint64) (*coprocess, error) {
 	p := &coprocess{name: c.Command[0], patient: time.Duration(c.AnswerSecondsMax) * time.Second, stderr: &tail{},
 		asks: make(chan []byte), answers: make(chan []byte, 1), quit: make(chan struct{})}
 	p.cmd = exec.Command(c.Command[0], c.Command[1:]...)
-	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, p.stderr, environment(c.Env, seed)
+	env, err := c.environment(seed)
+	if err != nil {
+		return nil, err
+	}
+	p.cmd.Dir, p.cmd.Stderr, p.cmd.Env = dir, p.stderr, env
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that stop reaches its children, too
 	p.cmd.WaitDelay = time.Second
 	var errIn, errOut error
@@ -59,19 +63,26 @@ func startProcess(c Exec, dir string, seed uint64) (*coprocess, error) {
 }
 
 // environment is what a program gets to see: enough to find interpreters and read UTF-8.
-func environment(own map[string]string, seed uint64) []string {
+func (c Exec) environment(seed uint64) ([]string, error) {
 	env := map[string]string{"LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "PYTHONHASHSEED": "0", "BZDATA_SEED": fmt.Sprint(seed)}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env[name] = value
 		}
 	}
-	maps.Copy(env, own)
+	maps.Copy(env, c.Env)
+	for _, name := range c.PassEnv {
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			return nil, fmt.Errorf("pass_env: the environment has no %s; set it, or leave it out", name)
+		}
+		env[name] = value
+	}
 	var list []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, name+"="+env[name])
 	}
-	return list
+	return list, nil
 }
 
 // write passes lines on. A program that reads no more shows by its missing answer.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +53,8 @@ func testProgram(what string) int {
 		switch {
 		case what == "edit":
 			fmt.Fprintln(out, edited(line))
+		case what == "secret" && os.Getenv("BZDATA_TEST_SECRET") == "":
+			return 4
 		case what == "exit" && n == 2:
 			fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 100_000)+"no such model\nsee the manual")
 			return 3
@@ -198,6 +201,33 @@ func TestExecIsKeyed(t *testing.T) {
 	}
 }
 
+// TestExecPassesEnvironment gives the program a secret that nothing written holds.
+func TestExecPassesEnvironment(t *testing.T) {
+	const secret = "s3cr3t-of-the-test"
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
+	opt := options(dir)
+	plan := fmt.Sprintf(execPlan, strings.Replace(ownProgram("secret"), "env:", "pass_env: [BZDATA_TEST_SECRET], env:", 1))
+	fails(t, dir, plan, opt, "the environment has no BZDATA_TEST_SECRET")
+	t.Setenv("BZDATA_TEST_SECRET", secret)
+	if _, err := pipeline.Run(context.Background(), parse(t, dir, plan), opt); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(opt.Workdir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		if strings.Contains(string(data), secret) {
+			t.Errorf("%s holds the secret", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestExecNeedsConsent(t *testing.T) {
 	dir := t.TempDir()
 	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
@@ -209,7 +239,9 @@ func TestExecNeedsConsent(t *testing.T) {
 		t.Error("the refused run has made its work directory")
 	}
 	for plan, part := range map[string]string{
-		`{}`: "command", `{command: [""]}`: "names no program", `{command: [a], env: {"A=B": c}}`: "environment variable"} {
+		`{}`: "command", `{command: [""]}`: "names no program", `{command: [a], env: {"A=B": c}}`: "environment variable",
+		`{command: [a], env: {TOKEN: "${env:TOKEN}"}}`: "add the variable's name to pass_env",
+		`{command: [a], pass_env: [A=B]}`: "no name of an environment variable"} {
 		mistake(t, fmt.Sprintf(execPlan, plan), part)
 	}
 }

@@ -14,7 +14,8 @@ import (
 // mistake checks that a plan is refused with a message that has all parts.
 func mistake(t *testing.T, plan string, parts ...string) {
 	t.Helper()
-	_, err := pipeline.ParsePlan("plan.yaml", []byte(plan), stages.All(), pipeline.ParseOptions{Complete: stages.Complete})
+	_, err := pipeline.ParsePlan("plan.yaml", []byte(plan), stages.All(), pipeline.ParseOptions{Complete: stages.Complete,
+		Env: func(string) (string, bool) { return "of the environment", true }})
 	for _, part := range parts {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("the plan gives the error %v, want one with %q", err, part)
