@@ -359,6 +359,11 @@ func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape,
 		deps = append(slices.Clone(deps), f.before...)
 		source, after = f, f.waits()
 	}
+	for _, p := range passes {
+		if p.pass.Turn != nil {
+			key = keyOf("turn", string(key), p.pass.Turn(shard, len(b.shards)))
+		}
+	}
 	seg := &segment{shard: shard, passes: passes, parts: shape.parts, stores: shape.stores, source: source}
 	n := b.node(lastStep(passes), st.name(), keyOf(append(slices.Clone(shape.chain), string(key))...), deps)
 	n.shard, n.file, n.work, n.after = shard, st.file.full, seg.work, after

@@ -91,7 +91,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 			f.columns = columns
 			f.limit = entryLimit(in.LimitDocuments, opt.Limit)
 			f.rangeBytes = cmp.Or(opt.RangeBytes, rangeBytes)
-			f.source, f.place, f.seenNS = in.Source, plan.place(f.full), f.identity.ModTimeNS
+			f.source, f.place, f.seenNS = in.Source, plan.Place(f.full), f.identity.ModTimeNS
 			files = append(files, f)
 		}
 	}
@@ -150,8 +150,8 @@ func newTextRule(in Input) (textRule, string, error) {
 	return textRule{field: field}, "text:" + field, nil
 }
 
-// place is a file's path from the plan's folder, or its absolute path if it is not below it.
-func (p *Plan) place(name string) string {
+// Place is a file's path from the plan's folder, or its absolute path if it is not below it.
+func (p *Plan) Place(name string) string {
 	if strings.Contains(name, "://") {
 		return name
 	}
@@ -206,7 +206,7 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 			if !strings.HasSuffix(name, read.Suffix) || read.Select != nil && !read.Select(name) {
 				continue
 			}
-			f, err := pin(r.opt.Inputs, prefix, name, r.plan.place(name))
+			f, err := pin(r.opt.Inputs, prefix, name, r.plan.Place(name))
 			if err != nil {
 				return nil, "", err
 			}

@@ -458,28 +458,3 @@ func (r textRule) fillTemplate(d *Doc) error {
 	d.scratch, d.Text = text, string(text)
 	return nil
 }
-
-// EachText calls visit with the text of every record of files that are read as in says;
-// a malformed record is an error, since such files are small and chosen by hand.
-func EachText(ctx context.Context, fsys store.FS, files []string, in Input, visit func(text string) error) error {
-	rule, _, err := newTextRule(in)
-	if err != nil {
-		return err
-	}
-	for _, name := range files {
-		err := store.ReadRows(fsys, name, store.RowOptions{RecordBytesMax: int64(in.RecordBytesMax)}, func(row *store.Row) error {
-			if err := errors.Join(ctx.Err(), row.Bad); err != nil {
-				return err
-			}
-			d := &Doc{}
-			if err := rule.fill(d, row.Fields); err != nil {
-				return err
-			}
-			return visit(d.Text)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -97,6 +97,9 @@ type Pass struct {
 	// Sees, if not nil, is what the mapper makes of [Task.InputBytes]: it belongs into the
 	// keys of the pass, so that other files repeat it only where it comes out differently.
 	Sees func(inputBytes int64) string
+	// Turn, if not nil, is what the mapper makes of [Task.Shard] and [Task.ShardCount]: it belongs
+	// into the key of the shard's task.
+	Turn func(shard, shards int) string
 	// RecordBytes is about how much the pass sends to its barrier for one document, for the
 	// estimate of disk space.
 	RecordBytes int

@@ -51,7 +51,7 @@ func reduceBands(t *pipeline.Task, part *pipeline.Partition, index *keptIndex, b
 	if err != nil {
 		return err
 	}
-	b := &bandReducer{candidates: t.Sorter(), earlier: t.Sorter(), kept: kept, bucketMax: bucketMax}
+	b := &bandReducer{t: t, candidates: t.Sorter(), earlier: t.Sorter(), kept: kept, bucketMax: bucketMax}
 	err = t.WriteFile(bucketsName, func(w io.Writer) error {
 		b.buckets = w
 		return cmp.Or(part.Each(b.add), b.flush())
@@ -74,6 +74,7 @@ func writeSorted(t *pipeline.Task, name string, sorted *pipeline.Sorter) error {
 
 // bandReducer sees the documents of one band after the other.
 type bandReducer struct {
+	t          *pipeline.Task
 	candidates *pipeline.Sorter // by shard, record and band key
 	earlier    *pipeline.Sorter // by shard, record, band key and order
 	kept       *keptGenerations
@@ -87,7 +88,14 @@ type bandReducer struct {
 }
 
 func (b *bandReducer) add(r pipeline.Record) error {
-	if !b.some || r.Key != b.first.Key {
+	fresh := !b.some || r.Key != b.first.Key
+	if len(r.Payload) > 0 {
+		if fresh {
+			return nil // documents of against have the band, and no other
+		}
+		r.Ref = againstRef(b.t, binary.BigEndian.Uint64(r.Payload))
+	}
+	if fresh {
 		b.first, b.some, b.written = pipeline.Record{Key: r.Key, Ref: r.Ref}, true, false
 		return b.kept.find(r.Key, b.bucketMax, b.match)
 	}
@@ -136,8 +144,8 @@ func (b *bandReducer) flush() error {
 
 // groupCandidates finds the connected groups of documents that share bands, directly or
 // through others. What one group decides has no influence on another.
-func groupCandidates(ctx context.Context, t *pipeline.Task) error {
-	g, err := readCandidateRecords(t)
+func (c MinHash) groupCandidates(ctx context.Context, t *pipeline.Task) error {
+	g, err := readCandidateRecords(t, t.ShardCount()+len(againstFiles(t, c.Against)))
 	if err != nil {
 		return err
 	}
@@ -163,10 +171,10 @@ type candidateGroups struct {
 func (g *candidateGroups) len() int { return g.before[len(g.records)] }
 
 // readCandidateRecords collects the candidates' record numbers.
-func readCandidateRecords(t *pipeline.Task) (*candidateGroups, error) {
+func readCandidateRecords(t *pipeline.Task, shards int) (*candidateGroups, error) {
 	g := &candidateGroups{before: []int{0}}
 	var all []uint64
-	for shard := range t.ShardCount() {
+	for shard := range shards {
 		all = all[:0]
 		for _, dir := range t.BarrierDirs() {
 			block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, candidatesName), shard)
@@ -183,7 +191,7 @@ func readCandidateRecords(t *pipeline.Task) (*candidateGroups, error) {
 		if need := int64(g.len()) * clusterBytes; need > t.MemoryBytes {
 			return nil, fmt.Errorf("grouping takes %d bytes for each document that shares a band with another; "+
 				"after %d of %d shards of the input these are %d documents, which is more than --memory; raise it to %d at least",
-				clusterBytes, shard+1, t.ShardCount(), g.len(), need*int64(t.ShardCount())/int64(shard+1))
+				clusterBytes, shard+1, shards, g.len(), need*int64(shards)/int64(shard+1))
 		}
 	}
 	return g, nil
@@ -258,11 +266,11 @@ type candidateEarlier struct{ record, key, order uint64 }
 type candidateEntry struct{ record, key uint64 }
 
 // readCandidates reads what the first barrier found about a shard.
-func readCandidates(t *pipeline.Task) (*candidateCursor, error) {
+func readCandidates(t *pipeline.Task, shard int) (*candidateCursor, error) {
 	c := &candidateCursor{}
 	dirs := t.BarrierDirs()
 	for _, dir := range dirs[:len(dirs)-1] {
-		block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, candidatesName), t.Shard())
+		block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, candidatesName), shard)
 		if err != nil {
 			return nil, err
 		}
@@ -270,14 +278,14 @@ func readCandidates(t *pipeline.Task) (*candidateCursor, error) {
 			c.entries = append(c.entries, candidateEntry{binary.BigEndian.Uint64(block), binary.BigEndian.Uint64(block[8:])})
 		}
 	}
-	if err := c.readEarlier(t, dirs[:len(dirs)-1]); err != nil {
+	if err := c.readEarlier(t, shard, dirs[:len(dirs)-1]); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(c.entries, func(a, b candidateEntry) int {
 		return cmp.Or(cmp.Compare(a.record, b.record), cmp.Compare(a.key, b.key))
 	})
 	var err error
-	c.groups, err = pipeline.ReadShardPart(t.FS, filepath.Join(dirs[len(dirs)-1], groupsName), t.Shard())
+	c.groups, err = pipeline.ReadShardPart(t.FS, filepath.Join(dirs[len(dirs)-1], groupsName), shard)
 	return c, err
 }
 
@@ -300,9 +308,9 @@ func (c *candidateCursor) of(record uint64) (group uint64, keys []uint64) {
 	return binary.BigEndian.Uint64(c.groups[8:]), c.keys
 }
 
-func (c *candidateCursor) readEarlier(t *pipeline.Task, dirs []string) error {
+func (c *candidateCursor) readEarlier(t *pipeline.Task, shard int, dirs []string) error {
 	for _, dir := range dirs {
-		block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, earlierName), t.Shard())
+		block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, earlierName), shard)
 		if err != nil {
 			return err
 		}

@@ -20,45 +20,73 @@ import (
 
 // A record about a candidate has the key of its group; its payload sorts by keep order:
 //
-//	byte 1 · uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
+//	byte 2 · uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
 //	uint64 for each distinct shingle
 //
 // The numbers before the keys are big-endian, those after little-endian. Before these come
 // records about documents of earlier generations with a band of the group:
 //
-//	byte 0 · uint64 band key · uint64 order
+//	byte 1 · uint64 band key · uint64 order
+//
+// and first of all those about documents of against, each once in a group:
+//
+//	byte 0 · uint64 order · uvarint keys · uint64 each · uint64 for each distinct shingle
 const (
+	againstKind, earlierKind, candidateKind = 0, 1, 2
+
+	againstHead   = 1 + 8
 	candidateHead = 1 + 8 + 4 + 8
-	earlierHead   = 1 + 8 + 8
 )
 
+// earlierBit makes documents of earlier generations come after those of against.
+const earlierBit = 1 << 62
+
 // openShingle sends the shingles of every candidate, with its keep rank and band keys.
-func (c MinHash) openShingle(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
-	candidates, err := readCandidates(t)
+func (c MinHash) openShingle(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+	candidates, err := readCandidates(t, t.Shard())
 	if err != nil {
 		return nil, err
 	}
 	rank := keepRanker(c.Keep)
 	var hashes, shingles []uint64
 	var payload []byte
-	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+	appendSet := func(b []byte, text string, keys []uint64) []byte {
+		hashes = words.AppendHashes(hashes[:0], text)
+		shingles = dedup.Distinct(dedup.Shingles(shingles[:0], hashes, c.Shingle))
+		return appendUint64s(appendUint64s(binary.AppendUvarint(b, uint64(len(keys))), keys), shingles)
+	}
+	mapper := func(d *pipeline.Doc, out *pipeline.Out) error {
 		group, keys := candidates.of(d.Ref.Record)
 		if len(keys) == 0 {
 			return nil
 		}
 		candidates.earlierOf(d.Ref.Record, func(key, order uint64) {
-			payload = binary.BigEndian.AppendUint64(append(payload[:0], 0), key)
+			payload = binary.BigEndian.AppendUint64(append(payload[:0], earlierKind), key)
 			out.Send(group, binary.BigEndian.AppendUint64(payload, order))
 		})
-		hashes = words.AppendHashes(hashes[:0], d.Text)
-		shingles = dedup.Distinct(dedup.Shingles(shingles[:0], hashes, c.Shingle))
-		payload = binary.BigEndian.AppendUint64(append(payload[:0], 1), rank(d, out))
+		payload = binary.BigEndian.AppendUint64(append(payload[:0], candidateKind), rank(d, out))
 		payload = binary.BigEndian.AppendUint32(payload, d.Ref.Shard)
 		payload = binary.BigEndian.AppendUint64(payload, d.Ref.Record)
-		payload = appendUint64s(binary.AppendUvarint(payload, uint64(len(keys))), keys)
-		out.Send(group, appendUint64s(payload, shingles))
+		payload = appendSet(payload, d.Text, keys)
+		out.Send(group, payload)
 		return nil
-	}), nil
+	}
+	file, known := -1, (*candidateCursor)(nil)
+	return &againstReader{MapFunc: mapper, ctx: ctx, t: t, against: c.Against,
+		visit: func(i int, d *pipeline.Doc, out *pipeline.Out) error {
+			if i != file {
+				file = i
+				if known, err = readCandidates(t, t.ShardCount()+i); err != nil {
+					return err
+				}
+			}
+			if group, keys := known.of(d.Ref.Record); len(keys) > 0 {
+				payload = appendOrder(append(payload[:0], againstKind), againstOrder(i, d))
+				payload = appendSet(payload, d.Text, keys)
+				out.Send(group, payload)
+			}
+			return nil
+		}}, nil
 }
 
 // writeJSONFile writes an output of the task for those that come after it.
@@ -106,7 +134,7 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 	if err != nil {
 		return err
 	}
-	r := &groupResolver{resolver: resolver, t: t, kept: kept, clusters: map[int]int{}}
+	r := &groupResolver{resolver: resolver, t: t, against: againstFiles(t, c.Against), kept: kept, clusters: map[int]int{}}
 	if err := errors.Join(part.Each(r.visit), kept.close()); err != nil {
 		return err
 	}
@@ -118,10 +146,12 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 type groupResolver struct {
 	resolver *dedup.Resolver
 	t        *pipeline.Task
+	against  []againstFile
 	kept     *keptGenerations
 	some     bool
 	group    uint64
 	docs     []pipeline.Ref // of the group, by number
+	seen     int            // records
 	held     int            // bytes asked for
 
 	keys, shingles []uint64
@@ -136,20 +166,62 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 		r.group, r.some = rec.Key, true
 		r.resolver.Begin()
 	}
-	if len(rec.Payload) == earlierHead && rec.Payload[0] == 0 {
+	r.seen++
+	var err error
+	switch rec.Payload[0] {
+	case againstKind:
+		err = r.visitAgainst(rec.Payload)
+	case earlierKind:
 		key, order := binary.BigEndian.Uint64(rec.Payload[1:]), binary.BigEndian.Uint64(rec.Payload[9:])
-		return r.resolver.Earlier(key, order, func() ([]uint64, error) {
+		err = r.resolver.Earlier(key, order|earlierBit, func() ([]uint64, error) {
 			_, set, err := r.kept.document(order)
 			return set, err
 		})
+	default:
+		err = r.visitCandidate(rec)
 	}
-	keys, n := binary.Uvarint(rec.Payload[candidateHead:])
-	at := candidateHead + n
-	if n <= 0 || keys > uint64(len(rec.Payload)-at)/8 {
+	return cmp.Or(err, r.hold())
+}
+
+// cut reads the keys and shingles at the end of a record.
+func (r *groupResolver) cut(b []byte) error {
+	keys, n := binary.Uvarint(b)
+	if n <= 0 || keys > uint64(len(b)-n)/8 {
 		return errors.New("a candidate's record is cut short")
 	}
-	r.keys = cutUint64s(r.keys[:0], rec.Payload[at:at+8*int(keys)])
-	r.shingles = cutUint64s(r.shingles[:0], rec.Payload[at+8*int(keys):])
+	r.keys = cutUint64s(r.keys[:0], b[n:n+8*int(keys)])
+	r.shingles = cutUint64s(r.shingles[:0], b[n+8*int(keys):])
+	return nil
+}
+
+// visitAgainst adds a document of against under each of its keys.
+func (r *groupResolver) visitAgainst(payload []byte) error {
+	if err := r.cut(payload[againstHead:]); err != nil {
+		return err
+	}
+	order := binary.BigEndian.Uint64(payload[1:])
+	for _, key := range r.keys {
+		err := r.resolver.Earlier(key, order, func() ([]uint64, error) { return slices.Clone(r.shingles), nil })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// earlierName names a match that is none of this run.
+func (r *groupResolver) earlierName(order uint64) (string, error) {
+	if order&earlierBit == 0 {
+		return againstName(r.t, r.against, order), nil
+	}
+	name, _, err := r.kept.document(order &^ earlierBit)
+	return name, err
+}
+
+func (r *groupResolver) visitCandidate(rec pipeline.Record) error {
+	if err := r.cut(rec.Payload[candidateHead:]); err != nil {
+		return err
+	}
 	out, err := r.resolver.Visit(r.keys, r.shingles)
 	if err != nil {
 		return err
@@ -158,14 +230,14 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 	if out.Removed {
 		v := pipeline.Verdict{Reason: "near_duplicate", Value: out.Jaccard}
 		if out.Match < 0 {
-			v.MatchedName, _, err = r.kept.document(out.Earlier)
+			v.MatchedName, err = r.earlierName(out.Earlier)
 		} else {
 			match := r.docs[out.Match]
 			v.Matched = &match
 		}
 		r.t.Decide(rec.Ref, v)
 	}
-	return cmp.Or(err, r.hold())
+	return err
 }
 
 // holdStep is how much more is asked for at a time.
@@ -173,7 +245,7 @@ const holdStep = 1 << 20
 
 // hold asks for the memory of a group that has grown.
 func (r *groupResolver) hold() error {
-	if r.candidates%64 != 0 {
+	if r.seen%64 != 0 {
 		return nil
 	}
 	more := r.resolver.MemoryBytes() - r.held

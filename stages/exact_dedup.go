@@ -17,18 +17,19 @@ import (
 type ExactDedup struct {
 	Compare string              `yaml:"compare" enum:"text|words" doc:"What must be equal: the text as it stands, or its words in lower case, whatever stands between them."`
 	Keep    pipeline.KeepPolicy `yaml:"keep" doc:"Which copy stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
+	Against []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
 	Index   *KeptIndex          `yaml:"index" doc:"Where to keep the hashes of what stays, so that later runs drop its copies, too. Documents of earlier generations win whatever keep says."`
 }
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
-		Name: "exact_dedup", Version: 3,
+		Name: "exact_dedup", Version: 4,
 		Summary: "Drops documents whose text is equal to that of another.",
 		Doc: code(`
 Documents are compared by the 128-bit XXH3 hash of their text, conversations by who says what. Of each
 group of copies one stays; the others are dropped as ‹exact_duplicate›, naming it. With ‹compare: words›
 texts that differ only in case, punctuation or white space count as copies; those without any word
-are compared as they stand.`),
+are compared as they stand. A copy of a document in ‹against› names its file and row, counted from 0.`),
 		Example: `
 exact_dedup:
   compare: text
@@ -43,16 +44,15 @@ func (c ExactDedup) program() pipeline.Program {
 	index := c.index()
 	barrier := &pipeline.Barrier{Parts: partsOf, Global: index.global(),
 		Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-			return reduceCopies(t, part, index)
+			return c.reduceCopies(t, part, index)
 		}}
-	p := pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "hash", Open: c.openHash, RecordBytes: 28, Barrier: barrier},
+	if index != nil {
+		barrier.Publish = index.publish
+	}
+	return pipeline.Program{Reads: dedupReads(c.Against, index), Passes: []pipeline.Pass{
+		{Name: "hash", Open: c.openHash, Turn: turnOf(c.Against), RecordBytes: 29, Barrier: barrier},
 		pipeline.Apply("drop"),
 	}}
-	if index != nil {
-		p.Reads, barrier.Publish = index.read, index.publish
-	}
-	return p
 }
 
 // index is nil if the plan keeps none.
@@ -65,18 +65,27 @@ func (c ExactDedup) index() *keptIndex {
 	}}
 }
 
-// openHash sends, for each document, half of its hash as key, and the other half before the
-// keep rank: records of one hash sort together, in keep order.
-func (c ExactDedup) openHash(context.Context, *pipeline.Task) (pipeline.Mapper, error) {
+// openHash sends, for each document, half of its hash as key, and the other half before a byte 1
+// and the keep rank: records of one hash sort together, in keep order. Documents of against come
+// before them, with a byte 0 and their order.
+func (c ExactDedup) openHash(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 	content := &contentWriter{words: c.Compare == "words"}
 	rank := keepRanker(c.Keep)
 	var payload []byte
-	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+	send := func(d *pipeline.Doc, out *pipeline.Out, kind byte, order uint64) {
 		sum := dedup.Hash128(content.of(d))
-		payload = binary.BigEndian.AppendUint64(append(payload[:0], sum[8:]...), rank(d, out))
+		payload = appendOrder(append(append(payload[:0], sum[8:]...), kind), order)
 		out.Send(binary.BigEndian.Uint64(sum[:8]), payload)
-		return nil
-	}), nil
+	}
+	return &againstReader{ctx: ctx, t: t, against: c.Against,
+		MapFunc: func(d *pipeline.Doc, out *pipeline.Out) error {
+			send(d, out, 1, rank(d, out))
+			return nil
+		},
+		visit: func(file int, d *pipeline.Doc, out *pipeline.Out) error {
+			send(d, out, 0, againstOrder(file, d))
+			return nil
+		}}, nil
 }
 
 // contentWriter writes what of a document must be equal: its text, or for each message its
@@ -126,6 +135,7 @@ func (c *contentWriter) part(kind byte, text string) {
 // copiesReducer sees the copies of one text after the other, in keep order.
 type copiesReducer struct {
 	t       *pipeline.Task
+	against []againstFile
 	earlier *keptGenerations
 	names   map[uint64]string  // of documents of earlier generations with the key, by the other half
 	kept    *dedup.IndexWriter // or nil
@@ -134,11 +144,11 @@ type copiesReducer struct {
 	half    uint64 // and the other half
 	some    bool
 	first   pipeline.Ref // which stays, unless
-	matched string       // it is in an earlier generation
+	matched string       // it is in an earlier generation, or in against
 }
 
 func (c *copiesReducer) add(r pipeline.Record) error {
-	half := binary.BigEndian.Uint64(r.Payload)
+	half, known := binary.BigEndian.Uint64(r.Payload), r.Payload[8] == 0
 	if !c.some || r.Key != c.key {
 		clear(c.names)
 		if err := c.earlier.find(r.Key, math.MaxInt, c.remember); err != nil {
@@ -147,12 +157,18 @@ func (c *copiesReducer) add(r pipeline.Record) error {
 	}
 	if !c.some || r.Key != c.key || half != c.half {
 		c.key, c.half, c.some, c.first, c.matched = r.Key, half, true, r.Ref, c.names[half]
+		if known {
+			c.matched = againstName(c.t, c.against, binary.BigEndian.Uint64(r.Payload[9:]))
+		}
 		if c.matched == "" && c.kept != nil {
 			return c.kept.Add(c.t.DocName(r.Ref), []uint64{r.Key}, []uint64{half})
 		}
 		if c.matched == "" {
 			return nil
 		}
+	}
+	if known {
+		return nil
 	}
 	v := pipeline.Verdict{Reason: "exact_duplicate", Value: 1, MatchedName: c.matched}
 	if first := c.first; c.matched == "" {
@@ -171,20 +187,20 @@ func (c *copiesReducer) remember(order uint64) error {
 	return err
 }
 
-func reduceCopies(t *pipeline.Task, part *pipeline.Partition, index *keptIndex) error {
+func (c ExactDedup) reduceCopies(t *pipeline.Task, part *pipeline.Partition, index *keptIndex) error {
 	earlier, err := index.open(t)
 	if err != nil {
 		return err
 	}
-	c := &copiesReducer{t: t, earlier: earlier, names: map[uint64]string{}}
-	read := func() error { return errors.Join(part.Each(c.add), earlier.close()) }
+	r := &copiesReducer{t: t, against: againstFiles(t, c.Against), earlier: earlier, names: map[uint64]string{}}
+	read := func() error { return errors.Join(part.Each(r.add), earlier.close()) }
 	if index == nil {
 		return read()
 	}
 	return t.WriteFile(indexPart, func(w io.Writer) error {
-		if c.kept, err = dedup.NewIndexWriter(w); err != nil {
+		if r.kept, err = dedup.NewIndexWriter(w); err != nil {
 			return err
 		}
-		return cmp.Or(read(), c.kept.Close())
+		return cmp.Or(read(), r.kept.Close())
 	})
 }

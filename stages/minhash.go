@@ -20,12 +20,13 @@ type MinHash struct {
 	Verify    float64             `yaml:"verify" min:"0" max:"1" doc:"Jaccard similarity over distinct shingles from which a candidate is a near copy."`
 	Keep      pipeline.KeepPolicy `yaml:"keep" doc:"Which document stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 	BucketMax int                 `yaml:"bucket_documents_max" min:"1" max:"1000000" doc:"Of the documents that stay, only so many of one band, in keep order, are compared with those after them: a bound on the work of a band that many unlike documents share. The report says how many documents it concerned."`
+	Against   []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
 	Index     *KeptIndex          `yaml:"index" doc:"Where to keep the band keys and shingles of what stays, so that later runs drop its near copies, too. Documents of earlier generations win whatever keep says."`
 }
 
 func minhashSpec() pipeline.Spec[MinHash] {
 	return pipeline.Spec[MinHash]{
-		Name: "minhash", Version: 2,
+		Name: "minhash", Version: 3,
 		Summary: "Drops documents that are near copies of another.",
 		Doc: code(`
 Documents that share a band of their MinHash signatures are candidates; with *b* bands of *r*
@@ -33,7 +34,7 @@ rows, a pair of Jaccard similarity *s* becomes one with probability 1-(1-s^r)^b.
 then compared shingle by shingle: visited in keep order, a document is dropped as
 ‹near_duplicate›, naming its match, exactly if it shares a band with a document already kept and
 their similarity reaches ‹verify›. There is no chaining: what is dropped really is a near copy of
-what it names. Words are runs of letters and digits in lower case.`),
+what it names. A near copy of a document in ‹against› names its file and row, counted from 0. Words are runs of letters and digits in lower case.`),
 		Example: `
 minhash:
   bands: 14
@@ -71,18 +72,18 @@ func (c MinHash) program() (pipeline.Program, error) {
 		return []int{c.Bands, c.Rows, c.Shingle}
 	}
 	index := c.index()
-	p := pipeline.Program{Passes: []pipeline.Pass{
-		{Name: "sign", Config: signs, Open: c.openSign, RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{
-			Config: signs, Parts: bandParts, Global: groupCandidates,
+	p := pipeline.Program{Reads: dedupReads(c.Against, index), Passes: []pipeline.Pass{
+		{Name: "sign", Config: signs, Open: c.openSign, Turn: turnOf(c.Against), RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{
+			Config: signs, Parts: bandParts, Global: c.groupCandidates,
 			Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
 				return reduceBands(t, part, index, c.BucketMax)
 			}}},
-		{Name: "shingle", Open: c.openShingle, RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
+		{Name: "shingle", Open: c.openShingle, Turn: turnOf(c.Against), RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
 			Parts: partsOf, Reduce: c.resolve, Global: c.report}},
 		pipeline.Apply("drop"),
 	}}
 	if index != nil {
-		p.Reads, p.Passes[2] = index.read, c.keep(index)
+		p.Passes[2] = c.keep(index)
 	}
 	return p, nil
 }
@@ -166,19 +167,25 @@ func permutationSeed(p *pipeline.Plan) uint64 {
 	return pipeline.HashID(p.Seed, "minhash/permutations", "", "", 0)
 }
 
-// openSign sends one record for each band of a document: the band's key.
-func (c MinHash) openSign(_ context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
+// openSign sends one record for each band of a document: the band's key. Those of against have
+// their order as payload, and so come after the others of the band.
+func (c MinHash) openSign(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 	sign, err := c.signer(t)
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
+	send := func(d *pipeline.Doc, out *pipeline.Out, payload []byte) error {
 		keys, _ := sign(d.Text)
 		for _, k := range keys {
-			out.Send(k, nil)
+			out.Send(k, payload)
 		}
 		return nil
-	}), nil
+	}
+	return &againstReader{ctx: ctx, t: t, against: c.Against,
+		MapFunc: func(d *pipeline.Doc, out *pipeline.Out) error { return send(d, out, nil) },
+		visit: func(file int, d *pipeline.Doc, out *pipeline.Out) error {
+			return send(d, out, appendOrder(nil, againstOrder(file, d)))
+		}}, nil
 }
 
 // signer returns a function that gives a text's band keys, and its shingles as they come. Both
