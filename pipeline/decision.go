@@ -141,6 +141,23 @@ func readVerdicts(fsys store.FS, dirs []string, shard int) (*verdicts, error) {
 	return v, nil
 }
 
+// EachDecision calls visit with what the reduce tasks of Global's barrier decided, in order of
+// documents. It holds the decisions about one shard.
+func (t *Task) EachDecision(visit func(doc Ref, v Verdict) error) error {
+	for shard := range t.ShardCount() {
+		about, err := readVerdicts(t.FS, t.BarrierDirs(), shard)
+		if err != nil {
+			return err
+		}
+		for _, v := range about.all {
+			if err := visit(Ref{uint32(shard), v.record}, v.Verdict); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // of returns the verdict about a record. Records are asked for in rising order.
 func (v *verdicts) of(record uint64) (Verdict, bool) {
 	for v.at < len(v.all) && v.all[v.at].record < record {

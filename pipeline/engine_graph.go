@@ -211,6 +211,12 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
 		n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, out
 		n.work, n.publish = p.Barrier.Global, p.Barrier.Publish
+		if p.Barrier.Links != nil {
+			n.links = p.Barrier.Links(step.Label())
+		}
+		if err := b.own(step, n.links); err != nil {
+			return nil, err
+		}
 		b.waves = append(b.waves, wave{nodes: []*node{n}})
 		out = append(slices.Clone(out), n)
 	}

@@ -145,6 +145,9 @@ type Barrier struct {
 	// Publish, if set, runs once Global's task is committed, also by an earlier run, and may
 	// put what it made where other plans find it.
 	Publish func(t *Task) error
+	// Links, if set, are the outputs of Global that appear under WORKDIR/out, for a stage of
+	// the given label.
+	Links func(label string) []Link
 	// Makes, if set, is the kind of data under which artifact stages find the folder of the
 	// barrier's last task; see [Program.Uses].
 	Makes Data

@@ -245,6 +245,12 @@ func (t *Task) ShardCount() int { return len(t.run.shardFiles) }
 // DocName names a document for people: source:path:row.
 func (t *Task) DocName(r Ref) string { return t.run.docName(r) }
 
+// DocID is a document's id: source, path and row.
+func (t *Task) DocID(r Ref) (source, path string, row uint64) {
+	f := t.run.shardFiles[r.Shard]
+	return f.source, f.identity.Path, r.Record
+}
+
 // HeldOut calls visit with every held-out document, in order of id; those without a
 // [Mark] are not for evaluation.
 func (t *Task) HeldOut(ctx context.Context, visit func(d *Doc) error) error {

@@ -18,6 +18,7 @@ type ExactDedup struct {
 	Compare string              `yaml:"compare" enum:"text|words" doc:"What must be equal: the text as it stands, or its words in lower case, whatever stands between them."`
 	Keep    pipeline.KeepPolicy `yaml:"keep" doc:"Which copy stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 	Against []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
+	Pairs   bool                `yaml:"pairs" doc:"Writes out/pairs-LABEL.parquet: each dropped document with the one that it was dropped for."`
 	Index   *KeptIndex          `yaml:"index" doc:"Where to keep the hashes of what stays, so that later runs drop its copies, too. Documents of earlier generations win whatever keep says."`
 }
 
@@ -42,7 +43,7 @@ exact_dedup:
 
 func (c ExactDedup) program() pipeline.Program {
 	index := c.index()
-	barrier := &pipeline.Barrier{Parts: partsOf, Global: index.global(),
+	barrier := &pipeline.Barrier{Parts: partsOf, Global: withPairs(c.Pairs, index.global()), Links: pairLinks(c.Pairs),
 		Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
 			return c.reduceCopies(t, part, index)
 		}}

@@ -21,6 +21,7 @@ type MinHash struct {
 	Keep      pipeline.KeepPolicy `yaml:"keep" doc:"Which document stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 	BucketMax int                 `yaml:"bucket_documents_max" min:"1" max:"1000000" doc:"Of the documents that stay, only so many of one band, in keep order, are compared with those after them: a bound on the work of a band that many unlike documents share. The report says how many documents it concerned."`
 	Against   []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
+	Pairs     bool                `yaml:"pairs" doc:"Writes out/pairs-LABEL.parquet: each dropped document with the one that it was dropped for."`
 	Index     *KeptIndex          `yaml:"index" doc:"Where to keep the band keys and shingles of what stays, so that later runs drop its near copies, too. Documents of earlier generations win whatever keep says."`
 }
 
@@ -79,7 +80,7 @@ func (c MinHash) program() (pipeline.Program, error) {
 				return reduceBands(t, part, index, c.BucketMax)
 			}}},
 		{Name: "shingle", Open: c.openShingle, Turn: turnOf(c.Against), RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
-			Parts: partsOf, Reduce: c.resolve, Global: c.report}},
+			Parts: partsOf, Reduce: c.resolve, Global: withPairs(c.Pairs, c.report), Links: pairLinks(c.Pairs)}},
 		pipeline.Apply("drop"),
 	}}
 	if index != nil {
