@@ -35,7 +35,8 @@ rows, a pair of Jaccard similarity *s* becomes one with probability 1-(1-s^r)^b.
 then compared shingle by shingle: visited in keep order, a document is dropped as
 ‹near_duplicate›, naming its match, exactly if it shares a band with a document already kept and
 their similarity reaches ‹verify›. There is no chaining: what is dropped really is a near copy of
-what it names. A near copy of a document in ‹against› names its file and row, counted from 0. Words are runs of letters and digits in lower case.`),
+what it names. A near copy of a document in ‹against› names its file and row,
+counted from 0. Words are runs of letters and digits in lower case.`),
 		Example: `
 minhash:
   bands: 14
@@ -72,14 +73,14 @@ func (c MinHash) program() (pipeline.Program, error) {
 		}
 		return []int{c.Bands, c.Rows, c.Shingle}
 	}
-	index := c.index()
+	index, turn := c.index(), turnOf(c.Against)
 	p := pipeline.Program{Reads: dedupReads(c.Against, index), Passes: []pipeline.Pass{
-		{Name: "sign", Config: signs, Open: c.openSign, Turn: turnOf(c.Against), RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{
+		{Name: "sign", Config: signs, Open: c.openSign, Turn: turn, RecordBytes: 20 * c.Bands, Barrier: &pipeline.Barrier{
 			Config: signs, Parts: bandParts, Global: c.groupCandidates,
 			Reduce: func(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
 				return reduceBands(t, part, index, c.BucketMax)
 			}}},
-		{Name: "shingle", Open: c.openShingle, Turn: turnOf(c.Against), RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
+		{Name: "shingle", Open: c.openShingle, Turn: turn, RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
 			Parts: partsOf, Reduce: c.resolve, Global: withPairs(c.Pairs, c.report), Links: pairLinks(c.Pairs)}},
 		pipeline.Apply("drop"),
 	}}
