@@ -50,7 +50,7 @@ type Options struct {
 
 // Event is one thing that happened in a run.
 type Event struct {
-	Kind  string  `json:"kind"` // plan, start, progress, done, reused, stage, alarm
+	Kind  string  `json:"kind"` // plan, start, progress, done, reused, stage, alarm, note
 	Stage string  `json:"stage"`
 	Task  string  `json:"task,omitempty"`
 	Done  float64 `json:"done,omitempty"`
@@ -68,6 +68,10 @@ type run struct {
 	// shardFiles are the files of the shards.
 	shardFiles []*inputFile
 	waves      []wave
+
+	mayEmpty map[string]bool     // labels of stages that may end with no document
+	emptied  bool                // by one of these
+	notes    map[string][]string // about the run, by stage
 
 	memory memory
 	alone  sync.RWMutex // held by each task at work; alone by one that needs all memory
@@ -100,7 +104,7 @@ func carryOut(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	if refused(runErr) {
 		runErr = cmp.Or(runErr, r.unlinkStale(), r.finish())
 	} else if runErr == nil {
-		runErr = r.finish()
+		runErr = cmp.Or(r.finish(), r.publish(ctx))
 	}
 	res, err := r.result()
 	runErr = cmp.Or(runErr, err)
@@ -400,11 +404,7 @@ func (r *run) checkWave(w *wave) error {
 	if err := r.alarms(w); err != nil {
 		return err
 	}
-	if stage := emptiedBy(w); stage != "" {
-		return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory",
-			stage)}
-	}
-	return nil
+	return r.checkLeft(w)
 }
 
 // firstOf names the first of some files, and how many there are.
@@ -413,6 +413,21 @@ func firstOf(files []string) string {
 		return files[0]
 	}
 	return fmt.Sprintf("%s and %d more", files[0], len(files)-1)
+}
+
+// checkLeft stops the run where no document is left, unless all went as copies of what earlier
+// runs kept: a night that brings nothing new is no failure.
+func (r *run) checkLeft(w *wave) error {
+	stage := emptiedBy(w)
+	if stage == "" || r.emptied {
+		return nil
+	}
+	if r.mayEmpty[stage] {
+		r.emptied = true
+		r.note(stage, "no document is left: all are copies of documents known before")
+		return nil
+	}
+	return &DataError{fmt.Sprintf("no document is left after stage %s; see drops/ and the report in the work directory", stage)}
 }
 
 // emptiedBy returns the first stage of a wave's segments that kept no document at all,

@@ -31,7 +31,7 @@ type node struct {
 	writes, spills float64 // see diskShares
 
 	links   []Link
-	publish func(t *Task) error
+	publish *Publication
 
 	barrier []*node
 	files   map[string][]string
@@ -188,7 +188,8 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 	if p.Barrier.Parts != nil {
 		parts = max(1, p.Barrier.Parts(b.inputBytes()))
 	}
-	if err := b.close(&parts); err != nil {
+	err := b.close(&parts)
+	if err != nil {
 		return nil, err
 	}
 	senders := b.holders
@@ -210,9 +211,12 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		key := keyOf("global/2", chain, nodeKeys(senders), nodeKeys(out))
 		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
 		n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, out
-		n.work, n.publish = p.Barrier.Global, p.Barrier.Publish
+		n.work = p.Barrier.Global
 		if p.Barrier.Links != nil {
 			n.links = p.Barrier.Links(step.Label())
+		}
+		if n.publish, err = b.publication(step, p.Barrier); err != nil {
+			return nil, err
 		}
 		if err := b.own(step, n.links); err != nil {
 			return nil, err

@@ -202,6 +202,7 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 		if err != nil {
 			return nil, "", err
 		}
+		before := len(all)
 		for _, name := range names {
 			if !strings.HasSuffix(name, read.Suffix) || read.Select != nil && !read.Select(name) {
 				continue
@@ -211,6 +212,9 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 				return nil, "", err
 			}
 			all, parts = append(all, f), append(parts, f.identity)
+		}
+		if len(all) == before && read.Optional { // what is there and not wanted is no reason to work again
+			parts = append(parts, "absent:"+pattern)
 		}
 	}
 	if len(all) == 0 && len(read.Paths) > 0 && !read.Optional {

@@ -25,16 +25,9 @@ func (b *builder) own(step *Step, links []Link) error {
 	return nil
 }
 
-// link makes a node's outputs appear under out/, and where the stage publishes them. A task that refuses the update has
+// link makes a node's outputs appear under out/. A task that refuses the update has
 // written only what its reader needs to see why, and only that appears.
 func (r *run) link(n *node) error {
-	if n.publish != nil {
-		t := n.task(n.dir())
-		t.Report = n.report
-		if err := n.publish(t); err != nil {
-			return n.wrap(err)
-		}
-	}
 	for _, l := range n.links {
 		from := filepath.Join(n.dir(), filepath.FromSlash(l.From))
 		if n.report.Refused != "" && !store.Exists(r.opt.FS, from) {

@@ -131,6 +131,18 @@ type MapFunc func(d *Doc, out *Out) error
 // Map calls f.
 func (f MapFunc) Map(d *Doc, out *Out) error { return f(d, out) }
 
+// Publication is what a stage puts where later runs and other plans find it. Such a stage drops
+// what earlier runs have published, and may end with no document.
+type Publication struct {
+	// Place names where it goes; no two stages of a plan may have the same.
+	Place func(p *Plan) string
+	// Check looks at the place when tasks are laid out, before anything is written.
+	Check func(fsys store.FS, p *Plan, s *Step) error
+	// Put puts it there, or finds that it is there already. It is the last step of a run that has
+	// come to the end of its plan without --limit, also of one that found all tasks done.
+	Put func(t *Task) error
+}
+
 // Barrier gathers the records that a pass sent. Records are cut into partitions by
 // key; each partition is reduced on its own, and then Global, if set, sees them all.
 type Barrier struct {
@@ -142,9 +154,8 @@ type Barrier struct {
 	Reduce func(ctx context.Context, t *Task, part *Partition) error
 	// Global runs once, after every Reduce.
 	Global func(ctx context.Context, t *Task) error
-	// Publish, if set, runs once Global's task is committed, also by an earlier run, and may
-	// put what it made where other plans find it.
-	Publish func(t *Task) error
+	// Publish, if set, says what Global's task has for other plans.
+	Publish func() Publication
 	// Links, if set, are the outputs of Global that appear under WORKDIR/out, for a stage of
 	// the given label.
 	Links func(label string) []Link

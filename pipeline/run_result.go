@@ -60,6 +60,10 @@ func (r *run) result() (*Result, error) {
 			b.add(n)
 		}
 	}
+	for label, notes := range r.notes {
+		st := b.stage(label, label)
+		st.Notes = appendNew(st.Notes, notes)
+	}
 	for i := range res.Stages {
 		res.Complete = res.Complete && res.Stages[i].Finished
 	}

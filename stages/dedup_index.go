@@ -1,8 +1,10 @@
 package stages
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +26,7 @@ import (
 // KeptIndex is where a stage keeps what stayed, for later runs.
 type KeptIndex struct {
 	Dir        pipeline.Path     `yaml:"dir" required:"true" doc:"Folder of the index. One that is not there is an empty index."`
-	Generation string            `yaml:"generation" required:"true" doc:"Name of this run's part, such as a date. The run reads those that sort before it, numbers by value, and writes only its own, which it replaces when run again."`
+	Generation string            `yaml:"generation" required:"true" doc:"Name of this run's part, such as a date. The run reads those that sort before it, numbers by value, and writes only its own, once all stages and alarms have passed: not with --limit, nor if --until ends it earlier. Run again it replaces its own; what another plan or stage wrote it refuses to."`
 	AgeMax     pipeline.Duration `yaml:"age_max" doc:"Read only generations whose dates are at most so much older than this one's, which must be a date, such as 2025-01-31. No limit if not set."`
 }
 
@@ -90,12 +92,13 @@ func (x *KeptIndex) reads(generation string) bool {
 }
 
 // indexManifest is the file GENERATION.json in the folder of the stage's kind in an index. It is
-// replaced by one rename, once the files that it names are there.
+// replaced by one rename, once the files that it names are there. It depends on what it describes
+// and on its owner alone, not on how that was made: tasks of later runs are known by it.
 type indexManifest struct {
 	Format     int    `json:"format"`
 	Generation string `json:"generation"`
-	// Task is the key of the task that made it; the files are in the folder GENERATION@Task.
-	Task string `json:"task"`
+	// Owner is the plan and the stage that made it.
+	Owner string `json:"owner"`
 	// Settings must be those of the stage that reads it.
 	Settings  map[string]string `json:"settings"`
 	Documents int               `json:"documents"`
@@ -104,8 +107,9 @@ type indexManifest struct {
 }
 
 type indexFile struct {
-	Name  string `json:"name"`
-	Bytes int64  `json:"bytes"`
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
 }
 
 // wordsVersion is raised when words, and so shingles, are other ones for the same text.
@@ -113,14 +117,21 @@ const wordsVersion = "1"
 
 const (
 	manifestSuffix = ".json"
-	indexFormat    = 1
+	indexFormat    = 2
 	// indexRead is the name of the Read of earlier generations.
 	indexRead = "index"
 	// indexPart is the file that each partition makes for the index.
 	indexPart = "index"
 )
 
-func (m *indexManifest) folder() string { return m.Generation + "@" + m.Task }
+// folder is where the files are, beside the manifest: a name of what they hold.
+func (m *indexManifest) folder() string {
+	h := sha256.New()
+	for _, f := range m.Files {
+		fmt.Fprintln(h, f.Name, f.SHA256)
+	}
+	return fmt.Sprintf("%s@%x", m.Generation, h.Sum(nil)[:8])
+}
 
 // keptIndex is the index of one stage; a nil one is none.
 type keptIndex struct {
@@ -237,7 +248,7 @@ func (g *keptGenerations) document(order uint64) (name string, set []uint64, err
 
 // describe gathers what the partitions made into the manifest, which is the task's output.
 func (x *keptIndex) describe(t *pipeline.Task) error {
-	m := indexManifest{Format: indexFormat, Generation: x.Generation, Task: string(t.Report.Key),
+	m := indexManifest{Format: indexFormat, Generation: x.Generation, Owner: ownerOf(t.Plan, t.Step),
 		Settings: x.settings(t.Plan), Files: []indexFile{}}
 	for i, dir := range t.BarrierDirs() {
 		name := filepath.Join(dir, indexPart)
@@ -249,8 +260,12 @@ func (x *keptIndex) describe(t *pipeline.Task) error {
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
+		sum, err := pipeline.FileSHA256(t.FS, name)
+		if err != nil {
+			return err
+		}
 		m.Documents, m.Bytes = m.Documents+f.Documents(), m.Bytes+info.Size()
-		m.Files = append(m.Files, indexFile{"part-" + fmt.Sprintf("%05d", i), info.Size()})
+		m.Files = append(m.Files, indexFile{"part-" + fmt.Sprintf("%05d", i), info.Size(), sum})
 	}
 	earlier, documents, bytes := t.Files(indexRead), 0, int64(0)
 	for _, name := range earlier {
@@ -266,46 +281,101 @@ func (x *keptIndex) describe(t *pipeline.Task) error {
 	return writeJSONFile(t, indexPart+manifestSuffix, m)
 }
 
-// publish puts the generation into the index: its files under a name of their own, then the
-// manifest in one rename, then what it replaces is removed.
-func (x *keptIndex) publish(t *pipeline.Task) error {
+// publish says how the generation gets into the index.
+func (x *keptIndex) publish() pipeline.Publication {
+	return pipeline.Publication{Place: x.place, Put: x.put,
+		Check: func(fsys store.FS, p *pipeline.Plan, s *pipeline.Step) error {
+			_, err := x.own(fsys, p, s)
+			return err
+		}}
+}
+
+// place is the folder of the stage's kind in the index.
+func (x *keptIndex) place(p *pipeline.Plan) string {
+	return filepath.Join(p.Path(string(x.Dir)), x.kind)
+}
+
+// ownerOf says whose a generation is: another plan or stage must not replace it.
+func ownerOf(p *pipeline.Plan, s *pipeline.Step) string {
+	return fmt.Sprintf("plan %s, stage %s", p.Name, s.Label())
+}
+
+// own returns the manifest of the generation that is there already, or nil; one that is damaged
+// is as good as none. It refuses another owner's.
+func (x *keptIndex) own(fsys store.FS, p *pipeline.Plan, s *pipeline.Step) (*indexManifest, error) {
+	name, m := filepath.Join(x.place(p), x.Generation+manifestSuffix), &indexManifest{}
+	data, err := store.ReadAll(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(data, m) != nil || m.Format != indexFormat {
+		return nil, nil
+	}
+	if m.Owner != ownerOf(p, s) {
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s:%d: generation %s in %s is that of %s; use another generation or "+
+			"`index.dir`, or remove %s first", p.File, s.Line, x.Generation, x.place(p), m.Owner, name)}
+	}
+	return m, nil
+}
+
+// put puts the generation into the index: its files under a name of their content, then the
+// manifest in one rename, then what it replaces is removed. What is there and whole stays.
+func (x *keptIndex) put(t *pipeline.Task) error {
 	var m indexManifest
 	if err := readJSONFile(t, t.OutputDir(), indexPart+manifestSuffix, &m); err != nil {
 		return err
 	}
-	dir := filepath.Join(t.Plan.Path(string(x.Dir)), x.kind)
-	name, old := filepath.Join(dir, x.Generation+manifestSuffix), indexManifest{}
-	data, err := store.ReadAll(t.FS, name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err == nil && json.Unmarshal(data, &old) == nil && old.Task == m.Task && x.complete(t.FS, dir, old) {
-		return nil
-	}
-	if err := t.FS.MkdirAll(dir); err != nil {
-		return err
-	}
-	if err := x.copyFiles(t, dir, m); err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(m, "", " ")
+	old, err := x.own(t.FS, t.Plan, t.Step)
 	if err != nil {
 		return err
 	}
-	if err := store.WriteBytes(t.FS, name, text); err != nil || old.Task == "" || old.Task == m.Task {
-		return err
+	dir := x.place(t.Plan)
+	if !m.complete(t.FS, dir) {
+		if err := cmp.Or(t.FS.MkdirAll(dir), x.copyFiles(t, dir, m)); err != nil {
+			return err
+		}
 	}
-	return store.RemoveAll(t.FS, filepath.Join(dir, old.folder()))
+	if old == nil || !old.equal(&m) {
+		text, err := json.MarshalIndent(m, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := store.WriteBytes(t.FS, filepath.Join(dir, x.Generation+manifestSuffix), text); err != nil {
+			return err
+		}
+	}
+	return m.removeOthers(t.FS, dir)
 }
 
-func (x *keptIndex) complete(fsys store.FS, dir string, m indexManifest) bool {
+func (m *indexManifest) equal(o *indexManifest) bool {
+	a, err := json.Marshal(m)
+	b, other := json.Marshal(o)
+	return cmp.Or(err, other) == nil && bytes.Equal(a, b)
+}
+
+// complete reports whether the files are there with their content.
+func (m *indexManifest) complete(fsys store.FS, dir string) bool {
 	for _, f := range m.Files {
-		info, err := fsys.Stat(filepath.Join(dir, m.folder(), f.Name))
-		if err != nil || info.Size() != f.Bytes {
+		sum, err := pipeline.FileSHA256(fsys, filepath.Join(dir, m.folder(), f.Name))
+		if err != nil || sum != f.SHA256 {
 			return false
 		}
 	}
 	return true
+}
+
+// removeOthers removes the folders of the generation that the manifest no longer names.
+func (m *indexManifest) removeOthers(fsys store.FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), m.Generation+"@") && e.Name() != m.folder() {
+			err = cmp.Or(err, store.RemoveAll(fsys, filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }
 
 func (x *keptIndex) copyFiles(t *pipeline.Task, dir string, m indexManifest) error {

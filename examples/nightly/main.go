@@ -22,7 +22,7 @@ import (
 
 const days = 10
 
-const plan = `name: NAME
+const plan = `name: nightly
 input: [INPUT]
 stages:
   - exact_dedup: {EXACT}
@@ -94,17 +94,18 @@ func night(program, dir, name string, day int) ([]string, time.Duration, error) 
 
 // one runs a plan and returns what it exports.
 func one(program, dir, name, input, exact, near string) ([]string, time.Duration, error) {
-	text := strings.NewReplacer("NAME", name, "INPUT", input, "EXACT", exact, "NEAR", near).Replace(plan)
+	text := strings.NewReplacer("INPUT", input, "EXACT", exact, "NEAR", near).Replace(plan)
 	file := filepath.Join(dir, name+".yaml")
 	if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
 		return nil, 0, err
 	}
 	started := time.Now()
-	if out, err := exec.Command(program, "run", file, "--progress", "none").CombinedOutput(); err != nil {
+	workdir := filepath.Join(dir, "runs", name)
+	if out, err := exec.Command(program, "run", file, "--workdir", workdir, "--progress", "none").CombinedOutput(); err != nil {
 		return nil, 0, fmt.Errorf("%w: %s", err, out)
 	}
 	took := time.Since(started)
-	files, err := filepath.Glob(filepath.Join(dir, "runs", name, "out", "data", "data", "*"))
+	files, err := filepath.Glob(filepath.Join(workdir, "out", "data", "data", "*"))
 	var lines []string
 	for _, f := range files {
 		data, readErr := os.ReadFile(f)

@@ -117,7 +117,7 @@ func (p *progress) follow(e pipeline.Event, now time.Time) (s *pace, known bool)
 
 func (p *progress) plain(e pipeline.Event, now time.Time) {
 	switch e.Kind {
-	case "plan", "alarm":
+	case "plan", "alarm", "note":
 		fmt.Fprintln(p.w, e.Note)
 	case "start":
 		if _, known := p.follow(e, now); !known {
@@ -135,7 +135,7 @@ func (p *progress) plain(e pipeline.Event, now time.Time) {
 
 func (p *progress) drawLive(e pipeline.Event, now time.Time) {
 	switch e.Kind {
-	case "plan", "alarm":
+	case "plan", "alarm", "note":
 		fmt.Fprintln(p.w, e.Note)
 	case "start", "progress":
 		s, _ := p.follow(e, now)
