@@ -53,6 +53,16 @@ func (d *Doc) Replace(fields []store.Field) error {
 	return nil
 }
 
+// AddField adds a field to the record. One that the record had under that key goes on with
+// _original behind its key.
+func (d *Doc) AddField(key string, value []byte) {
+	fields := d.Fields
+	if i := fieldIndex(fields, key); i >= 0 {
+		fields = setAside(fields, i)
+	}
+	d.Fields = append(fields[:len(fields):len(fields)], store.Field{Key: key, Value: value})
+}
+
 // withoutText undoes [withText]: it returns fields without the text that was added to
 // those of before, and that text.
 func withoutText(before, fields []store.Field) (rest []store.Field, text string, err error) {

@@ -37,6 +37,9 @@ func (o *Out) Matched(name string) { o.matched = name }
 // Carry takes a barrier's verdict.
 func (o *Out) Carry(v Verdict) { o.verdict = v }
 
+// Carried is the barrier's verdict, if there is one.
+func (o *Out) Carried() Verdict { return o.verdict }
+
 // Dropped reports whether the document is dropped so far.
 func (o *Out) Dropped() bool { return o.verdict.Reason != "" }
 

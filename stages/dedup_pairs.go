@@ -57,6 +57,9 @@ func writePairs(ctx context.Context, t *pipeline.Task) error {
 			return err
 		}
 		err = t.EachDecision(func(doc pipeline.Ref, v pipeline.Verdict) error {
+			if v.Reason == "" {
+				return ctx.Err() // it stays
+			}
 			return errors.Join(ctx.Err(), out.Write(pairFields(t, doc, v)))
 		})
 		return errors.Join(err, out.Close())

@@ -134,7 +134,8 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 	if err != nil {
 		return err
 	}
-	r := &groupResolver{resolver: resolver, t: t, against: againstFiles(t, c.Against), kept: kept, clusters: map[int]int{}}
+	r := &groupResolver{resolver: resolver, t: t,
+		columns: c.Columns, against: againstFiles(t, c.Against), kept: kept, clusters: map[int]int{}}
 	if err := errors.Join(part.Each(r.visit), kept.close()); err != nil {
 		return err
 	}
@@ -151,6 +152,7 @@ type groupResolver struct {
 	some     bool
 	group    uint64
 	docs     []pipeline.Ref // of the group, by number
+	columns  bool           // sizes are wanted
 	seen     int            // records
 	held     int            // bytes asked for
 
@@ -262,7 +264,12 @@ func (r *groupResolver) hold() error {
 
 // end counts the clusters of the group.
 func (r *groupResolver) end() {
-	r.resolver.Sizes(func(_, size int) { r.clusters[size]++ })
+	r.resolver.Sizes(func(number, size int) {
+		r.clusters[size]++
+		if r.columns {
+			decideSize(r.t, r.docs[number], size)
+		}
+	})
 	r.docs = r.docs[:0]
 }
 

@@ -19,6 +19,7 @@ type ExactDedup struct {
 	Keep    pipeline.KeepPolicy `yaml:"keep" doc:"Which copy stays: the first by source, file and row, the longest, or one chosen by a field or by source. Ties go to the first; a value that is missing or cannot be read comes last, and is counted as no_keep_value."`
 	Against []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
 	Pairs   bool                `yaml:"pairs" doc:"Writes out/pairs-LABEL.parquet: each dropped document with the one that it was dropped for."`
+	Columns bool                `yaml:"cluster_columns" doc:"Adds to each document that stays the fields cluster_id, its own source:file:row, and cluster_size: 1 and those of this run that were dropped for it. Fields that it had under these names get _original behind them."`
 	Index   *KeptIndex          `yaml:"index" doc:"Where to keep the hashes of what stays, so that later runs drop its copies, too. Documents of earlier generations win whatever keep says."`
 }
 
@@ -52,7 +53,7 @@ func (c ExactDedup) program() pipeline.Program {
 	}
 	return pipeline.Program{Reads: dedupReads(c.Against, index), Passes: []pipeline.Pass{
 		{Name: "hash", Open: c.openHash, Turn: turnOf(c.Against), RecordBytes: 29, Barrier: barrier},
-		pipeline.Apply("drop"),
+		applyClusters(c.Columns),
 	}}
 }
 
@@ -141,6 +142,9 @@ type copiesReducer struct {
 	names   map[uint64]string  // of documents of earlier generations with the key, by the other half
 	kept    *dedup.IndexWriter // or nil
 
+	columns bool // sizes are wanted
+	size    int  // of the latest group
+
 	key     uint64 // of the latest text: half of its hash
 	half    uint64 // and the other half
 	some    bool
@@ -157,6 +161,8 @@ func (c *copiesReducer) add(r pipeline.Record) error {
 		}
 	}
 	if !c.some || r.Key != c.key || half != c.half {
+		c.end()
+		c.size = 1
 		c.key, c.half, c.some, c.first, c.matched = r.Key, half, true, r.Ref, c.names[half]
 		if known {
 			c.matched = againstName(c.t, c.against, binary.BigEndian.Uint64(r.Payload[9:]))
@@ -171,12 +177,20 @@ func (c *copiesReducer) add(r pipeline.Record) error {
 	if known {
 		return nil
 	}
+	c.size++
 	v := pipeline.Verdict{Reason: "exact_duplicate", Value: 1, MatchedName: c.matched}
 	if first := c.first; c.matched == "" {
 		v.Matched = &first
 	}
 	c.t.Decide(r.Ref, v)
 	return nil
+}
+
+// end decides about the document that stays.
+func (c *copiesReducer) end() {
+	if c.columns && c.matched == "" {
+		decideSize(c.t, c.first, c.size)
+	}
 }
 
 // remember notes a document of an earlier generation with the key at hand.
@@ -193,8 +207,13 @@ func (c ExactDedup) reduceCopies(t *pipeline.Task, part *pipeline.Partition, ind
 	if err != nil {
 		return err
 	}
-	r := &copiesReducer{t: t, against: againstFiles(t, c.Against), earlier: earlier, names: map[uint64]string{}}
-	read := func() error { return errors.Join(part.Each(r.add), earlier.close()) }
+	r := &copiesReducer{t: t,
+		columns: c.Columns, against: againstFiles(t, c.Against), earlier: earlier, names: map[uint64]string{}}
+	read := func() error {
+		err := errors.Join(part.Each(r.add), earlier.close())
+		r.end()
+		return err
+	}
 	if index == nil {
 		return read()
 	}

@@ -22,6 +22,7 @@ type MinHash struct {
 	BucketMax int                 `yaml:"bucket_documents_max" min:"1" max:"1000000" doc:"Of the documents that stay, only so many of one band, in keep order, are compared with those after them: a bound on the work of a band that many unlike documents share. The report says how many documents it concerned."`
 	Against   []Against           `yaml:"against" doc:"Files whose documents are compared with, too: copies of them are dropped, whatever keep says, and they never go on. Copies among them do not matter."`
 	Pairs     bool                `yaml:"pairs" doc:"Writes out/pairs-LABEL.parquet: each dropped document with the one that it was dropped for."`
+	Columns   bool                `yaml:"cluster_columns" doc:"Adds to each document that stays the fields cluster_id, its own source:file:row, and cluster_size: 1 and those of this run that were dropped for it. Fields that it had under these names get _original behind them."`
 	Index     *KeptIndex          `yaml:"index" doc:"Where to keep the band keys and shingles of what stays, so that later runs drop its near copies, too. Documents of earlier generations win whatever keep says."`
 }
 
@@ -82,7 +83,7 @@ func (c MinHash) program() (pipeline.Program, error) {
 			}}},
 		{Name: "shingle", Open: c.openShingle, Turn: turn, RecordBytes: shingleRecordBytes, Barrier: &pipeline.Barrier{
 			Parts: partsOf, Reduce: c.resolve, Global: withPairs(c.Pairs, c.report), Links: pairLinks(c.Pairs)}},
-		pipeline.Apply("drop"),
+		applyClusters(c.Columns),
 	}}
 	if index != nil {
 		p.Passes[2] = c.keep(index)
@@ -103,8 +104,8 @@ func (c MinHash) index() *keptIndex {
 
 // keep drops what was decided about, and sends what stays to the index.
 func (c MinHash) keep(index *keptIndex) pipeline.Pass {
-	drop := pipeline.Apply("drop")
-	return pipeline.Pass{Name: "drop", RecordBytes: keptRecordBytes,
+	drop := applyClusters(c.Columns)
+	return pipeline.Pass{Name: "drop", Edits: drop.Edits, RecordBytes: keptRecordBytes,
 		Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 			apply, err := drop.Open(ctx, t)
 			if err != nil {
