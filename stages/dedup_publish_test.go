@@ -204,3 +204,35 @@ func TestNothingNew(t *testing.T) {
 	none := strings.Replace(n.plan("d1"), "  - exact", "  - quality: {drop_if: word_count < 9999}\n  - exact", 1)
 	is[*pipeline.DataError](t, fails(t, n.dir, none, opt, "no document is left after stage quality"))
 }
+
+// TestGroupMemory has one group of few, long documents, which the memory does not hold.
+func TestGroupMemory(t *testing.T) {
+	dir := t.TempDir()
+	var texts []string
+	for i := range 40 { // the first half is shared, so that all have bands in common and none is a copy
+		var b strings.Builder
+		for j := range 20000 {
+			n := j
+			if j > 10000 {
+				n = j + i*20000
+			}
+			fmt.Fprintf(&b, "w%d ", n)
+		}
+		texts = append(texts, b.String())
+	}
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts...)
+	opt := options(dir)
+	plan := `
+name: p
+input: [{path: data/*.jsonl, source: s}]
+stages:
+  - minhash: {bands: 64, rows: 1, verify: 0.9}
+  - export: {format: jsonl}
+`
+	opt.MemoryBytes = 14 << 20
+	fails(t, dir, plan, opt, "bands of more rows make smaller groups", "--memory")
+	opt.MemoryBytes = 256 << 20
+	if n := ledger(t, run(t, dir, plan, opt), "minhash").Kept; n != 40 {
+		t.Errorf("%d documents stay, want 40", n)
+	}
+}

@@ -20,7 +20,7 @@ import (
 
 // A record about a candidate has the key of its group; its payload sorts by keep order:
 //
-//	byte 2 · uint64 keep rank · uint32 shard · uint64 record · uvarint keys · uint64 each ·
+//	byte 2 · keep rank, of keepBytes · uint32 shard · uint64 record · uvarint keys · uint64 each ·
 //	uint64 for each distinct shingle
 //
 // The numbers before the keys are big-endian, those after little-endian. Before these come
@@ -35,7 +35,7 @@ const (
 	againstKind, earlierKind, candidateKind = 0, 1, 2
 
 	againstHead   = 1 + 8
-	candidateHead = 1 + 8 + 4 + 8
+	candidateHead = 1 + 4 + 8 // and the keep rank
 )
 
 // earlierBit makes documents of earlier generations come after those of against.
@@ -64,7 +64,7 @@ func (c MinHash) openShingle(ctx context.Context, t *pipeline.Task) (pipeline.Ma
 			payload = binary.BigEndian.AppendUint64(append(payload[:0], earlierKind), key)
 			out.Send(group, binary.BigEndian.AppendUint64(payload, order))
 		})
-		payload = binary.BigEndian.AppendUint64(append(payload[:0], candidateKind), rank(d, out))
+		payload = rank(append(payload[:0], candidateKind), d, out)
 		payload = binary.BigEndian.AppendUint32(payload, d.Ref.Shard)
 		payload = binary.BigEndian.AppendUint64(payload, d.Ref.Record)
 		payload = appendSet(payload, d.Text, keys)
@@ -134,8 +134,8 @@ func (c MinHash) resolve(_ context.Context, t *pipeline.Task, part *pipeline.Par
 	if err != nil {
 		return err
 	}
-	r := &groupResolver{resolver: resolver, t: t,
-		columns: c.Columns, against: againstFiles(t, c.Against), kept: kept, clusters: map[int]int{}}
+	r := &groupResolver{resolver: resolver, t: t, columns: c.Columns, against: againstFiles(t, c.Against), kept: kept,
+		head: candidateHead + keepBytes(c.Keep), clusters: map[int]int{}}
 	if err := errors.Join(part.Each(r.visit), kept.close()); err != nil {
 		return err
 	}
@@ -151,9 +151,10 @@ type groupResolver struct {
 	kept     *keptGenerations
 	some     bool
 	group    uint64
+	head     int            // bytes before the keys of a candidate
 	docs     []pipeline.Ref // of the group, by number
 	columns  bool           // sizes are wanted
-	seen     int            // records
+	fresh    int            // bytes of records since memory was asked for
 	held     int            // bytes asked for
 
 	keys, shingles []uint64
@@ -168,7 +169,7 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 		r.group, r.some = rec.Key, true
 		r.resolver.Begin()
 	}
-	r.seen++
+	r.fresh += len(rec.Payload)
 	var err error
 	switch rec.Payload[0] {
 	case againstKind:
@@ -177,6 +178,7 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 		key, order := binary.BigEndian.Uint64(rec.Payload[1:]), binary.BigEndian.Uint64(rec.Payload[9:])
 		err = r.resolver.Earlier(key, order|earlierBit, func() ([]uint64, error) {
 			_, set, err := r.kept.document(order)
+			r.fresh += 8 * len(set)
 			return set, err
 		})
 	default:
@@ -221,7 +223,7 @@ func (r *groupResolver) earlierName(order uint64) (string, error) {
 }
 
 func (r *groupResolver) visitCandidate(rec pipeline.Record) error {
-	if err := r.cut(rec.Payload[candidateHead:]); err != nil {
+	if err := r.cut(rec.Payload[r.head:]); err != nil {
 		return err
 	}
 	out, err := r.resolver.Visit(r.keys, r.shingles)
@@ -247,9 +249,10 @@ const holdStep = 1 << 20
 
 // hold asks for the memory of a group that has grown.
 func (r *groupResolver) hold() error {
-	if r.seen%64 != 0 {
+	if r.fresh < holdStep {
 		return nil
 	}
+	r.fresh = 0
 	more := r.resolver.MemoryBytes() - r.held
 	if more < holdStep {
 		return nil

@@ -25,7 +25,7 @@ type ExactDedup struct {
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
-		Name: "exact_dedup", Version: 4,
+		Name: "exact_dedup", Version: 5,
 		Summary: "Drops documents whose text is equal to that of another.",
 		Doc: code(`
 Documents are compared by the 128-bit XXH3 hash of their text, conversations by who says what. Of each
@@ -52,7 +52,7 @@ func (c ExactDedup) program() pipeline.Program {
 		barrier.Publish = index.publish
 	}
 	return pipeline.Program{Reads: dedupReads(c.Against, index), Passes: []pipeline.Pass{
-		{Name: "hash", Open: c.openHash, Turn: turnOf(c.Against), RecordBytes: 29, Barrier: barrier},
+		{Name: "hash", Open: c.openHash, Turn: turnOf(c.Against), RecordBytes: 21 + keepBytes(c.Keep), Barrier: barrier},
 		applyClusters(c.Columns),
 	}}
 }
@@ -73,19 +73,21 @@ func (c ExactDedup) index() *keptIndex {
 func (c ExactDedup) openHash(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 	content := &contentWriter{words: c.Compare == "words"}
 	rank := keepRanker(c.Keep)
-	var payload []byte
-	send := func(d *pipeline.Doc, out *pipeline.Out, kind byte, order uint64) {
+	var payload, order []byte
+	send := func(d *pipeline.Doc, out *pipeline.Out, kind byte, order []byte) {
 		sum := dedup.Hash128(content.of(d))
-		payload = appendOrder(append(append(payload[:0], sum[8:]...), kind), order)
+		payload = append(append(append(payload[:0], sum[8:]...), kind), order...)
 		out.Send(binary.BigEndian.Uint64(sum[:8]), payload)
 	}
 	return &againstReader{ctx: ctx, t: t, against: c.Against,
 		MapFunc: func(d *pipeline.Doc, out *pipeline.Out) error {
-			send(d, out, 1, rank(d, out))
+			order = rank(order[:0], d, out)
+			send(d, out, 1, order)
 			return nil
 		},
 		visit: func(file int, d *pipeline.Doc, out *pipeline.Out) error {
-			send(d, out, 0, againstOrder(file, d))
+			order = appendOrder(order[:0], againstOrder(file, d))
+			send(d, out, 0, order)
 			return nil
 		}}, nil
 }
