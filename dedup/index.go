@@ -175,6 +175,9 @@ func (x *Index) offset(doc uint64) uint64 { return binary.LittleEndian.Uint64(x.
 // Documents is the number of documents.
 func (x *Index) Documents() int { return int(x.docs) }
 
+// MemoryBytes is what lookups hold: 8 bytes for each document, and a block of keys.
+func (x *Index) MemoryBytes() int64 { return int64(len(x.offsets)) + int64(indexBlockBytes) }
+
 // Close closes the file.
 func (x *Index) Close() error { return x.f.Close() }
 

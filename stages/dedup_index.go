@@ -122,6 +122,9 @@ const (
 	indexRead = "index"
 	// indexPart is the file that each partition makes for the index.
 	indexPart = "index"
+	// indexFilesMax bounds the files that each task holds open for lookups: common limits on
+	// open files are 2^20 for a process, and 64 tasks may run at a time.
+	indexFilesMax = 16384
 )
 
 // folder is where the files are, beside the manifest: a name of what they hold.
@@ -148,10 +151,18 @@ func (x *keptIndex) read(p *pipeline.Plan) []pipeline.Read {
 		Paths:  []string{filepath.ToSlash(filepath.Join(string(x.Dir), x.kind, "*"+manifestSuffix))},
 		Select: func(name string) bool { return x.reads(generationOf(name)) },
 		Check: func(fsys store.FS, files []string) error {
+			sum := 0
 			for _, name := range files {
-				if _, err := x.manifest(fsys, name, p); err != nil {
+				m, err := x.manifest(fsys, name, p)
+				if err != nil {
 					return err
 				}
+				sum += len(m.Files)
+			}
+			if sum > indexFilesMax {
+				return &pipeline.UsageError{Msg: fmt.Sprintf("kept index %s: %d earlier generations have %d files, and a task "+
+					"opens %d at most; read fewer generations with `age_max`, or begin another `index.dir`",
+					x.place(p), len(files), sum, indexFilesMax)}
 			}
 			return nil
 		},
@@ -208,6 +219,10 @@ func (x *keptIndex) open(t *pipeline.Task) (*keptGenerations, error) {
 				return nil, errors.Join(err, g.close())
 			}
 			g.files, g.generation = append(g.files, f), append(g.generation, m.Generation)
+			if err := t.Hold(f.MemoryBytes()); err != nil {
+				return nil, errors.Join(fmt.Errorf("kept index %s: what its files take for lookups is too much; read fewer "+
+					"generations with `age_max`: %w", x.place(t.Plan), err), g.close())
+			}
 		}
 	}
 	return g, nil

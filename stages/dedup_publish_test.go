@@ -236,3 +236,23 @@ stages:
 		t.Errorf("%d documents stay, want 40", n)
 	}
 }
+
+// TestIndexBounds reads an index of more files than a task may open, and one whose documents
+// take more memory than there is.
+func TestIndexBounds(t *testing.T) {
+	n := newNights(t)
+	jsonl(t, filepath.Join(n.dir, "data", "d0.jsonl"), sentences(9, 20000, 6)...)
+	opt := options(n.dir)
+	run(t, n.dir, n.plan("d0"), opt)
+	opt.MemoryBytes = 300 << 10
+	fails(t, n.dir, n.plan("d1"), opt, "state", "age_max", "--memory")
+	opt.MemoryBytes = 1 << 30
+	name := filepath.Join(n.dir, "state", "exact_dedup", "d0.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := strings.Repeat(`{"name": "part-00000"}, `, 16384)
+	write(t, name, strings.Replace(string(data), `"files": [`, `"files": [`+files, 1))
+	is[*pipeline.UsageError](t, fails(t, n.dir, n.plan("d1"), opt, "1 earlier generations have 16385 files", "age_max"))
+}
