@@ -241,7 +241,7 @@ func TestExecNeedsConsent(t *testing.T) {
 	for plan, part := range map[string]string{
 		`{}`: "command", `{command: [""]}`: "names no program", `{command: [a], env: {"A=B": c}}`: "environment variable",
 		`{command: [a], env: {TOKEN: "${env:TOKEN}"}}`: "add the variable's name to pass_env",
-		`{command: [a], pass_env: [A=B]}`: "no name of an environment variable"} {
+		`{command: [a], pass_env: [A=B]}`:              "no name of an environment variable"} {
 		mistake(t, fmt.Sprintf(execPlan, plan), part)
 	}
 }
