@@ -273,7 +273,7 @@ func TestValues(t *testing.T) {
 	}{
 		{nil, "not set"}, {"", "not set"}, {true, "true"}, {14, "14"}, {14.0, "14"}, {3e-5, "3e-05"},
 		{uint64(1) << 63, "9223372036854775808"}, {"out/data", "out/data"}, {"512MiB", "512MiB"},
-		{"1e3", `"1e3"`}, {"true", `"true"`}, {"a, b", `"a, b"`}, {"a: b", `"a: b"`}, {"*", `"*"`}, {" a", `" a"`},
+		{"1e3", `"1e3"`}, {"true", `"true"`}, {"a, b", `"a, b"`}, {"a: b", `"a: b"`}, {"x: a > 9 & b", `"x: a > 9 & b"`}, {"*", `"*"`}, {" a", `" a"`},
 		{"{{question}}\n{{answer}}", `"{{question}}\n{{answer}}"`}, {"data/*.jsonl", "data/*.jsonl"},
 		{pipeline.Path("base"), "base"}, {[]any{}, "[]"}, {[]any{"a", 1}, "[a, 1]"}, {map[string]any{}, "{}"},
 		{map[string]any{"b": 0.5, "a": []any{"x"}}, "{a: [x], b: 0.5}"},

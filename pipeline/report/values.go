@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -13,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"bzdata/pipeline/store"
 )
 
 // Count writes a whole number with its thousands set apart by sep.
@@ -112,11 +113,7 @@ func plain(s string) string {
 	if ok && !strings.Contains(s, ": ") && !strings.Contains(s, " #") {
 		return s
 	}
-	quoted, err := json.Marshal(s)
-	if err != nil {
-		return strconv.Quote(s)
-	}
-	return string(quoted)
+	return string(store.AppendQuote(nil, s))
 }
 
 // shorten cuts a text to about width characters.
