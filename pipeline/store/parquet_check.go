@@ -106,8 +106,17 @@ func readFooter(file io.ReaderAt, size int64) ([]byte, error) {
 // checkMetadata checks what a footer says of the data against the file's size.
 func checkMetadata(meta *format.FileMetaData, size int64) error {
 	rows := int64(0)
+	var leaves []*format.SchemaElement
+	for i := range meta.Schema {
+		if meta.Schema[i].Type.Valid {
+			leaves = append(leaves, &meta.Schema[i])
+		}
+	}
 	for g := range meta.RowGroups {
 		group := &meta.RowGroups[g]
+		if len(group.Columns) != len(leaves) {
+			return fmt.Errorf("row group %d has %d columns, the schema %d", g, len(group.Columns), len(leaves))
+		}
 		if group.NumRows < 0 || group.NumRows > parquetCountMax {
 			return fmt.Errorf("row group %d has %d rows", g, group.NumRows)
 		}
@@ -116,6 +125,11 @@ func checkMetadata(meta *format.FileMetaData, size int64) error {
 			chunk := &group.Columns[c]
 			if err := checkChunk(chunk, size); err != nil {
 				return fmt.Errorf("row group %d, column %d: %w", g, c, err)
+			}
+			// Values are read by the chunk's type and written as JSON by the schema's.
+			if has := chunk.MetaData.Type; has != leaves[c].Type.V {
+				return fmt.Errorf("row group %d, column %q: holds %s, the schema says %s", g, leaves[c].Name, has,
+					leaves[c].Type.V)
 			}
 		}
 	}
