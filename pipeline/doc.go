@@ -31,8 +31,8 @@
 // runs of row groups, a shard each: so that one file uses every core, a shard is bounded and an
 // interrupted run goes on inside the file. Cuts follow from the file's size alone, and records
 // keep their numbers in the file: small tasks count the lines of a range, and hash it, just
-// before it is read. A limit of few documents leaves files whole, and so does a remote place
-// files of lines. See engine_cut.go.
+// before it is read. A limit of few documents leaves files whole, and remote files of lines stay
+// whole. See engine_cut.go.
 //
 // An input file is known by its place, size and time. One that an earlier run has read and
 // that has only another time now is compared by SHA-256, and is the same file if that is; a

@@ -53,6 +53,15 @@ func (d *Doc) Replace(fields []store.Field) error {
 	return nil
 }
 
+// FieldValue returns the value of a field of the record, as JSON.
+func (d *Doc) FieldValue(key string) (value []byte, ok bool) {
+	i := fieldIndex(d.Fields, key)
+	if i < 0 {
+		return nil, false
+	}
+	return d.Fields[i].Value, true
+}
+
 // AddField adds a field to the record. One that the record had under that key goes on with
 // _original behind its key.
 func (d *Doc) AddField(key string, value []byte) {

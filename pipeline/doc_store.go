@@ -325,6 +325,3 @@ func (b *docBlock) string() string {
 func (b *docBlock) fail() { b.bad, b.at = true, len(b.raw) }
 
 func (r *docReader) Close() error { return r.file.Close() }
-
-// cloneBytes copies a block; an empty one becomes nil.
-func cloneBytes(b []byte) []byte { return append([]byte(nil), b...) }

@@ -60,18 +60,13 @@ type keepValue struct {
 // fieldRanker ranks by a field, the highest value first.
 func fieldRanker(field string, value func(text string) (keepValue, bool)) func([]byte, *pipeline.Doc, *pipeline.Out) []byte {
 	return func(dst []byte, d *pipeline.Doc, out *pipeline.Out) []byte {
-		for _, f := range d.Fields {
-			if f.Key != field {
-				continue
-			}
-			text := string(f.Value)
-			if strings.HasPrefix(text, `"`) && json.Unmarshal(f.Value, &text) != nil {
-				break
-			}
-			if x, ok := value(strings.TrimSpace(text)); ok {
-				return appendOrder(appendOrder(dst, ^orderedBits(x.near)), ^(uint64(x.nanos) ^ 1<<63))
-			}
-			break
+		raw, _ := d.FieldValue(field) // of no field: an empty text, which is no value
+		text := string(raw)
+		if strings.HasPrefix(text, `"`) && json.Unmarshal(raw, &text) != nil {
+			text = ""
+		}
+		if x, ok := value(strings.TrimSpace(text)); ok {
+			return appendOrder(appendOrder(dst, ^orderedBits(x.near)), ^(uint64(x.nanos) ^ 1<<63))
 		}
 		out.Edit("no_keep_value", 1)
 		return appendOrder(appendOrder(dst, keepLast), keepLast)

@@ -186,8 +186,8 @@ func entryForm(key, entry string) (string, bool) {
 // judge decides about one document.
 func (f *urlFilter) judge(d *pipeline.Doc, out *pipeline.Out) error {
 	url := ""
-	if i := slices.IndexFunc(d.Fields, func(x store.Field) bool { return x.Key == f.config.Field }); i >= 0 {
-		text, err := store.Unquote(nil, d.Fields[i].Value)
+	if value, ok := d.FieldValue(f.config.Field); ok {
+		text, err := store.Unquote(nil, value)
 		if err == nil { // a value that is no text has no host
 			url = string(text)
 		}
