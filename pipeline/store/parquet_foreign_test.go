@@ -219,7 +219,7 @@ func TestParquetBadText(t *testing.T) {
 	want := []gotRow{
 		{0, `{"text":"fine","blob":"b2s="}`, `{"text":"fine","blob":"b2s="}`, ""},
 		{1, "{\"text\":\"b\xffd\",\"blob\":\"Yv4=\"}", "{}", "column text: invalid UTF-8 in a string at byte 1"},
-		{2, `{"text":"` + strings.Repeat("x", 51), "{}", "record of 121 bytes is over the limit of 60 at byte 60"},
+		{2, `{"text":"` + strings.Repeat("x", 51), "{}", "record is over the limit of 60 bytes at byte 60"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)

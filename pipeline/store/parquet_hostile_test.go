@@ -305,3 +305,45 @@ func TestPanicNamesItsPlace(t *testing.T) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
+
+// repeatedText is a file of one row whose list has the same long text n times, of which the
+// dictionary has one.
+func repeatedText(t testing.TB, text string, n int) []byte {
+	t.Helper()
+	type row struct {
+		Tags []string          `parquet:"tags,list,dict"`
+		Map  map[string]string `parquet:"map" parquet-value:",dict"`
+		Text string            `parquet:"text,dict"`
+	}
+	tags := make([]string, n)
+	for i := range tags {
+		tags[i] = text
+	}
+	var b bytes.Buffer
+	rows := []row{{Tags: tags, Text: "a"}, {Text: "b"}, {Map: map[string]string{text: text, "k": text}, Text: "c"}, {Text: text}}
+	if err := parquet.Write(&b, rows, parquet.Compression(&parquet.Zstd)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestParquetRowsThatGrow reads rows that a dictionary makes far longer than their file: those over the limit are
+// malformed, and cost about as much as the limit.
+func TestParquetRowsThatGrow(t *testing.T) {
+	data := repeatedText(t, strings.Repeat("long ", 20_000), 4000) // 400 MB as JSON
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, _, err := readRows(memFS{OS(), data}, "x.parquet", RowOptions{RecordBytesMax: 150_000})
+	runtime.ReadMemStats(&after)
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d rows, %v", len(got), err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+		t.Errorf("reading %d bytes allocates %d", len(data), n)
+	}
+	for i, want := range []string{"over the limit of 150000", "", "over the limit of 150000", ""} {
+		if (want == "") != (got[i].Bad == "") || !strings.Contains(got[i].Bad, want) || want != "" && len(got[i].Raw) != tooLongKept {
+			t.Errorf("row %d: %q, %d bytes, want %q", i, got[i].Bad, len(got[i].Raw), want)
+		}
+	}
+}

@@ -93,6 +93,7 @@ func (p *parquetRows) open(opts RowOptions) error {
 		return damagedParquet(p.name, err)
 	}
 	p.chunks = chunkInfos(meta, tree.levels, p.part.group)
+	p.encoder.most = p.max
 	p.encoder.leaves = make([][]parquet.Value, len(tree.levels))
 	p.own = findOwnColumns(p.pq, p.columns, p.part.names)
 	return nil
@@ -257,12 +258,14 @@ func (p *parquetRows) convert(row *Row) {
 	if row.Bad == nil {
 		row.Bad = p.encoder.bad
 	}
-	if row.Bad == nil && int64(len(row.Raw)) > p.max {
-		row.Bad = tooLong(int64(len(row.Raw)), p.max)
+	kept := p.max
+	if p.encoder.over || row.Bad == nil && int64(len(row.Raw)) > p.max {
+		row.Bad = &SyntaxError{p.max, fmt.Sprintf("record is over the limit of %d bytes", p.max)}
+		kept = min(kept, tooLongKept)
 	}
 	if row.Bad != nil {
 		row.Fields = row.Fields[:0]
-		row.Raw = row.Raw[:min(int64(len(row.Raw)), p.max)]
+		row.Raw = row.Raw[:min(int64(len(row.Raw)), kept)]
 	}
 }
 

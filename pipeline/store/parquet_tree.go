@@ -216,6 +216,10 @@ type rowEncoder struct {
 	leaves [][]parquet.Value
 	bad    error // why the row is malformed
 	name   string
+	// most is how many bytes a row may become. One that becomes more is over: a dictionary can
+	// make any length of few bytes, so that no more of it is laid out.
+	most int64
+	over bool
 	// spelling is how values of a file of ours are spelled.
 	spelling spelling
 }
@@ -223,7 +227,7 @@ type rowEncoder struct {
 // load splits a row, whose values stand in the order of their columns.
 func (e *rowEncoder) load(row parquet.Row) {
 	clear(e.leaves)
-	e.bad = nil
+	e.bad, e.over = nil, false
 	for i := 0; i < len(row); {
 		leaf, j := row[i].Column(), i+1
 		for j < len(row) && row[j].Column() == leaf {
@@ -237,6 +241,9 @@ func (e *rowEncoder) load(row parquet.Row) {
 // append appends one node as JSON. Values that do not fit the schema cause a panic
 // by the index, which [guardParquet] takes for damage.
 func (e *rowEncoder) append(dst []byte, n *parquetNode) []byte {
+	if e.over = e.over || int64(len(dst)) > e.most; e.over {
+		return dst
+	}
 	if n.optional && e.null(n) {
 		e.skip(n)
 		return append(dst, "null"...)
@@ -245,6 +252,11 @@ func (e *rowEncoder) append(dst []byte, n *parquetNode) []byte {
 	case leafNode:
 		v := e.leaves[n.lo][0]
 		e.leaves[n.lo] = e.leaves[n.lo][1:]
+		if v.Kind() >= parquet.ByteArray && int64(len(v.ByteArray())) > e.most {
+			e.over = true
+			b := v.ByteArray()
+			v = parquet.ByteArrayValue(b[:min(len(b), tooLongKept)]) // to show
+		}
 		return n.leaf(e, dst, v)
 	case structNode:
 		return e.appendStruct(dst, n)
@@ -281,6 +293,9 @@ func (e *rowEncoder) appendStruct(dst []byte, n *parquetNode) []byte {
 
 // more reports whether the repeated part of n goes on after an element.
 func (e *rowEncoder) more(n *parquetNode) bool {
+	if e.over {
+		return false
+	}
 	values := e.leaves[n.lo]
 	return len(values) > 0 && values[0].RepetitionLevel() == n.repeatedRep
 }

@@ -23,7 +23,7 @@ type Row struct {
 	Number int64
 	// Raw is the record as a JSON object: the line itself, without space around it, or
 	// what the Parquet row converts to. Of a malformed record it holds the bytes that
-	// were found; of a JSONL record over the limit, its first 4 KiB.
+	// were found; of a record over the limit, its first 4 KiB.
 	Raw    []byte
 	Fields []Field // in the order of the file; of a malformed record, empty
 	Bad    error   // why the record is malformed, or nil
