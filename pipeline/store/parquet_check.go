@@ -19,6 +19,11 @@ const (
 	// parquetPageValuesMax is of the values in one page, for which levels and offsets
 	// are laid out however well they compress.
 	parquetPageValuesMax = 1 << 26
+	// parquetHeldMax is of the pages of all columns at a time, decoded: values in runs and those
+	// of a dictionary take far less in the file, and a file may have thousands of columns.
+	parquetHeldMax = 4 << 30
+	// laidOutBytes is what a value takes that is not laid out in its page.
+	laidOutBytes = 8
 	// parquetHeaderBytesMax is of one page header, which may hold the page's extremes.
 	parquetHeaderBytesMax = 16 << 20
 	// parquetFooterBytesMax is of the footer, which is held in memory several times over.

@@ -347,3 +347,62 @@ func TestParquetRowsThatGrow(t *testing.T) {
 		}
 	}
 }
+
+// TestParquetRowsOfManyValues writes a list of which levels in runs make far more values than the file has bytes.
+func TestParquetRowsOfManyValues(t *testing.T) {
+	for what, options := range map[string][]parquet.WriterOption{
+		"version 1": {parquet.DataPageVersion(1)}, "version 2": {parquet.DataPageVersion(2)},
+		"small pages": {parquet.PageBufferSize(1 << 10)},
+	} {
+		var b bytes.Buffer
+		w := parquet.NewGenericWriter[hostileRow](&b, append(options, parquet.Compression(&parquet.Zstd))...)
+		for _, n := range []int{1, 5001, 0, 5002, 1} {
+			if _, err := w.Write([]hostileRow{{Tags: make([]int32, n)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, _, err := readRows(memFS{OS(), b.Bytes()}, "x.parquet", RowOptions{RecordBytesMax: 10_002})
+		if err != nil || len(got) != 5 || got[1].Bad == "" || got[0].Bad != "" {
+			t.Errorf("%s: %d rows, %v: all are below the limit of values", what, len(got), err)
+		}
+		_, _, err = readRows(memFS{OS(), b.Bytes()}, "x.parquet", RowOptions{RecordBytesMax: 10_001})
+		if err == nil || !strings.Contains(err.Error(), `row group 0, column "tags.list.element"`) ||
+			!strings.Contains(err.Error(), "a row of more than 5001 values is not supported") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// pageOfZeros is a page of one run of indexes into a dictionary.
+func pageOfZeros(t testing.TB, n int64) []byte {
+	t.Helper()
+	body := append(binary.AppendUvarint([]byte{1}, uint64(n)<<1), 0)
+	head := format.PageHeader{UncompressedPageSize: int32(len(body)), CompressedPageSize: int32(len(body)),
+		DataPageHeader: thrift.New(format.DataPageHeader{NumValues: int32(n), Encoding: format.RLEDictionary})}
+	data, err := thrift.Marshal(new(thrift.CompactProtocol), &head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(data, body...)
+}
+
+// TestParquetManyWidePages reads a file each of whose columns is small and declares what it has, but all together
+// would take far more than any machine has.
+func TestParquetManyWidePages(t *testing.T) {
+	unpack := &unpacker{}
+	data := pageOfZeros(t, parquetPageValuesMax)
+	chunk := chunkInfo{end: int64(len(data)), uncompressed: int64(len(data)), values: parquetPageValuesMax, physical: format.Int32}
+	var err error
+	for i := 0; i < 1000 && err == nil; i++ {
+		err = newPageStream(bytes.NewReader(data), chunk, unpack).nextPage()
+	}
+	if err == nil || !strings.Contains(err.Error(), "more than 4 GiB in the pages of one moment is not supported") {
+		t.Error(err)
+	}
+	if unpack.held > parquetHeldMax+laidOutBytes*parquetPageValuesMax+int64(len(data)) {
+		t.Errorf("%d bytes were let in", unpack.held)
+	}
+}

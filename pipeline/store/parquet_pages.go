@@ -28,6 +28,7 @@ type chunkInfo struct {
 	physical     format.Type
 	maxRep       int
 	maxDef       int
+	rowValuesMax int64
 }
 
 // pageStream presents a chunk as pages without compression, one after the other from
@@ -39,11 +40,14 @@ type pageStream struct {
 
 	at     int64  // of the next page in the file
 	values int64  // in the data pages before it
+	inRow  int64  // values so far of the row that they end with
 	page   []byte // the page at hand, header and body
 	from   int64  // of page in the stream
 	window []byte // for headers
 	stored []byte // a page as it is in the file
 	body   []byte // a page's decompressed values
+	held   int64  // what the page at hand takes once it is decoded
+	dict   int64  // what the dictionary takes
 	err    error
 }
 
@@ -61,6 +65,9 @@ func newPageStream(file io.ReaderAt, chunk chunkInfo, unpack *unpacker) *pageStr
 func (s *pageStream) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < s.from {
 		s.at, s.values, s.from, s.page, s.err = s.chunk.start, 0, 0, s.page[:0], nil
+		s.inRow = 0
+		s.unpack.held -= s.held + s.dict
+		s.held, s.dict = 0, 0
 	}
 	for n < len(p) {
 		if i := off - s.from; i < int64(len(s.page)) {
@@ -132,6 +139,9 @@ func (s *pageStream) load(h *pageHeader) error {
 	if err := s.check(h, s.chunk.end-from); err != nil || h.kind == indexPage {
 		return err
 	}
+	if err := s.hold(h, 0); err != nil {
+		return err
+	}
 	s.stored = resize(s.stored, int(h.compressed))
 	if err := readAtFull(s.file, s.stored, from); err != nil {
 		return err
@@ -148,6 +158,26 @@ func (s *pageStream) load(h *pageHeader) error {
 		}
 	}
 	return s.present(h, s.stored[:levels], body)
+}
+
+// hold counts what a page takes once it is decoded: its bytes, a byte for each level, and as
+// many more for values that are laid out. All columns have a page each at a time.
+func (s *pageStream) hold(h *pageHeader, laidOut int64) error {
+	kind := &s.held
+	if h.kind == dictionaryPage {
+		kind = &s.dict
+	}
+	bytes := h.uncompressed + laidOut
+	for _, level := range [...]int{s.chunk.maxRep, s.chunk.maxDef} {
+		bytes += int64(min(level, 1)) * h.values
+	}
+	s.unpack.held += bytes - *kind
+	*kind = bytes
+	if s.unpack.held <= parquetHeldMax {
+		return nil
+	}
+	what := fmt.Sprintf("more than %d GiB in the pages of one moment", parquetHeldMax>>30)
+	return &unsupportedError{what, "write smaller pages"}
 }
 
 // decompress returns the size bytes that stored stands for.

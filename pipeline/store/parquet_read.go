@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// parquetBatchRows is how many rows are decoded at a time.
+	// parquetBatchRows is how many rows are decoded at a time, but only one where each may
+	// have any number of values.
 	parquetBatchRows = 64
 	// parquetChunkBuffer is the read-ahead for each column.
 	parquetChunkBuffer = 32 << 10
@@ -92,7 +93,10 @@ func (p *parquetRows) open(opts RowOptions) error {
 	if err != nil {
 		return damagedParquet(p.name, err)
 	}
-	p.chunks = chunkInfos(meta, tree.levels, p.part.group)
+	p.chunks = chunkInfos(meta, tree.levels, p.part.group, rowValuesMax(p.max))
+	if slices.ContainsFunc(tree.levels, func(l leafLevels) bool { return l.rep > 0 }) {
+		p.batch = p.batch[:1]
+	}
 	p.encoder.most = p.max
 	p.encoder.leaves = make([][]parquet.Value, len(tree.levels))
 	p.own = findOwnColumns(p.pq, p.columns, p.part.names)
@@ -129,9 +133,13 @@ func openPlain(meta *format.FileMetaData) (*parquet.File, error) {
 		parquet.SkipBloomFilters(true), parquet.ReadBufferSize(buffer))
 }
 
+// rowValuesMax is how many values one column of a row may have. The shortest is a digit and a comma,
+// so that a row of more is over the limit of its length.
+func rowValuesMax(recordBytesMax int64) int64 { return recordBytesMax/2 + 1 }
+
 // chunkInfos says where each chunk's pages lie; levels are the greatest of each leaf, and
 // first is the index in the file of the first row group.
-func chunkInfos(meta *format.FileMetaData, levels []leafLevels, first int) [][]chunkInfo {
+func chunkInfos(meta *format.FileMetaData, levels []leafLevels, first int, rowValuesMax int64) [][]chunkInfo {
 	infos := make([][]chunkInfo, len(meta.RowGroups))
 	for g := range meta.RowGroups {
 		for c := range meta.RowGroups[g].Columns {
@@ -147,6 +155,7 @@ func chunkInfos(meta *format.FileMetaData, levels []leafLevels, first int) [][]c
 				physical:     levels[c].physical,
 				maxRep:       levels[c].rep,
 				maxDef:       levels[c].def,
+				rowValuesMax: rowValuesMax,
 			})
 		}
 	}
@@ -194,7 +203,7 @@ func (p *parquetRows) decode() error {
 		p.rows = p.openGroup(groups[p.group])
 		p.group++
 	}
-	n, err := p.rows.ReadRows(p.batch[:min(p.left, parquetBatchRows)])
+	n, err := p.rows.ReadRows(p.batch[:min(p.left, int64(len(p.batch)))])
 	if n == 0 {
 		if err == nil || err == io.EOF {
 			err = io.ErrUnexpectedEOF
@@ -209,6 +218,7 @@ func (p *parquetRows) decode() error {
 // openGroup starts to read a row group.
 func (p *parquetRows) openGroup(group parquet.RowGroup) parquet.Rows {
 	streamed := streamedGroup{RowGroup: group}
+	p.unpack.held = 0
 	for i, c := range group.ColumnChunks() {
 		stream := newPageStream(p.file, p.chunks[p.group][i], &p.unpack)
 		streamed.chunks = append(streamed.chunks, streamedChunk{c.(*parquet.FileColumnChunk), stream})

@@ -47,6 +47,7 @@ type unpacker struct {
 	brotli *brotli.Reader
 	src    bytes.Reader
 	chunk  *chunkInfo // of which a page was last asked for
+	held   int64      // what the pages at hand of all columns take
 }
 
 // unpack decompresses src so that it fills dst.
@@ -127,7 +128,7 @@ const (
 func (s *pageStream) checkData(h *pageHeader, levels, body []byte) (_, _ []byte, err error) {
 	present := h.values - h.nulls // values that are not null
 	if h.kind == dataPageV2 {
-		err = checkLevels(levels[:h.repBytes], h.values, s.chunk.maxRep)
+		err = s.checkRows(levels[:h.repBytes], h.values)
 		if err == nil {
 			err = checkLevels(levels[h.repBytes:], h.values, s.chunk.maxDef)
 		}
@@ -136,6 +137,11 @@ func (s *pageStream) checkData(h *pageHeader, levels, body []byte) (_, _ []byte,
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if h.encoding != encodingPlain {
+		if err := s.hold(h, laidOutBytes*present); err != nil {
+			return nil, nil, err
+		}
 	}
 	switch h.encoding {
 	case encodingPlain:
@@ -159,7 +165,7 @@ func (s *pageStream) checkData(h *pageHeader, levels, body []byte) (_, _ []byte,
 // levelsV1 splits the levels off a version 1 page and counts the values that are there.
 func (s *pageStream) levelsV1(h *pageHeader, body []byte) (levels, rest []byte, present int64, err error) {
 	rest, present = body, h.values
-	for _, level := range []struct {
+	for i, level := range []struct {
 		max      int
 		encoding int64
 	}{{s.chunk.maxRep, h.repEncoding}, {s.chunk.maxDef, h.defEncoding}} {
@@ -174,8 +180,12 @@ func (s *pageStream) levelsV1(h *pageHeader, body []byte) (levels, rest []byte, 
 		if runs, rest, err = cutPrefixed(rest); err != nil {
 			return nil, nil, 0, err
 		}
-		width := bits.Len(uint(level.max))
-		if present, err = countRuns(runs, h.values, width, uint64(level.max)); err != nil {
+		if i == 0 {
+			err = s.checkRows(runs, h.values)
+		} else {
+			present, err = countRuns(runs, h.values, bits.Len(uint(level.max)), uint64(level.max))
+		}
+		if err != nil {
 			return nil, nil, 0, err
 		}
 	}
@@ -192,6 +202,26 @@ func cutPrefixed(b []byte) (cut, rest []byte, err error) {
 	}
 	n := 4 + int(binary.LittleEndian.Uint32(b))
 	return b[4:n], b[n:], nil
+}
+
+// checkRows checks a page's repetition levels, and that no row has so many values that it
+// is over the limit whatever they are: a row's values are all held at once.
+func (s *pageStream) checkRows(runs []byte, values int64) error {
+	if s.chunk.maxRep == 0 {
+		return nil
+	}
+	longest := int64(0)
+	err := eachLevel(runs, values, bits.Len(uint(s.chunk.maxRep)), func(n int64, level uint64) {
+		if level == 0 { // each begins a row
+			s.inRow, n = 1, 0
+		}
+		s.inRow += n
+		longest = max(longest, s.inRow)
+	})
+	if most := s.chunk.rowValuesMax; err == nil && longest > most {
+		err = &unsupportedError{fmt.Sprintf("a row of more than %d values", most), "split the row, or raise record_bytes_max"}
+	}
+	return err
 }
 
 func checkLevels(runs []byte, values int64, highest int) error {
@@ -253,11 +283,19 @@ func isPadding(b []byte) bool {
 
 // countRuns returns how many of the values equal want.
 func countRuns(b []byte, values int64, width int, want uint64) (count int64, err error) {
-	err = eachRun(b, values, width, func(n int64, value uint64, packed []byte) {
+	err = eachLevel(b, values, width, func(n int64, value uint64) {
+		if value == want {
+			count += n
+		}
+	})
+	return count, err
+}
+
+// eachLevel is [eachRun] with packed values taken apart: visit gets each as a run of one.
+func eachLevel(b []byte, values int64, width int, visit func(n int64, value uint64)) error {
+	return eachRun(b, values, width, func(n int64, value uint64, packed []byte) {
 		if packed == nil {
-			if value == want {
-				count += n
-			}
+			visit(n, value)
 			return
 		}
 		mask := uint64(1)<<width - 1
@@ -267,12 +305,9 @@ func countRuns(b []byte, values int64, width int, want uint64) (count int64, err
 			if next := bit/8 + 1; next < int64(len(packed)) {
 				word |= uint64(packed[next]) << 8
 			}
-			if word>>(bit%8)&mask == want {
-				count++
-			}
+			visit(1, word>>(bit%8)&mask)
 		}
 	})
-	return count, err
 }
 
 // plainBooleans decodes a page of booleans in runs to one bit a value.
