@@ -46,11 +46,13 @@ func newClient(opt Options) *client {
 }
 
 // checkRedirect drops the token for good once a redirect leaves the host that it is for,
-// and keeps what was asked for over TLS on TLS.
+// and keeps what was asked for over TLS on TLS. The address that led here, with the signature
+// that it may hold, is nobody's business, though net/http would tell it.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= redirectsMax {
 		return &finalError{fmt.Sprintf("more than %d redirects", redirectsMax)}
 	}
+	req.Header.Del("Referer")
 	for _, before := range via {
 		if before.URL.Scheme == "https" && req.URL.Scheme != "https" {
 			return &finalError{"the server redirects to an address without TLS"}

@@ -466,3 +466,31 @@ func TestParallelReadersShareWhatIsThere(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestRedirectsDoNotTellTheSignature follows a redirect from a signed address to another host.
+func TestRedirectsDoNotTellTheSignature(t *testing.T) {
+	data := []byte("content")
+	var told http.Header
+	second := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told = r.Header.Clone()
+		w.Header().Set("Etag", `"1"`)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}))
+	defer second.Close()
+	first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, second.URL+"/b.jsonl", http.StatusFound)
+	}))
+	defer first.Close()
+	fsys, _ := newTestFS(t, nil)
+	name, err := fsys.Hide(first.URL + "/a.jsonl?X-Amz-Signature=5ec2e7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := readName(fsys, name, readWays["Read"])
+	if err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if all := fmt.Sprint(told); strings.Contains(all, "5ec2e7") || told.Get("Referer") != "" {
+		t.Errorf("the second host is told %s", all)
+	}
+}
