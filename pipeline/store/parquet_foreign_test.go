@@ -88,6 +88,29 @@ func TestParquetEncodings(t *testing.T) {
 	}
 }
 
+// TestParquetOfDuckDB reads files of DuckDB, which fills packed runs of levels up to 256 values.
+func TestParquetOfDuckDB(t *testing.T) {
+	for _, name := range []string{"testdata/duckdb-v1.parquet", "testdata/duckdb-v2.parquet"} {
+		got, _, err := readRows(OS(), name, RowOptions{})
+		if err != nil || len(got) != 311 {
+			t.Fatalf("%s: %d rows, %v", name, len(got), err)
+		}
+		for i, row := range got {
+			orNull := func(there bool, text string) string {
+				if !there {
+					return "null"
+				}
+				return text
+			}
+			want := fmt.Sprintf(`{"text":"text %d","n":%s,"b":%s,"c":"c%d","l":%s}`, i, orNull(i%3 != 0, fmt.Sprint(i)),
+				orNull(i%5 != 0, fmt.Sprint(i%2 == 0)), i%4, orNull(i%4 != 0, fmt.Sprintf("[%d,null,%d]", i, i+1)))
+			if row.Raw != want || row.Bad != "" {
+				t.Fatalf("%s row %d: %s %s, want %s", name, i, row.Raw, row.Bad, want)
+			}
+		}
+	}
+}
+
 type foreignRow struct {
 	ID     int32              `parquet:"id"`
 	Name   *string            `parquet:"name,optional,dict"`

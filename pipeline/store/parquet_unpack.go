@@ -232,10 +232,13 @@ func checkLevels(runs []byte, values int64, highest int) error {
 	return err
 }
 
+// runPadding is how many values of no meaning may end a packed run.
+const runPadding = 255
+
 // eachRun walks the hybrid of runs and packed values in which Parquet keeps small
 // numbers (Encodings.md, RLE), until it has seen the given number of values. visit gets
 // runs of one value with packed nil, and packed values in groups of eight. Nothing may
-// go beyond the values but the padding of the last group.
+// go beyond the values but the padding of the last packed run, which DuckDB fills up to 256.
 func eachRun(b []byte, values int64, width int, visit func(n int64, value uint64, packed []byte)) error {
 	for values > 0 {
 		head, k := binary.Uvarint(b)
@@ -245,7 +248,7 @@ func eachRun(b []byte, values int64, width int, visit func(n int64, value uint64
 		b = b[k:]
 		if head&1 != 0 {
 			groups := int64(head >> 1)
-			if groups > (values+7)/8 || groups*int64(width) > int64(len(b)) {
+			if groups < 0 || groups > (values+runPadding)/8 || groups*int64(width) > int64(len(b)) {
 				return fmt.Errorf("%d packed groups where %d values are left", groups, values)
 			}
 			visit(min(values, 8*groups), 0, b[:groups*int64(width)])
@@ -368,7 +371,7 @@ func checkDictionaryPage(body []byte, values int64) error {
 		if head&1 != 0 {
 			n, size = 8*(head>>1), uint64(width)*(head>>1)
 		}
-		if n > uint64(values)+7 || size > uint64(len(b)-k) {
+		if n > uint64(values)+runPadding || size > uint64(len(b)-k) {
 			return fmt.Errorf("run of %d dictionary indexes in a page of %d values", n, values)
 		}
 		b = b[k+int(size):]

@@ -1,5 +1,6 @@
-"""Writes the Parquet files of this folder, with pyarrow 26."""
+"""Writes the Parquet files of this folder, with pyarrow 26 and DuckDB 2.0."""
 import datetime as d, decimal, random
+import duckdb
 import pyarrow as pa, pyarrow.parquet as pq
 
 D = decimal.Decimal
@@ -47,3 +48,8 @@ for name, options in {
     "v1-brotli": dict(compression="brotli"),
 }.items():
     pq.write_table(table, name + ".parquet", **options)
+
+duckdb.sql("""create table t as select 'text '||i as text, case when i%3<>0 then i end as n, case when i%5<>0 then i%2=0 end as b,
+    'c'||(i%4) as c, case when i%4<>0 then [i, null, i+1] end as l from range(311) r(i)""")
+for version in ("v1", "v2"):
+    duckdb.sql(f"copy t to 'duckdb-{version}.parquet' (format parquet, compression zstd, parquet_version '{version}')")
