@@ -78,7 +78,7 @@ func entryFiles(plan *Plan, entry int, in Input, opt Options) ([]*inputFile, err
 	var files []*inputFile
 	taken := map[string]bool{}
 	for _, pattern := range in.Paths {
-		found, err := expandInput(opt.Inputs, plan.Path(pattern), in.Optional)
+		found, err := expandInput(opt.Inputs, plan.Path(pattern), opt.Workdir, in.Optional)
 		if err != nil {
 			return nil, err
 		}
@@ -111,8 +111,16 @@ func entryLimit(entry, run int64) int64 {
 	return min(entry, run)
 }
 
-func expandInput(fsys store.FS, pattern string, optional bool) ([]*inputFile, error) {
+// expandInput returns the files that a pattern names. Those in the work directory are none of
+// them unless the pattern begins there: what a run writes would else be its next run's input.
+func expandInput(fsys store.FS, pattern, workdir string, optional bool) ([]*inputFile, error) {
 	prefix, names, err := store.Expand(fsys, pattern)
+	if err == nil && workdir != "" && !isBelow(prefix, workdir) {
+		names = slices.DeleteFunc(names, func(name string) bool { return isBelow(name, workdir) })
+		if len(names) == 0 {
+			err = &store.NoMatchError{Pattern: pattern}
+		}
+	}
 	var none *store.NoMatchError
 	if errors.As(err, &none) {
 		if optional {
@@ -135,6 +143,20 @@ func expandInput(fsys store.FS, pattern string, optional bool) ([]*inputFile, er
 		files = append(files, &inputFile{full: name, identity: id})
 	}
 	return files, nil
+}
+
+// isBelow reports whether a local name is that of a folder or of something in it.
+func isBelow(name, folder string) bool {
+	if store.IsRemote(name) {
+		return false
+	}
+	full, err := filepath.Abs(name)
+	dir, dirErr := filepath.Abs(folder)
+	if err != nil || dirErr != nil {
+		return false // there is no working directory
+	}
+	rel, err := filepath.Rel(dir, full)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // newTextRule returns an entry's rule and its name for keys.

@@ -57,7 +57,7 @@ type Base struct {
 
 // Input is one entry of the section input.
 type Input struct {
-	Paths          Paths    `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list."`
+	Paths          Paths    `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list. Folders and globs pass over the run's own work directory."`
 	Text           string   `yaml:"text" alias:"text_column" doc:"Field that holds the text. Default: text, unless template or messages is set."`
 	Template       string   `yaml:"template" doc:"Text made of fields, such as \"{{question}}\\n{{answer}}\"."`
 	Messages       string   `yaml:"messages" doc:"Field that holds a conversation: a list of role and content."`

@@ -128,6 +128,30 @@ func resolved(t *testing.T, name string) string {
 	return full
 }
 
+// TestWorkdirIsNoInput has the work directory in a folder that is read: the second run reads what
+// the first one read. What a path names in there is read.
+func TestWorkdirIsNoInput(t *testing.T) {
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(43, 5, 10)...)
+	opt := options(dir)
+	opt.Workdir = filepath.Join(dir, "data", "work")
+	for _, path := range []string{"data", "data/**/*.jsonl", "'**'", "[data, data/a.jsonl]"} {
+		plan := "name: p\ninput: [{path: " + path + ", source: s}]\nstages: [{export: {format: jsonl}}]\n"
+		for range 2 {
+			if res := run(t, dir, plan, opt); len(res.Inputs) != 1 {
+				t.Errorf("%s: %d files were read, want 1", path, len(res.Inputs))
+			}
+		}
+	}
+	own := "name: p\ninput: [{path: data/work/out/data, source: s, optional: true}]\nstages: [{export: {format: jsonl}}]\n"
+	work, err := pipeline.Outlook(parse(t, dir, own), opt)
+	if err != nil || work.Files == 0 {
+		t.Errorf("a path into the work directory: %v, %+v, want what was exported", err, work)
+	}
+	none := strings.Replace(own, "data/work/out/data", "data/*/**", 1)
+	is[*pipeline.UsageError](t, fails(t, dir, strings.Replace(none, "optional: true", "optional: false", 1), opt, "matches no file"))
+}
+
 // TestFreshLeavesNoEmptyFolder begins anew where nothing but a run was.
 func TestFreshLeavesNoEmptyFolder(t *testing.T) {
 	dir := corpus(t, 30)
