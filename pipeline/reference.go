@@ -111,7 +111,7 @@ func escapeCells(cells []string) []string {
 func defaultText(f field, def reflect.Value) string {
 	text := ""
 	switch shown := defaultOf(f, def); {
-	case f.required:
+	case f.required && def.IsZero():
 		text = "required"
 	case shown != nil:
 		encoded, err := json.Marshal(shown)

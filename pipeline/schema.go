@@ -200,7 +200,7 @@ func defaultOf(f field, def reflect.Value) any {
 	switch {
 	case bounded && isNumber && x < low: // stands for "not set"
 		return nil
-	case f.required, def.Kind() == reflect.Pointer, isRecord(def.Type()):
+	case f.required && def.IsZero(), def.Kind() == reflect.Pointer, isRecord(def.Type()):
 		return nil
 	case def.Kind() == reflect.Slice && def.Len() == 0, def.Kind() == reflect.Map && def.Len() == 0:
 		return nil

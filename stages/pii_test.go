@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bzdata/stages"
 )
 
 const piiPlan = "name: p\nseed: %d\ninput: [{path: data}]\nstages:\n  - pii: %s\n  - export: {format: jsonl}\n"
@@ -63,5 +65,23 @@ func TestPIIPlaceholders(t *testing.T) {
 	for config, part := range map[string]string{"{replace: [mail]}": "email", "{placeholders: {mail: [x]}}": "none of",
 		"{placeholders: {email: []}}": "has none"} {
 		mistake(t, fmt.Sprintf(piiPlan, 1, config), part)
+	}
+}
+
+// TestPIIDefault reads in the reference what is replaced where a plan names no kind.
+func TestPIIDefault(t *testing.T) {
+	var b strings.Builder
+	kind, ok := stages.All().Lookup("pii")
+	if !ok || kind.WriteReference(&b) != nil {
+		t.Fatal("pii has no reference")
+	}
+	if row := "| `[\"email\",\"ipv4\",\"ipv6\"]` |"; !strings.Contains(b.String(), row) {
+		t.Errorf("the reference does not say %s:\n%s", row, b.String())
+	}
+	dir := t.TempDir()
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), "a@b.de 8.8.8.8 2606:4700::1111 +49 30 901820")
+	res := run(t, dir, fmt.Sprintf(piiPlan, 1, "{}"), options(dir))
+	if l := ledger(t, res, "pii"); l.Edits["email"] != 1 || l.Edits["ipv4"] != 1 || l.Edits["ipv6"] != 1 || l.Edits["phone"] != 0 {
+		t.Errorf("by default %v is replaced", l.Edits)
 	}
 }
