@@ -22,7 +22,7 @@ type Quality struct {
 
 func qualitySpec() pipeline.Spec[Quality] {
 	return pipeline.Spec[Quality]{
-		Name: "quality", Version: 2,
+		Name: "quality", Version: 3,
 		Summary: "Drops documents that fail named sets of rules, or rules of one's own, about their text.",
 		Doc:     qualityDoc(),
 		Example: `

@@ -95,7 +95,7 @@ var measurements = append([]Measurement{
 		func(s *Scratch) float64 { return ratio(s.code().alnum, s.characterCount()) }},
 	{"xml_header", "1 if an XML declaration is in the first 100 characters",
 		func(s *Scratch) float64 { return flag(s.xmlHeader()) }},
-	{"generated_notice", "1 if one of the first 5 lines says that the file is generated",
+	{"generated_notice", "1 if one of the first 5 lines says, in any case, that the file is generated",
 		func(s *Scratch) float64 { return flag(s.code().generated) }},
 	{"c4_tfds_sentences", "UAX 29 sentences in the lines that c4-tfds leaves",
 		func(s *Scratch) float64 { return float64(s.c4TFDS().sentences) }},

@@ -16,10 +16,13 @@ type preset struct {
 // presets is the registry, in the order of the documentation.
 var presets = []preset{
 	{"gopher-paper", "MassiveWeb's filter as Rae et al. 2021 (Gopher) describe it, appendix A1.1 and table A1, in DCLM's and " +
-		"RedPajama-V2's reading.", gopherPaper(), nil},
-	{"fineweb", "FineWeb's own filter, row for row: datatrove 0.10.0, FineWebQualityFilter.", fineweb(), nil},
+		"RedPajama-V2's reading. What the paper has beside it, SafeSearch, the removal of duplicates and of test " +
+		"documents, is not part of it.", gopherPaper(), nil},
+	{"fineweb", "FineWeb's own filter, row for row: datatrove 0.10.0, FineWebQualityFilter, English. The filters that FineWeb " +
+		"ran before it, of URLs, language, Gopher and C4, are not part of it.", fineweb(), nil},
 	{"gopher-datatrove", "The Gopher filters that FineWeb was tuned with, row for row: datatrove 0.10.0, " +
-		"GopherRepetitionFilter and GopherQualityFilter, English, with their bugs.", gopherDatatrove(), nil},
+		"GopherRepetitionFilter and GopherQualityFilter, with their bugs. Other languages than English, with stop " +
+		"words and a tokenizer of their own, are not part of it.", gopherDatatrove(), nil},
 	{"c4-tfds", c4TFDSDoc, c4Rules("c4_tfds", 3, "tensorflow_datasets, c4_utils.py"),
 		func(s *Scratch) string { return s.c4TFDS().edited(s) }},
 	{"c4-datatrove", c4DatatroveDoc, c4Rules("c4_datatrove", 5, "datatrove 0.10.0, c4_filters.py"),

@@ -11,7 +11,8 @@ const (
 		"model, which knows abbreviations."
 	c4DatatroveDoc = "C4's filter, row for row, as datatrove 0.10.0's C4QualityFilter has it by default: like c4-tfds, " +
 		"but a line may also end in `'`, needs 3 words, counted before citations are removed, and a page needs 5 " +
-		"of spaCy's sentences."
+		"of spaCy's sentences. C4BadWordsFilter and C4ParagraphFilter are not part of it. FineWeb had the rule about " +
+		"ends of lines turned off (filter_no_terminal_punct=False), which it is not here."
 	dclmDoc = "The rules about text of DCLM-Baseline (mlfoundations/dclm, dclm_baseline_refinedweb.yaml), RefinedWeb's " +
 		"in DCLM's reading; URL lists, the removal of URLs, language and the classifier are not part of it. Runs " +
 		"of blank lines become one. Lines are removed in which over half of the characters are capitals or all " +
@@ -24,7 +25,8 @@ const (
 		"sentence and the list of cursed substrings are not part of it."
 	codeDoc = "Rules for source code that need no tokenizer and no language: those of RedPajama v1 and NeMo Curator " +
 		"about lines and characters, and StarCoder2's notices of generated files. RedPajama's letters per token " +
-		"and Curator's shares of comments and of visible text in HTML are not part of it."
+		"and list of extensions, Curator's characters per token, limits by extension and shares of comments and of " +
+		"visible text in HTML, and StarCoder2's other rules and go-enry are not part of it."
 )
 
 // c4Rules returns the rules for pages of a reading of C4.

@@ -154,6 +154,14 @@ func slowCode(out map[string]float64, text string) {
 	out["xml_header"] = flag(strings.Contains(string(start[:min(100, len(start))]), "<?xml version="))
 	out["generated_notice"] = 0
 	for _, notice := range generatedNotices {
-		out["generated_notice"] = max(out["generated_notice"], flag(strings.Contains(head, notice)))
+		out["generated_notice"] = max(out["generated_notice"], flag(strings.Contains(strings.Map(slowLower, head), notice)))
 	}
+}
+
+// slowLower is Python's lower for the characters whose lower case is an ASCII letter.
+func slowLower(r rune) rune {
+	if low := unicode.ToLower(r); low < 0x80 && r != 'İ' {
+		return low
+	}
+	return r
 }
