@@ -12,7 +12,7 @@ type KeepPolicy struct {
 	// Word is first or longest, or empty if one of the keys is set.
 	Word     string   `yaml:"word" hidden:"true" doc:"The first by source, file and row, or the longest text."`
 	Score    string   `yaml:"score" doc:"The document with the highest number in this field."`
-	Newest   string   `yaml:"newest" doc:"The document with the latest date (RFC 3339, or the start of one) or highest number in this field."`
+	Newest   string   `yaml:"newest" doc:"The document with the latest date (RFC 3339, or the start of one down to the month) or highest number, which a year alone is, in this field."`
 	Priority []string `yaml:"priority" doc:"The document of the source that comes first in this list; sources that are not in it come last."`
 }
 

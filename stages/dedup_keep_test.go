@@ -58,3 +58,25 @@ func TestKeepRanks(t *testing.T) {
 		}
 	}
 }
+
+// TestKeepDates lists ways to write dates, from the latest on; lines with several are of one time.
+func TestKeepDates(t *testing.T) {
+	policy := pipeline.KeepPolicy{Newest: "f"}
+	var last []byte
+	for _, same := range [][]string{
+		{"2024-03-01T12:30:00+02:00", "2024-03-01 12:30:00+02:00", "2024-03-01 10:30:00Z", "2024-03-01T10:30", "2024-03-01 10:30", "1709289000"},
+		{"2024-03-01", "2024-03", "2024-03-01 00:00:00.000000", " 2024-03-01T00:00:00Z "},
+		{"2025"}, // a number of seconds
+	} {
+		first := rankOf(policy, strconv.Quote(same[0]))
+		if bytes.Compare(last, first) >= 0 {
+			t.Errorf("%s does not rank behind what is later", same[0])
+		}
+		for _, text := range same {
+			if rank := rankOf(policy, strconv.Quote(text)); !bytes.Equal(rank, first) {
+				t.Errorf("%q ranks as %x, %s as %x", text, rank, same[0], first)
+			}
+		}
+		last = first
+	}
+}

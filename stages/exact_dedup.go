@@ -25,7 +25,7 @@ type ExactDedup struct {
 
 func exactDedupSpec() pipeline.Spec[ExactDedup] {
 	return pipeline.Spec[ExactDedup]{
-		Name: "exact_dedup", Version: 5,
+		Name: "exact_dedup", Version: 6,
 		Summary: "Drops documents whose text is equal to that of another.",
 		Doc: code(`
 Documents are compared by the 128-bit XXH3 hash of their text, conversations by who says what. Of each

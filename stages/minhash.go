@@ -28,7 +28,7 @@ type MinHash struct {
 
 func minhashSpec() pipeline.Spec[MinHash] {
 	return pipeline.Spec[MinHash]{
-		Name: "minhash", Version: 4,
+		Name: "minhash", Version: 5,
 		Summary: "Drops documents that are near copies of another.",
 		Doc: code(`
 Documents that share a band of their MinHash signatures are candidates; with *b* bands of *r*
