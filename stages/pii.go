@@ -25,7 +25,7 @@ var piiPlaceholders = map[string]string{
 
 func piiSpec() pipeline.Spec[PII] {
 	return pipeline.Spec[PII]{
-		Name: "pii", Version: 1,
+		Name: "pii", Version: 2,
 		Summary: "Replaces e-mail addresses, IP addresses, phone, card and account numbers.",
 		Doc: code(`
 Every replacement is counted by kind in the report. What is found: e-mail addresses in ASCII; IP

@@ -38,7 +38,7 @@ type PIIMatch struct {
 //   - IBAN: of a country of ISO 13616, with its length and right check digits (mod 97),
 //     without spaces or with one behind every fourth character.
 //   - CreditCard: a number of a known issuer with its length and right check digit (Luhn,
-//     ISO/IEC 7812), without separators or grouped as on the card by one of space and hyphen.
+//     ISO/IEC 7812), without separators or grouped as on the card by one of space and hyphen, not behind +.
 //   - IPv4, IPv6: what netip.ParseAddr reads, not part of a longer word or number with dots.
 //     With PublicOnly, addresses of the global unicast space only, without those reserved for
 //     documentation and the like (IANA's special-purpose registries; RFC 6890).

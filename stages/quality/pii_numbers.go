@@ -76,7 +76,7 @@ func (p PII) cards(kind PIIKind, dst []PIIMatch, text string) []PIIMatch {
 	for i := nextDigit(text, 0); i < len(text); i = nextDigit(text, i) {
 		start := i
 		i = runEnd(text, i, digitByte)
-		if is(text, start-1, wordByte) ||
+		if is(text, start-1, wordByte) || start > 0 && text[start-1] == '+' ||
 			start > 1 && isSeparator(text[start-1]) && text[start-1] != ' ' && is(text, start-2, digitByte) {
 			continue
 		}

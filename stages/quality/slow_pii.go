@@ -117,7 +117,7 @@ func slowIBAN(text string, i int) int {
 }
 
 func slowCard(text string, i int) int {
-	if wordEnd.MatchString(before(text, i)) || digitBefore.MatchString(before(text, i)) {
+	if wordEnd.MatchString(before(text, i)) || strings.HasSuffix(text[:i], "+") || digitBefore.MatchString(before(text, i)) {
 		return -1
 	}
 	for size := min(23, len(text)-i); size >= 13; size-- {
