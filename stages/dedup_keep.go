@@ -102,8 +102,8 @@ func scoreOf(text string) (keepValue, bool) {
 // dateForms are RFC 3339, also with a blank for the T, ISO 8601 without a zone, taken as UTC, and
 // their starts to the month. A year alone could as well be any number, and is one.
 var dateForms = []string{
-	time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04", "2006-01-02 15:04",
-	"2006-01-02", "2006-01",
+	time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04:05Z07:00",
+	"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02", "2006-01",
 }
 
 // timeOf reads a date as seconds since 1970, or a number as it stands: seconds compare with
