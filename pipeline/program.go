@@ -114,6 +114,18 @@ type Mapper interface {
 	Map(d *Doc, out *Out) error
 }
 
+// An Ahead is a [Mapper] that sees documents before it decides about them, such as one that asks
+// a program and goes on while that works. The engine holds the documents in between, those that
+// are many in a file. Each call of due lets Map decide about the oldest document that was seen
+// and not mapped yet; See and End return its error at once. After End no document is left.
+type Ahead interface {
+	Mapper
+	// See looks at the next document, and may call due any number of times.
+	See(d *Doc, due func() error) error
+	// End follows the last document of the shard, and comes before Close.
+	End(due func() error) error
+}
+
 // A Closer is a [Mapper] that has something to send or count after the last document.
 type Closer interface {
 	Close(out *Out) error

@@ -101,6 +101,7 @@ type segmentTask struct {
 	t       *Task
 	mappers []Mapper
 	outs    []*Out
+	waiting []*waiting    // by mapper: those that decide later have one
 	sent    *spill.Sorter // for the barrier, or nil
 	short   error         // of sending
 	drops   *dropLog
@@ -124,6 +125,11 @@ func (s *segment) work(ctx context.Context, t *Task) error {
 
 // stopMappers lets go of what mappers hold outside the program.
 func (st *segmentTask) stopMappers() {
+	for _, w := range st.waiting {
+		if w != nil {
+			w.docs.close()
+		}
+	}
 	for _, m := range st.mappers {
 		if s, ok := m.(Stopper); ok {
 			s.Stop()
@@ -147,6 +153,7 @@ func (st *segmentTask) open(ctx context.Context) error {
 		st.t.Report.Ledgers = append(st.t.Report.Ledgers, l)
 		st.mappers = append(st.mappers, m)
 		st.outs = append(st.outs, &Out{ledger: l})
+		st.waiting = append(st.waiting, st.waitingFor(m))
 	}
 	return nil
 }
@@ -156,7 +163,7 @@ func (st *segmentTask) open(ctx context.Context) error {
 func (st *segmentTask) writeAll(ctx context.Context) error {
 	t := st.t
 	read := func() error {
-		if err := st.source.each(ctx, t, st.shard, func(d *Doc) error { return st.doc(t, d) }); err != nil {
+		if err := st.source.each(ctx, t, st.shard, func(d *Doc) error { return st.from(0, d) }); err != nil {
 			return err
 		}
 		return st.closeMappers()
@@ -208,9 +215,15 @@ func (st *segmentTask) divertsHeldOut() bool {
 	return false
 }
 
-// closeMappers lets the mappers send what they have gathered.
+// closeMappers lets the mappers decide about what they hold back, and send what they have
+// gathered.
 func (st *segmentTask) closeMappers() error {
 	for i, m := range st.mappers {
+		if w := st.waiting[i]; w != nil {
+			if err := w.end(); err != nil {
+				return err
+			}
+		}
 		c, ok := m.(Closer)
 		if !ok {
 			continue
@@ -223,35 +236,46 @@ func (st *segmentTask) closeMappers() error {
 	return st.short
 }
 
-// doc takes one document through the mappers.
-func (st *segmentTask) doc(t *Task, d *Doc) error {
-	for i, m := range st.mappers {
-		o := st.outs[i]
-		l := o.ledger
-		o.verdict, o.detail, o.matched = Verdict{}, "", ""
-		o.send = func(key uint64, payload []byte) { st.send(d.Ref, key, payload) }
-		before := int64(len(d.Text))
-		if err := m.Map(d, o); err != nil {
-			return fmt.Errorf("%s: %w", t.DocName(d.Ref), err)
+// from takes one document through the mappers from the i-th on.
+func (st *segmentTask) from(i int, d *Doc) error {
+	for ; i < len(st.mappers); i++ {
+		if w := st.waiting[i]; w != nil {
+			return w.see(d)
 		}
-		if st.short != nil {
-			return st.short
+		if stays, err := st.judge(i, d); err != nil || !stays {
+			return err
 		}
-		src := l.source(d.Source)
-		l.In, l.BytesIn, src.In = l.In+1, l.BytesIn+before, src.In+1
-		switch v := o.verdict; {
-		case v.HeldOut:
-			l.HeldOut++
-			return st.heldOut.Write(d)
-		case v.Reason != "":
-			return st.drop(i, d, o)
-		case v.Copies > 1:
-			l.Extra += int64(d.Copies * (v.Copies - 1))
-			d.Copies *= v.Copies
-		}
-		l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+int64(len(d.Text)), src.Kept+1
 	}
 	return st.store(d)
+}
+
+// judge lets one mapper decide about a document.
+func (st *segmentTask) judge(i int, d *Doc) (stays bool, err error) {
+	o := st.outs[i]
+	l := o.ledger
+	o.verdict, o.detail, o.matched = Verdict{}, "", ""
+	o.send = func(key uint64, payload []byte) { st.send(d.Ref, key, payload) }
+	before := int64(len(d.Text))
+	if err := st.mappers[i].Map(d, o); err != nil {
+		return false, fmt.Errorf("%s: %w", st.t.DocName(d.Ref), err)
+	}
+	if st.short != nil {
+		return false, st.short
+	}
+	src := l.source(d.Source)
+	l.In, l.BytesIn, src.In = l.In+1, l.BytesIn+before, src.In+1
+	switch v := o.verdict; {
+	case v.HeldOut:
+		l.HeldOut++
+		return false, st.heldOut.Write(d)
+	case v.Reason != "":
+		return false, st.drop(i, d, o)
+	case v.Copies > 1:
+		l.Extra += int64(d.Copies * (v.Copies - 1))
+		d.Copies *= v.Copies
+	}
+	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+int64(len(d.Text)), src.Kept+1
+	return true, nil
 }
 
 func (st *segmentTask) store(d *Doc) error {

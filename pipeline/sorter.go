@@ -13,8 +13,12 @@ const spillName = store.TempPrefix + "spill"
 
 // spillOptions lets something of the task's sort within so many bytes, in a folder of its own.
 func (t *Task) spillOptions(bytes int64) spill.Options {
-	dir := filepath.Join(t.dir, spillName, strconv.FormatInt(t.spills.Add(1), 10))
-	return spill.Options{FS: t.FS, Dir: dir, Bytes: bytes, Check: t.check}
+	return spill.Options{FS: t.FS, Dir: t.spillDir(), Bytes: bytes, Check: t.check}
+}
+
+// spillDir names a new folder for temporary files, which whoever writes the first one makes.
+func (t *Task) spillDir() string {
+	return filepath.Join(t.dir, spillName, strconv.FormatInt(t.spills.Add(1), 10))
 }
 
 // removeSpills removes the task's temporary files.
