@@ -22,7 +22,7 @@ type Exec struct {
 	Version          string            `yaml:"version" doc:"Any text; another one repeats the stage. For what no file says, such as the program's own release."`
 	Env              map[string]string `yaml:"env" doc:"Environment variables of the program, beside the few that it gets anyway. Another value repeats the stage; reports show it."`
 	PassEnv          []string          `yaml:"pass_env" doc:"Names of environment variables that the program gets as they are where bzdata runs: the way for secrets, which no file then holds. Their values repeat nothing."`
-	AnswerSecondsMax int               `yaml:"answer_seconds_max" min:"1" max:"86400" doc:"Longest wait for one answer, and for the program's end."`
+	AnswerSecondsMax int               `yaml:"answer_seconds_max" min:"1" max:"86400" doc:"Longest wait for a program that neither reads nor answers, and for its end."`
 	AnswerBytesMax   pipeline.Bytes    `yaml:"answer_bytes_max" min:"1KiB" max:"1GiB" doc:"Longest answer."`
 }
 
@@ -31,18 +31,24 @@ func execSpec() pipeline.Spec[Exec] {
 		Name: "exec", Version: 1,
 		Summary: "Edits or drops documents by the answers of a program of your own.",
 		Doc: code(`
-The program is started once for each part of the input: a file, or 64 to 128 MiB of a larger one. It
-reads one JSON object a line from standard input, a document with all its fields, and answers each
-with one line on standard output, in the same order, before the next is due (so it must flush; Python
-does, see below):
+The program is started once for each part of the input: a file, or 64 to 128 MiB of a larger one. As
+many run at a time as there are workers, and none is started anew unless the run is. It reads one JSON
+object a line from standard input, a document with all its fields, until the end, and answers each with
+one line on standard output, in the same order:
 
 - the object, edited or as it is: fields may be changed, added and left out;
 - ‹null› to drop the document as ‹exec›, or ‹{"drop": "some_reason"}› to drop it for a named reason.
 
+It may read ahead, answer in batches, or answer nothing before it has read all: lines are written as fast
+as it reads them, and the documents that wait for their answers are held, those beyond a few MiB in
+temporary files. It need not flush. Lines are matched with documents by their order alone, so that a program
+that leaves a line out is found out at the end.
+
 The text is in the field that it came from, or in ‹text› if a template or messages made it; a
 conversation is edited in its messages. At the end of standard input the program must end with exit
 status 0. A program that fails, hangs, or answers with anything else stops the run with an error that
-names the document and the last lines of the program's standard error; the run can be resumed.
+names the document, or the first one without an answer, and the last lines of the program's standard
+error; the run can be resumed.
 
 Since a plan may come from someone else, ‹bzdata run› runs commands only with ‹--allow-exec›. The program gets
 ‹PATH›, ‹HOME› and ‹TMPDIR›, ‹LANG=C.UTF-8›, ‹BZDATA_SEED› (follows from the plan's seed), ‹PYTHONUNBUFFERED=1›
@@ -54,7 +60,7 @@ and ‹PYTHONHASHSEED=0›. It must answer the same to the same documents, or ru
         keep = len(doc["text"].split()) >= 20
         print(json.dumps(doc) if keep else '{"drop": "short"}')
 
-‹examples/exec› has the same for a filter class of datatrove.`),
+‹examples/exec› has the same for filters of datatrove.`),
 		Example: `
 exec:
   command: [python3, filter.py]
@@ -124,11 +130,23 @@ func (c Exec) program() pipeline.Program {
 type execMapper struct {
 	ctx     context.Context
 	program *coprocess
-	// asks are used in turn: when the program is handed one, it has taken the one before.
-	asks   [2][]byte
-	turn   int
+	// lines are gathered until they are worth a write. The two are used in turn: when the
+	// program takes one, it is done with the one before.
+	lines [2][]byte
+	turn  int
+	// Counts of documents: those seen, those of them in lines that the program was given, and
+	// the answers that came.
+	seen, asked, answered int
+
+	answer []byte // to the document that is due
+	failed error  // of the program, put down to the document that is due
+	ended  bool   // the program has closed its output
+	asking []byte // the line of the document that is due
 	record store.Record
 }
+
+// linesBytes is how many bytes are gathered before they are written.
+const linesBytes = 64 << 10
 
 func (c Exec) open(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 	p, err := startProcess(c, t.Plan.Dir(), t.Seed("program"))
@@ -138,22 +156,79 @@ func (c Exec) open(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, erro
 	return &execMapper{ctx: ctx, program: p}, nil
 }
 
-// Map asks about one document.
-func (m *execMapper) Map(d *pipeline.Doc, out *pipeline.Out) error {
-	m.turn = 1 - m.turn
-	asked := store.AppendFields(m.asks[m.turn][:0], d.ExportFields())
-	if bytes.IndexByte(asked, '\n') >= 0 {
+// See asks about one document.
+func (m *execMapper) See(d *pipeline.Doc, due func() error) error {
+	lines := m.lines[m.turn]
+	from := len(lines)
+	lines = store.AppendFields(lines, d.ExportFields())
+	if bytes.IndexByte(lines[from:], '\n') >= 0 {
 		return errors.New("holds a line end outside of its texts, which the program could not read as one line")
 	}
-	m.asks[m.turn] = append(asked, '\n')
-	answer, err := m.program.answer(m.ctx, m.asks[m.turn])
-	if err != nil {
-		return err
+	m.lines[m.turn] = append(lines, '\n')
+	m.seen++
+	for len(m.lines[m.turn]) >= linesBytes {
+		if err := m.step(due); err != nil {
+			return err
+		}
 	}
-	if bytes.Equal(answer, asked) {
+	return nil
+}
+
+// step waits for the program to take lines or to answer, whichever is first.
+func (m *execMapper) step(due func() error) error {
+	answer, what, err := m.program.next(m.ctx, m.lines[m.turn])
+	switch {
+	case m.ctx.Err() != nil:
+		return m.ctx.Err()
+	case err != nil && m.answered == m.seen:
+		return m.program.failure("%v after the last document", err)
+	case err != nil:
+		m.failed = m.program.failure("%v; it has answered %d documents", err, m.answered)
+		return due()
+	case what == tookLines:
+		m.asked, m.turn = m.seen, 1-m.turn
+		m.lines[m.turn] = m.lines[m.turn][:0]
+		return nil
+	case what == closedOutput && m.answered == m.seen:
+		m.ended = true
+		return nil
+	case what == closedOutput:
+		m.failed = m.program.died(m.ctx, m.answered)
+		return due()
+	case m.answered == m.asked:
+		return m.program.failure("printed more lines than it was asked, %d, such as %s", m.asked, excerptOf(answer))
+	}
+	m.answered++
+	m.answer = answer
+	return due()
+}
+
+// End asks about the last documents, waits for all answers and sees the program to its end.
+func (m *execMapper) End(due func() error) error {
+	for len(m.lines[m.turn]) > 0 {
+		if err := m.step(due); err != nil {
+			return err
+		}
+	}
+	m.program.closeInput()
+	for !m.ended {
+		if err := m.step(due); err != nil {
+			return err
+		}
+	}
+	return m.program.finish(m.ctx)
+}
+
+// Map does what the program answers about a document.
+func (m *execMapper) Map(d *pipeline.Doc, out *pipeline.Out) error {
+	if m.failed != nil {
+		return m.failed
+	}
+	m.asking = store.AppendFields(m.asking[:0], d.ExportFields())
+	if bytes.Equal(m.answer, m.asking) {
 		return nil
 	}
-	return m.carryOut(answer, d, out)
+	return m.carryOut(m.answer, d, out)
 }
 
 // carryOut does what an answer says.
@@ -171,7 +246,7 @@ func (m *execMapper) carryOut(answer []byte, d *pipeline.Doc, out *pipeline.Out)
 		if err != nil {
 			return m.program.failure("answered %s: %v", excerptOf(answer), err)
 		}
-		fields[i] = store.Field{Key: string(key), RawKey: bytes.Clone(f.Key), Value: bytes.Clone(f.Value)}
+		fields[i] = store.Field{Key: string(key), RawKey: f.Key, Value: f.Value} // the answer is the document's own
 	}
 	if len(fields) == 1 && fields[0].Key == "drop" {
 		return m.drop(fields[0].Value, out)
@@ -199,9 +274,6 @@ func (m *execMapper) drop(value []byte, out *pipeline.Out) error {
 	out.Drop(string(reason), 1)
 	return nil
 }
-
-// Close sees the program to its end.
-func (m *execMapper) Close(*pipeline.Out) error { return m.program.finish(m.ctx) }
 
 // Stop ends the program if it still runs.
 func (m *execMapper) Stop() { m.program.stop() }

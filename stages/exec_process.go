@@ -2,6 +2,7 @@ package stages
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -13,13 +14,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 // coprocess is a program that answers lines with lines. One goroutine writes to it and one
-// reads from it, so that neither side waits for the other's pipe: it is asked one line at a
-// time, whatever its size and that of the answer.
+// reads from it, so that neither side waits for the other's pipe. Whoever uses it takes answers
+// while it waits to hand over lines: then everything that is full empties in the end, whatever
+// the program reads or answers first.
 type coprocess struct {
 	name    string
 	patient time.Duration
@@ -27,18 +30,21 @@ type coprocess struct {
 	stdin   io.WriteCloser
 	stdout  io.ReadCloser
 	stderr  *tail
-	asks    chan []byte
-	answers chan []byte   // closed at the end of the program's output
+	asks    chan []byte   // nil once the input is closed
+	answers chan [][]byte // closed at the end of the program's output
+	ready   [][]byte      // received, and next to be taken
 	quit    chan struct{} // closed by stop
 	stopped sync.Once
 	busy    sync.WaitGroup // of the two goroutines
 	readErr error          // set before answers is closed
 	ended   bool           // waited for
+	started time.Time
+	moved   atomic.Int64 // when a byte was last read or written, after started
 }
 
 func startProcess(c Exec, dir string, seed uint64) (*coprocess, error) {
 	p := &coprocess{name: c.Command[0], patient: time.Duration(c.AnswerSecondsMax) * time.Second, stderr: &tail{},
-		asks: make(chan []byte), answers: make(chan []byte, 1), quit: make(chan struct{})}
+		asks: make(chan []byte), answers: make(chan [][]byte), quit: make(chan struct{}), started: time.Now()}
 	p.cmd = exec.Command(c.Command[0], c.Command[1:]...)
 	env, err := c.environment(seed)
 	if err != nil {
@@ -85,32 +91,65 @@ func (c Exec) environment(seed uint64) ([]string, error) {
 	return list, nil
 }
 
-// write passes lines on. A program that reads no more shows by its missing answer.
+// pieceBytes is how much is written at a time, so that a slow reader's progress shows.
+const pieceBytes = 8 << 10
+
+// write passes lines on. A program that reads no more shows by its missing answers.
 func (p *coprocess) write(asks <-chan []byte) {
 	var failed error
-	for line := range asks {
-		if failed == nil {
-			_, failed = p.stdin.Write(line)
+	for lines := range asks {
+		for len(lines) > 0 && failed == nil {
+			n := min(len(lines), pieceBytes)
+			_, failed = p.stdin.Write(lines[:n])
+			lines = lines[n:]
+			p.progress()
 		}
 	}
 	_ = p.stdin.Close() // it says only that the program ended, which is found out otherwise
 }
 
+func (p *coprocess) progress() { p.moved.Store(int64(time.Since(p.started))) }
+
+// Read reads from the program.
+func (p *coprocess) Read(b []byte) (int, error) {
+	n, err := p.stdout.Read(b)
+	p.progress()
+	return n, err
+}
+
 func (p *coprocess) read(bytesMax int) {
 	defer close(p.answers)
-	r := bufio.NewReaderSize(p.stdout, 1<<16)
+	r := bufio.NewReaderSize(p, 1<<16)
 	for {
-		line, err := readLine(r, bytesMax)
+		lines, err := readLines(r, bytesMax)
+		if len(lines) > 0 {
+			select {
+			case p.answers <- lines:
+			case <-p.quit:
+				return
+			}
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				p.readErr = err
 			}
 			return
 		}
-		select {
-		case p.answers <- line:
-		case <-p.quit:
-			return
+	}
+}
+
+// readLines reads a line, and those behind it that have come already.
+func readLines(r *bufio.Reader, bytesMax int) ([][]byte, error) {
+	var lines [][]byte
+	for {
+		line, err := readLine(r, bytesMax)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, line)
+		come, err := r.Peek(r.Buffered())
+		if err != nil || bytes.IndexByte(come, '\n') < 0 {
+			return lines, err
 		}
 	}
 }
@@ -139,73 +178,104 @@ func readLine(r *bufio.Reader, bytesMax int) ([]byte, error) {
 	}
 }
 
-// answer asks one line, which must stay as it is until the next call, and returns its answer.
-func (p *coprocess) answer(ctx context.Context, line []byte) ([]byte, error) {
+// event is what a program has done.
+type event int
+
+const (
+	tookLines event = iota
+	answeredLine
+	closedOutput
+)
+
+// next waits for an answer, which is the caller's own, or for the program to take lines, if there
+// are any; they must then stay as they are until it has taken others. An error says how the
+// program hangs, or is that of ctx.
+func (p *coprocess) next(ctx context.Context, lines []byte) (answer []byte, what event, err error) {
+	asks := p.asks
+	if len(lines) == 0 {
+		asks = nil
+	}
+	since := time.Since(p.started)
 	timer := time.NewTimer(p.patient)
 	defer timer.Stop()
-	asks := p.asks
-	for {
+	for len(p.ready) == 0 {
+		var more bool
 		select {
-		case asks <- line:
-			asks = nil
-		case answer, ok := <-p.answers:
-			switch {
-			case !ok:
-				return nil, p.died()
-			case asks != nil:
-				return nil, p.failure("answered before it was asked: more lines than documents")
+		case asks <- lines:
+			return nil, tookLines, nil
+		case p.ready, more = <-p.answers:
+			if !more {
+				return nil, closedOutput, nil
 			}
-			return answer, nil
 		case <-timer.C:
-			return nil, p.failure("did not answer for %s, which is answer_seconds_max; does it flush each line?", p.patient)
+			left := p.patient + max(since, time.Duration(p.moved.Load())) - time.Since(p.started)
+			if left <= 0 {
+				return nil, 0, p.hangs()
+			}
+			timer.Reset(left)
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, 0, ctx.Err()
 		}
 	}
+	answer, p.ready = p.ready[0], p.ready[1:]
+	return answer, answeredLine, nil
 }
 
-// died says why there are no more answers.
-func (p *coprocess) died() error {
+// hangs says that the program has done nothing for too long.
+func (p *coprocess) hangs() error {
+	if p.asks != nil {
+		return fmt.Errorf("neither read nor answered for %s, which is answer_seconds_max", p.patient)
+	}
+	return fmt.Errorf("neither answered nor ended for %s, which is answer_seconds_max", p.patient)
+}
+
+// closeInput tells the program that there are no more lines.
+func (p *coprocess) closeInput() {
+	close(p.asks)
+	p.asks = nil
+}
+
+// died says why there are no more answers than so many.
+func (p *coprocess) died(ctx context.Context, answers int) error {
 	if p.readErr != nil {
 		return p.failure("printed %v", p.readErr)
 	}
-	if err := p.wait(); err != nil {
-		return p.failure("ended without an answer: %v", err)
+	switch err := p.wait(ctx); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return p.failure("ended after %d answers: %v", answers, err)
 	}
-	return p.failure("ended, or closed its output, without an answer")
+	return p.failure("ended after %d answers, and there are more documents; it must print one line for each, null to drop it",
+		answers)
 }
 
-// finish closes the program's input and sees it end well.
+// finish sees the program end well, after its output.
 func (p *coprocess) finish(ctx context.Context) error {
-	close(p.asks)
-	p.asks = nil
-	timer := time.NewTimer(p.patient)
-	defer timer.Stop()
-	select {
-	case answer, more := <-p.answers:
-		switch {
-		case more:
-			return p.failure("printed more lines than it was asked, such as %s", excerptOf(answer))
-		case p.readErr != nil:
-			return p.failure("printed %v", p.readErr)
-		}
-	case <-timer.C:
-		return p.failure("did not end for %s after the last document, which is answer_seconds_max", p.patient)
-	case <-ctx.Done():
-		return ctx.Err()
+	if p.readErr != nil {
+		return p.failure("printed %v", p.readErr)
 	}
-	if err := p.wait(); err != nil {
+	switch err := p.wait(ctx); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return p.failure("failed after the last document: %v", err)
 	}
 	return nil
 }
 
-// wait waits for the program's end, at most as long as for an answer.
-func (p *coprocess) wait() error {
-	timer := time.AfterFunc(p.patient, p.kill)
+// wait waits for the program's end, which follows that of its output.
+func (p *coprocess) wait(ctx context.Context) error {
+	var late atomic.Bool
+	timer := time.AfterFunc(p.patient, func() { late.Store(true); p.kill() })
 	defer timer.Stop()
+	defer context.AfterFunc(ctx, p.kill)()
 	p.ended = true
-	return p.cmd.Wait()
+	err := p.cmd.Wait()
+	if late.Load() {
+		return fmt.Errorf("closed its output and did not end for %s, which is answer_seconds_max", p.patient)
+	}
+	return err
 }
 
 func (p *coprocess) kill() {

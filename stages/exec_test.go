@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,38 +43,25 @@ func ownProgram(what string) string {
 // testProgram answers as a program of a user might, well or badly.
 func testProgram(what string) int {
 	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), bufio.NewWriter(os.Stdout)
-	if what == "early" {
+	switch what {
+	case "all", "batch", "block":
+		return patientProgram(what, in, out)
+	case "early":
 		fmt.Println("{}")
+	case "never":
+		select {}
+	case "yes":
+		for {
+			fmt.Println("null")
+		}
 	}
 	for n := 0; ; n++ {
 		line, err := in.ReadString('\n')
 		if err == io.EOF {
 			break
 		}
-		switch {
-		case what == "edit":
-			fmt.Fprintln(out, edited(line))
-		case what == "secret" && os.Getenv("BZDATA_TEST_SECRET") == "":
-			return 4
-		case what == "exit" && n == 2:
-			fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 100_000)+"no such model\nsee the manual")
-			return 3
-		case what == "few" && n == 3:
-			return 0
-		case what == "extra" && n == 4:
-			fmt.Fprint(out, line, line)
-		case what == "json" && n == 1:
-			fmt.Fprintln(out, `{"text": "half`)
-		case what == "notext" && n == 1:
-			fmt.Fprintln(out, `{"id": 5}`)
-		case what == "reason" && n == 1:
-			fmt.Fprintln(out, `{"drop": "Not A Reason"}`)
-		case what == "long" && n == 1:
-			fmt.Fprintf(out, "{\"text\": %q}\n", strings.Repeat("long ", 1000))
-		case what == "hang" && n == 1:
-			select {}
-		default:
-			fmt.Fprint(out, line)
+		if status := answerLine(what, n, line, out); status >= 0 {
+			return status
 		}
 		out.Flush()
 	}
@@ -83,6 +71,68 @@ func testProgram(what string) int {
 	case "stay":
 		time.Sleep(time.Hour)
 	}
+	return 0
+}
+
+// answerLine returns the exit status, or -1 if the program goes on.
+func answerLine(what string, n int, line string, out io.Writer) int {
+	switch {
+	case what == "edit":
+		fmt.Fprintln(out, edited(line))
+	case what == "secret" && os.Getenv("BZDATA_TEST_SECRET") == "":
+		return 4
+	case what == "exit" && n == 2:
+		fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 100_000)+"no such model\nsee the manual")
+		return 3
+	case what == "few" && n == 3:
+		return 0
+	case what == "extra" && n == 4:
+		fmt.Fprint(out, line, line)
+	case what == "skip" && n == 4:
+	case what == "kill" && n == 2:
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case what == "close" && n == 2:
+		os.Stdout.Close()
+		select {}
+	case what == "noise":
+		fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 1<<20))
+		fmt.Fprint(out, line)
+	case what == "json" && n == 1:
+		fmt.Fprintln(out, `{"text": "half`)
+	case what == "notext" && n == 1:
+		fmt.Fprintln(out, `{"id": 5}`)
+	case what == "reason" && n == 1:
+		fmt.Fprintln(out, `{"drop": "Not A Reason"}`)
+	case what == "long" && n == 1:
+		fmt.Fprintf(out, "{\"text\": %q}\n", strings.Repeat("long ", 1000))
+	case what == "hang" && n == 1:
+		select {}
+	default:
+		fmt.Fprint(out, line)
+	}
+	return -1
+}
+
+// patientProgram edits like the program edit, but does not answer each line before it reads
+// the next.
+func patientProgram(what string, in *bufio.Reader, out *bufio.Writer) int {
+	most := map[string]int{"all": 1 << 30, "batch": 7, "block": 1}[what]
+	for end := false; !end; {
+		var lines []string
+		for len(lines) < most && !end {
+			line, err := in.ReadString('\n')
+			if end = err != nil; !end {
+				lines = append(lines, line)
+			}
+		}
+		for _, line := range lines {
+			fmt.Fprintln(out, edited(line))
+		}
+		if what == "batch" {
+			out.Flush()
+		}
+	}
+	out.Flush()
 	return 0
 }
 
@@ -139,14 +189,19 @@ func TestExecFailures(t *testing.T) {
 	}
 	for what, parts := range map[string][]string{
 		"exit":   {"data:a.jsonl:2", "exit status 3", "no such model | see the manual"},
-		"few":    {"data:a.jsonl:3", "without an answer"},
-		"extra":  {"more lines than"},
+		"few":    {"data:a.jsonl:3", "ended after 3 answers", "null to drop it"},
+		"extra":  {"more lines than it was asked, 6"},
+		"skip":   {"data:a.jsonl:5", "ended after 5 answers", "null to drop it"},
+		"kill":   {"data:a.jsonl:2", "signal: killed", "after 2 answers"},
+		"close":  {"data:a.jsonl:2", "closed its output and did not end", "answer_seconds_max"},
+		"never":  {"data:a.jsonl:0", "neither answered nor ended", "it has answered 0 documents"},
+		"yes":    {"more lines than it was asked", `"null"`},
 		"json":   {"data:a.jsonl:1", `{\"text\": \"half`, "JSON"},
 		"notext": {"data:a.jsonl:1", `"text" is missing`},
 		"reason": {"data:a.jsonl:1", "Not A Reason"},
 		"late":   {"after the last document", "exit status 4"},
 		"long":   {"data:a.jsonl:1", "answer_bytes_max"},
-		"hang":   {"data:a.jsonl:1", "answer_seconds_max", "flush"},
+		"hang":   {"data:a.jsonl:1", "neither answered nor ended", "answer_seconds_max", "it has answered 1 documents"},
 		"stay":   {"answer_seconds_max", "end"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -154,7 +209,7 @@ func TestExecFailures(t *testing.T) {
 			switch what {
 			case "long":
 				config = quick(what, "answer_bytes_max: 4KiB")
-			case "hang", "stay":
+			case "hang", "stay", "never", "close":
 				config = quick(what, "answer_seconds_max: 1")
 			}
 			opt := options(dir)
@@ -170,6 +225,48 @@ func TestExecFailures(t *testing.T) {
 	opt := options(dir)
 	plainError(t, fails(t, dir, fmt.Sprintf(execPlan, `{command: [./no-such-program]}`), opt, "no-such-program", "`command`"))
 	fails(t, dir, fmt.Sprintf(execPlan, ownProgram("early")), opt, "stage exec")
+}
+
+// TestExecPatience compares programs that answer late, up to all at once after the last
+// document, with one that answers line by line. The documents are more than are held in
+// memory, and some are larger than a pipe holds; the last stage sees what the one before holds back.
+func TestExecPatience(t *testing.T) {
+	dir := t.TempDir()
+	var texts []string
+	for i, text := range sentences(1, 400, 30) {
+		switch {
+		case i%50 == 7:
+			texts = append(texts, strings.Repeat(text+"? ", 2000))
+		case i%9 == 0:
+			texts = append(texts, "short")
+		default:
+			texts = append(texts, strings.Repeat(text+" ", 100))
+		}
+	}
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), texts...)
+	jsonl(t, filepath.Join(dir, "data", "b.jsonl"), texts[300:]...)
+	plan := "name: p\ninput: [{path: data}]\nstages:\n  - exec: %s\n  - exec: %s\n  - export: {format: jsonl}\n"
+	var want []string
+	var wantLedger string
+	for i, programs := range [][2]string{{"edit", "edit"}, {"all", "all"}, {"batch", "all"}, {"all", "block"}, {"block", "batch"}} {
+		opt := options(dir)
+		opt.Workdir = filepath.Join(dir, strings.Join(programs[:], "-"))
+		res := run(t, dir, fmt.Sprintf(plan, ownProgram(programs[0]), ownProgram(programs[1])), opt)
+		got := exportedLines(t, opt)
+		l1, l2 := ledger(t, res, "exec-1"), ledger(t, res, "exec-2")
+		counts := fmt.Sprint(l1.In, l1.Kept, l1.Dropped, l1.Edits, l2.In, l2.Kept, l2.Dropped, l2.Edits)
+		if i == 0 {
+			want, wantLedger = got, counts
+			continue
+		}
+		if !slices.Equal(got, want) || counts != wantLedger {
+			t.Errorf("%s: %d documents, %s; line by line %d documents, %s", programs, len(got), counts, len(want), wantLedger)
+		}
+	}
+	opt := options(dir)
+	opt.Workdir = filepath.Join(dir, "noise")
+	jsonl(t, filepath.Join(dir, "data", "a.jsonl"), sentences(1, 6, 20)...)
+	run(t, dir, fmt.Sprintf(execPlan, ownProgram("noise")), opt)
 }
 
 // TestExecIsKeyed checks what repeats the stage and what does not.

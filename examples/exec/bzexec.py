@@ -17,15 +17,18 @@ def serve(judge):
             answer = doc if answer is None else answer
         elif answer is True:
             answer = doc
-        print(json.dumps(answer or None, ensure_ascii=False), flush=True)
+        print(json.dumps(answer or None, ensure_ascii=False))
 
 
 def datatrove(block):
-    """The filter method of a datatrove BaseFilter, which takes a Document."""
+    """The filter method of a datatrove BaseFilter, which takes a Document and may edit its text."""
     from datatrove.data import Document
 
     def judge(doc):
         fields = {k: v for k, v in doc.items() if k not in ("text", "id")}
-        return block.filter(Document(text=doc["text"], id=str(doc.get("id", "")), metadata=fields))
+        document = Document(text=doc["text"], id=str(doc.get("id", "")), metadata=fields)
+        verdict = block.filter(document)
+        doc["text"] = document.text
+        return verdict
 
     return judge
