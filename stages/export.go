@@ -43,8 +43,9 @@ of messages. A field of a record that would have to give way goes on as ‹text_
 
 A value that does not fit the type of its column is null there and in ‹extra› as it came; the report counts
 them. An ‹int64› is a number without fraction or exponent, a ‹float64› any number, a ‹timestamp› a text by
-RFC 3339, kept to the microsecond in UTC; elements of lists may be null. A value that its column rounds or
-that is spelled as no common program does is in both. So Parquet that is read back as JSONL gives every
+RFC 3339, kept to the microsecond in UTC; elements of lists may be null. A value that its column rounds, a
+time with an offset, which no column of times keeps, or a value that is spelled as no common program does is
+in both. So Parquet that is read back as JSONL gives every
 value byte for byte and in its place; only spaces between fields are lost, which ‹extra› uses to say in
 which place and spelling a field of a column stood.
 
