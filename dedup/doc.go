@@ -38,4 +38,9 @@
 // An [OverlapIndex] holds the word n-grams of reference documents (13 words since
 // Brown et al. 2020, appendix C) and says whether a document shares one, or is equal
 // to a reference as a whole. A [NearIndex] holds references for the rule above.
+//
+// # Documents of earlier runs
+//
+// An [Index] is a file of them, of format 2, as it begins and ends with BZKIX02. It is read at
+// the places that are asked for, and [IndexFiles] bounds how many files are open.
 package dedup

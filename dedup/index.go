@@ -7,124 +7,125 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"sort"
-
-	"bzdata/pipeline/store"
 
 	"github.com/zeebo/xxh3"
 )
 
-// A file of a kept index holds documents with a name and a set of 64-bit numbers, found by
-// their keys:
+// A file of a kept index has entries of a 64-bit key and a 64-bit value, found by their key,
+// and documents, each with a name and a set of 64-bit numbers. The value is where a document
+// stands in the file, or what names it in others. The file is written, and read, front to back:
 //
 //	indexMagic
-//	for each document: uvarint length · name · uint64 for each number of the set ·
-//	    uint64 XXH3 of what is before it
-//	keys, sorted: blocks of up to indexBlockKeys entries of uint64 key and uint32 document,
-//	    each block followed by its uint64 XXH3
-//	uint64 offset for each document, and where the last one ends
-//	uint64 documents · uint64 keys · uint64 XXH3 of the offsets and of these two · indexMagic
+//	documents and blocks as they come, a document before the block of its entry:
+//	    document: uvarint length of the name · uvarint numbers of the set · name ·
+//	        uint64 for each number · uint64 XXH3 of what is before it
+//	    block: up to indexBlockKeys entries of uint64 key and uint64 value, sorted by key ·
+//	        uint64 XXH3 of the entries; all but the last block are full
+//	for each block: uint64 first key · uint64 offset of the block
+//	uint64 blocks · uint64 entries · uint64 XXH3 of the table of blocks and of these two · indexMagic
 //
 // Numbers are little-endian.
 const (
-	indexMagic      = "BZKIX01\n"
-	indexEntryBytes = 12
+	indexMagic      = "BZKIX02\n"
+	indexEntryBytes = 16
 	indexBlockKeys  = 1024
 	indexTailBytes  = 3*8 + len(indexMagic)
 	indexBlockBytes = indexBlockKeys*indexEntryBytes + 8
 )
 
-type indexEntry struct {
-	key uint64
-	doc uint32
-}
-
-// IndexWriter writes a file of a kept index. It holds 16 bytes for each key and 8 for each
-// document.
+// IndexWriter writes a file of a kept index. It holds one block, and 16 bytes for each.
 type IndexWriter struct {
 	w       *bufio.Writer
 	at      uint64
-	offsets []uint64
-	entries []indexEntry
+	table   []byte
+	block   []byte
+	entries uint64
+	last    uint64
 	buf     []byte
 }
 
 // NewIndexWriter returns a writer to w, which it leaves open.
 func NewIndexWriter(w io.Writer) (*IndexWriter, error) {
-	x := &IndexWriter{w: bufio.NewWriterSize(w, 1<<16), at: uint64(len(indexMagic))}
-	_, err := x.w.WriteString(indexMagic)
-	return x, err
+	x := &IndexWriter{w: bufio.NewWriterSize(w, 1<<16)}
+	return x, x.write([]byte(indexMagic))
 }
 
-// Add adds a document. Documents of one key are found in the order in which they were added.
-func (x *IndexWriter) Add(name string, keys, set []uint64) error {
-	if len(x.offsets) >= math.MaxUint32 {
-		return errors.New("a file of a kept index holds at most 2^32-1 documents")
-	}
-	for _, key := range keys {
-		x.entries = append(x.entries, indexEntry{key, uint32(len(x.offsets))})
-	}
-	x.offsets = append(x.offsets, x.at)
-	b := append(binary.AppendUvarint(x.buf[:0], uint64(len(name))), name...)
+// Document adds a document under a key, which must not be below the one before.
+func (x *IndexWriter) Document(key uint64, name string, set []uint64) error {
+	at := x.at
+	b := binary.AppendUvarint(binary.AppendUvarint(x.buf[:0], uint64(len(name))), uint64(len(set)))
+	b = append(b, name...)
 	for _, v := range set {
 		b = binary.LittleEndian.AppendUint64(b, v)
 	}
-	return x.write(binary.LittleEndian.AppendUint64(b, xxh3.Hash(b)))
+	x.buf = binary.LittleEndian.AppendUint64(b, xxh3.Hash(b))
+	return cmp.Or(x.write(x.buf), x.Entry(key, at))
+}
+
+// Entry adds an entry. No key may be below the one before; the values of one key are found in
+// the order in which they were added.
+func (x *IndexWriter) Entry(key, value uint64) error {
+	if key < x.last {
+		return fmt.Errorf("kept index: key %x is added after %x", key, x.last)
+	}
+	x.last, x.entries = key, x.entries+1
+	x.block = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(x.block, key), value)
+	if len(x.block) < indexBlockKeys*indexEntryBytes {
+		return nil
+	}
+	return x.endBlock()
+}
+
+func (x *IndexWriter) endBlock() error {
+	if len(x.block) == 0 {
+		return nil
+	}
+	x.table = append(append(x.table, x.block[:8]...), binary.LittleEndian.AppendUint64(nil, x.at)...)
+	x.block = binary.LittleEndian.AppendUint64(x.block, xxh3.Hash(x.block))
+	err := x.write(x.block)
+	x.block = x.block[:0]
+	return err
 }
 
 func (x *IndexWriter) write(b []byte) error {
-	x.buf, x.at = b, x.at+uint64(len(b))
+	x.at += uint64(len(b))
 	_, err := x.w.Write(b)
 	return err
 }
 
-// Close writes the keys and the end of the file.
+// Close writes the end of the file.
 func (x *IndexWriter) Close() error {
-	x.offsets = append(x.offsets, x.at)
-	slices.SortFunc(x.entries, func(a, b indexEntry) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.doc, b.doc)) })
-	for block := range slices.Chunk(x.entries, indexBlockKeys) {
-		b := x.buf[:0]
-		for _, e := range block {
-			b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint64(b, e.key), e.doc)
-		}
-		if err := x.write(binary.LittleEndian.AppendUint64(b, xxh3.Hash(b))); err != nil {
-			return err
-		}
+	if err := x.endBlock(); err != nil {
+		return err
 	}
-	b := x.buf[:0]
-	for _, at := range x.offsets {
-		b = binary.LittleEndian.AppendUint64(b, at)
-	}
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(x.offsets)-1))
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(x.entries)))
+	b := binary.LittleEndian.AppendUint64(x.table, uint64(len(x.table)/16))
+	b = binary.LittleEndian.AppendUint64(b, x.entries)
 	b = binary.LittleEndian.AppendUint64(b, xxh3.Hash(b))
 	return cmp.Or(x.write(append(b, indexMagic...)), x.w.Flush())
 }
 
-// Index reads a file of a kept index. Keys are asked for in rising order.
+// Index reads a file of a kept index. It holds 16 bytes for each block, and a block; the file
+// itself is open only as [IndexFiles] has room.
 type Index struct {
-	f             store.ReadFile
-	name          string
-	docs, entries uint64
-	keysAt        int64
-	offsets       []byte
-	block         []byte // entries of the current block that are left
-	next          int64  // number of the block after it
-	buf           []byte
+	files   *IndexFiles
+	name    string
+	entries uint64
+	end     uint64 // of documents and blocks
+	table   []byte
+	block   []byte // the latest one: its entries
+	number  int    // of it, if there is one
+	at      int    // the latest entry found, in bytes
+	buf     []byte
 }
 
-// OpenIndex opens a file. One that is cut short or damaged is an error, here or where the
-// damage is read.
-func OpenIndex(fsys store.FS, name string) (*Index, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	x := &Index{f: f, name: name}
+// Open opens a file. One that is cut short or damaged is an error, here or where the damage
+// is read.
+func (p *IndexFiles) Open(name string) (*Index, error) {
+	x := &Index{files: p, name: name}
 	if err := x.readTail(); err != nil {
-		return nil, errors.Join(x.damaged(err), f.Close())
+		return nil, x.damaged(err)
 	}
 	return x, nil
 }
@@ -137,139 +138,172 @@ func (x *Index) damaged(err error) error {
 var errIndexDamaged = errors.New("it is damaged, or not a file of this version")
 
 func (x *Index) readTail() error {
-	size, tail := x.f.Size(), make([]byte, indexTailBytes)
-	if size < int64(len(indexMagic)+8+indexTailBytes) {
-		return errIndexDamaged
-	}
-	if err := x.read(tail, size-int64(indexTailBytes)); err != nil {
+	size, err := x.files.size(x.name)
+	if err != nil {
 		return err
 	}
-	x.docs, x.entries = binary.LittleEndian.Uint64(tail), binary.LittleEndian.Uint64(tail[8:])
-	room := uint64(size-int64(indexTailBytes)) / 8
-	if string(tail[24:]) != indexMagic || x.docs >= room || x.entries > uint64(size)/indexEntryBytes {
+	room := size - int64(len(indexMagic)+indexTailBytes)
+	if room < 0 {
 		return errIndexDamaged
 	}
-	x.offsets = make([]byte, 8*(x.docs+1)+16)
-	offsetsAt := size - int64(indexTailBytes) - int64(8*(x.docs+1))
-	if err := x.read(x.offsets, offsetsAt); err != nil {
+	tail := make([]byte, indexTailBytes)
+	if err := x.read(tail, uint64(size)-uint64(indexTailBytes)); err != nil {
 		return err
 	}
-	blocks := (x.entries + indexBlockKeys - 1) / indexBlockKeys
-	x.keysAt = offsetsAt - int64(x.entries*indexEntryBytes+8*blocks)
-	sum := binary.LittleEndian.Uint64(tail[16:])
-	if xxh3.Hash(x.offsets) != sum || x.keysAt < int64(len(indexMagic)) || x.offset(x.docs) != uint64(x.keysAt) {
+	blocks := binary.LittleEndian.Uint64(tail)
+	x.entries = binary.LittleEndian.Uint64(tail[8:])
+	if string(tail[24:]) != indexMagic || blocks > uint64(room)/16 ||
+		x.entries > blocks*indexBlockKeys || x.entries+indexBlockKeys <= blocks*indexBlockKeys {
 		return errIndexDamaged
 	}
+	x.end = uint64(size) - uint64(indexTailBytes) - 16*blocks
+	x.table = make([]byte, 16*blocks+16) // with the two numbers, for their hash
+	if err := x.read(x.table, x.end); err != nil {
+		return err
+	}
+	if xxh3.Hash(x.table) != binary.LittleEndian.Uint64(tail[16:]) {
+		return errIndexDamaged
+	}
+	x.table = x.table[:16*blocks]
 	return nil
 }
 
-func (x *Index) read(b []byte, at int64) error {
-	if n, err := x.f.ReadAt(b, at); n < len(b) {
-		return cmp.Or(err, io.ErrUnexpectedEOF)
+func (x *Index) read(b []byte, at uint64) error { return x.files.read(x.name, b, int64(at)) }
+
+// Entries is the number of entries.
+func (x *Index) Entries() int { return int(x.entries) }
+
+// MemoryBytes is what reading holds.
+func (x *Index) MemoryBytes() int64 { return int64(len(x.table)) + int64(indexBlockBytes) }
+
+func (x *Index) blocks() int { return len(x.table) / 16 }
+
+func (x *Index) first(block int) uint64 { return binary.LittleEndian.Uint64(x.table[16*block:]) }
+
+// Range returns the first and the last key of a file that has one.
+func (x *Index) Range() (first, last uint64, err error) {
+	if err := x.load(x.blocks() - 1); err != nil {
+		return 0, 0, x.damaged(err)
 	}
-	return nil
+	return x.first(0), x.key(len(x.block) - indexEntryBytes), nil
 }
 
-func (x *Index) offset(doc uint64) uint64 { return binary.LittleEndian.Uint64(x.offsets[8*doc:]) }
+// key is that of an entry of the block.
+func (x *Index) key(at int) uint64 { return binary.LittleEndian.Uint64(x.block[at:]) }
 
-// Documents is the number of documents.
-func (x *Index) Documents() int { return int(x.docs) }
-
-// MemoryBytes is what lookups hold: 8 bytes for each document, and a block of keys.
-func (x *Index) MemoryBytes() int64 { return int64(len(x.offsets)) + int64(indexBlockBytes) }
-
-// Close closes the file.
-func (x *Index) Close() error { return x.f.Close() }
-
-func (x *Index) blocks() int64 { return int64((x.entries + indexBlockKeys - 1) / indexBlockKeys) }
-
-// readBlock makes a block the current one.
-func (x *Index) readBlock(n int64) error {
-	keys := min(indexBlockKeys, int64(x.entries)-n*indexBlockKeys)
-	x.buf = slices.Grow(x.buf[:0], indexBlockBytes)[:keys*indexEntryBytes+8]
-	if err := x.read(x.buf, x.keysAt+n*int64(indexBlockBytes)); err != nil {
-		return err
+// load makes a block the latest one.
+func (x *Index) load(number int) error {
+	if len(x.block) > 0 && x.number == number {
+		return nil
 	}
-	body := x.buf[:len(x.buf)-8]
-	if xxh3.Hash(body) != binary.LittleEndian.Uint64(x.buf[len(body):]) {
+	x.block = nil
+	n := int(min(indexBlockKeys, x.entries-uint64(number)*indexBlockKeys)) * indexEntryBytes
+	at := binary.LittleEndian.Uint64(x.table[16*number+8:])
+	if at > x.end || x.end-at < uint64(n+8) {
 		return errIndexDamaged
 	}
-	x.block, x.next = body, n+1
+	x.buf = slices.Grow(x.buf[:0], indexBlockBytes)[:n+8]
+	if err := x.read(x.buf, at); err != nil {
+		return err
+	}
+	if xxh3.Hash(x.buf[:n]) != binary.LittleEndian.Uint64(x.buf[n:]) {
+		return errIndexDamaged
+	}
+	x.block, x.number, x.at = x.buf[:n], number, 0
 	return nil
 }
 
-// seek moves to the first entry of a key or of those after it.
-func (x *Index) seek(key uint64) (err error) {
-	if x.next == 0 { // the first question may be far into the keys
-		n := sort.Search(int(x.blocks()), func(i int) bool {
-			var first [8]byte
-			if e := x.read(first[:], x.keysAt+int64(i)*int64(indexBlockBytes)); e != nil {
-				err = e
+// seek finds the first entry that is not below a key, and reports whether there is one. Keys
+// that rise from call to call cost least: then it goes on from the entry found last.
+func (x *Index) seek(key uint64) (bool, error) {
+	if n := len(x.block); n == 0 || key <= x.first(x.number) || key > x.key(n-indexEntryBytes) {
+		from := sort.Search(x.blocks(), func(i int) bool { return x.first(i) >= key })
+		if x.blocks() == 0 {
+			return false, nil
+		}
+		if err := x.load(max(0, from-1)); err != nil { // which may end with the key
+			return false, err
+		}
+		if x.key(len(x.block)-indexEntryBytes) < key {
+			if from == x.blocks() {
+				return false, nil
 			}
-			return binary.LittleEndian.Uint64(first[:]) >= key
-		})
-		if x.next = int64(max(0, n-1)); err != nil {
-			return err
+			return true, x.moveTo(from)
 		}
 	}
-	for {
-		if n := len(x.block); n > 0 && binary.LittleEndian.Uint64(x.block[n-indexEntryBytes:]) >= key {
-			break // in this block
-		}
-		if x.next >= x.blocks() {
-			x.block = nil
-			return nil
-		}
-		if err := x.readBlock(x.next); err != nil {
-			return err
-		}
+	if x.at > 0 && x.key(x.at-indexEntryBytes) >= key {
+		x.at = 0
 	}
-	for len(x.block) > 0 && binary.LittleEndian.Uint64(x.block) < key {
-		x.block = x.block[indexEntryBytes:]
+	for x.key(x.at) < key {
+		x.at += indexEntryBytes
 	}
-	return nil
+	return true, nil
 }
 
-// Find appends to dst the documents of a key, at most max, in the order in which they were
-// added. No key may be smaller than the one before.
-func (x *Index) Find(dst []uint32, key uint64, most int) ([]uint32, error) {
-	for found := 0; ; {
-		if err := x.seek(key); err != nil {
-			return dst, x.damaged(err)
-		}
-		if len(x.block) == 0 || binary.LittleEndian.Uint64(x.block) != key {
-			return dst, nil
-		}
-		for len(x.block) > 0 && binary.LittleEndian.Uint64(x.block) == key {
-			if found++; found <= most {
-				dst = append(dst, binary.LittleEndian.Uint32(x.block[8:]))
-			}
-			x.block = x.block[indexEntryBytes:]
-		}
-	}
+// moveTo goes to the start of a block.
+func (x *Index) moveTo(number int) error {
+	err := x.load(number)
+	x.at = 0
+	return err
 }
 
-// Document returns the name and the set of a document.
-func (x *Index) Document(doc uint32) (name string, set []uint64, err error) {
-	if uint64(doc) >= x.docs {
-		return "", nil, x.damaged(errIndexDamaged)
+// Find appends the values of a key to dst, at most most, in the order in which they were added.
+func (x *Index) Find(dst []uint64, key uint64, most int) ([]uint64, error) {
+	some, err := x.seek(key)
+	for ; some && err == nil && most > 0 && x.key(x.at) == key; most-- {
+		dst = append(dst, binary.LittleEndian.Uint64(x.block[x.at+8:]))
+		if x.at+indexEntryBytes < len(x.block) {
+			x.at += indexEntryBytes
+		} else if some = x.number+1 < x.blocks(); some {
+			err = x.moveTo(x.number + 1)
+		}
 	}
-	from, to := x.offset(uint64(doc)), x.offset(uint64(doc)+1)
-	if from > to || to > uint64(x.keysAt) || to-from < 9 {
-		return "", nil, x.damaged(errIndexDamaged)
+	if err != nil {
+		return dst, x.damaged(err)
 	}
-	b := make([]byte, to-from)
-	if err := x.read(b, int64(from)); err != nil {
+	return dst, nil
+}
+
+// documentGuess is how much is read for a document at first.
+const documentGuess = 4096
+
+// Document returns the name and the set of the document at a place.
+func (x *Index) Document(at uint64) (name string, set []uint64, err error) {
+	name, set, err = x.document(at)
+	if err != nil {
 		return "", nil, x.damaged(err)
 	}
-	body := b[:len(b)-8]
-	length, n := binary.Uvarint(body)
-	if xxh3.Hash(body) != binary.LittleEndian.Uint64(b[len(body):]) || n <= 0 || length > uint64(len(body)-n) {
-		return "", nil, x.damaged(errIndexDamaged)
-	}
-	name, body = string(body[n:n+int(length)]), body[n+int(length):]
-	for ; len(body) >= 8; body = body[8:] {
-		set = append(set, binary.LittleEndian.Uint64(body))
-	}
 	return name, set, nil
+}
+
+func (x *Index) document(at uint64) (string, []uint64, error) {
+	if at >= x.end {
+		return "", nil, errIndexDamaged
+	}
+	b := make([]byte, min(documentGuess, x.end-at))
+	if err := x.read(b, at); err != nil {
+		return "", nil, err
+	}
+	length, n := binary.Uvarint(b)
+	numbers, m := binary.Uvarint(b[max(0, n):])
+	head := uint64(n + m)
+	if n <= 0 || m <= 0 || length > x.end-at || numbers > (x.end-at)/8 || head+length+8*numbers+8 > x.end-at {
+		return "", nil, errIndexDamaged
+	}
+	total := head + length + 8*numbers + 8
+	if have := uint64(len(b)); have < total {
+		b = slices.Grow(b, int(total-have))[:total]
+		if err := x.read(b[have:], at+have); err != nil {
+			return "", nil, err
+		}
+	}
+	body := b[:total-8]
+	if xxh3.Hash(body) != binary.LittleEndian.Uint64(b[total-8:]) {
+		return "", nil, errIndexDamaged
+	}
+	set := make([]uint64, numbers)
+	for i := range set {
+		set[i] = binary.LittleEndian.Uint64(body[head+length+8*uint64(i):])
+	}
+	return string(body[head : head+length]), set, nil
 }

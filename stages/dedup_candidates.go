@@ -29,15 +29,15 @@ const (
 	// uint64 key of its connected group, sorted by record.
 	groupsName = "groups"
 	// earlierName is a file of shard parts: for the first document of each band that documents
-	// of earlier generations have, too, uint64 record, uint64 band key and uint64 order of
-	// each of these, sorted by all three.
+	// of earlier generations have, too, uint64 record, and for each of these uint32 generation,
+	// uint64 number and uint64 band key, sorted by all.
 	earlierName = "earlier"
 )
 
 const (
 	memberBytes    = 13 // of a document in bucketsName
 	candidateBytes = 16 // of an entry in candidatesName and groupsName
-	earlierBytes   = 24 // of an entry in earlierName
+	earlierBytes   = 28 // of an entry in earlierName
 )
 
 // clusterBytes is what grouping holds in memory for each document that shares a band with
@@ -76,7 +76,7 @@ func writeSorted(t *pipeline.Task, name string, sorted *pipeline.Sorter) error {
 type bandReducer struct {
 	t          *pipeline.Task
 	candidates *pipeline.Sorter // by shard, record and band key
-	earlier    *pipeline.Sorter // by shard, record, band key and order
+	earlier    *pipeline.Sorter // by shard, record, document and band key
 	kept       *keptGenerations
 	bucketMax  int
 	buckets    io.Writer
@@ -114,10 +114,9 @@ func (b *bandReducer) writeFirst() error {
 }
 
 // match notes that a document of an earlier generation has the band.
-func (b *bandReducer) match(order uint64) error {
+func (b *bandReducer) match(d earlierDoc) error {
 	b.entry = binary.BigEndian.AppendUint64(b.entry[:0], b.first.Ref.Record)
-	b.entry = binary.BigEndian.AppendUint64(b.entry, b.first.Key)
-	b.entry = binary.BigEndian.AppendUint64(b.entry, order)
+	b.entry = appendEarlier(b.entry, d, b.first.Key)
 	r := pipeline.Record{Key: uint64(b.first.Ref.Shard), Ref: b.first.Ref, Payload: b.entry}
 	return cmp.Or(b.earlier.Add(r), b.writeFirst())
 }
@@ -261,7 +260,21 @@ type candidateCursor struct {
 }
 
 // candidateEarlier says that a document of an earlier generation has a band of a record.
-type candidateEarlier struct{ record, key, order uint64 }
+type candidateEarlier struct {
+	record uint64
+	doc    earlierDoc
+	key    uint64
+}
+
+// appendEarlier appends that a document has a band; cutEarlier reads it.
+func appendEarlier(b []byte, d earlierDoc, key uint64) []byte {
+	b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, d.generation), d.number)
+	return binary.BigEndian.AppendUint64(b, key)
+}
+
+func cutEarlier(b []byte) (d earlierDoc, key uint64) {
+	return earlierDoc{binary.BigEndian.Uint32(b), binary.BigEndian.Uint64(b[4:])}, binary.BigEndian.Uint64(b[12:])
+}
 
 type candidateEntry struct{ record, key uint64 }
 
@@ -315,21 +328,21 @@ func (c *candidateCursor) readEarlier(t *pipeline.Task, shard int, dirs []string
 			return err
 		}
 		for ; len(block) >= earlierBytes; block = block[earlierBytes:] {
-			c.earlier = append(c.earlier, candidateEarlier{binary.BigEndian.Uint64(block),
-				binary.BigEndian.Uint64(block[8:]), binary.BigEndian.Uint64(block[16:])})
+			d, key := cutEarlier(block[8:])
+			c.earlier = append(c.earlier, candidateEarlier{binary.BigEndian.Uint64(block), d, key})
 		}
 	}
 	slices.SortFunc(c.earlier, func(a, b candidateEarlier) int {
-		return cmp.Or(cmp.Compare(a.record, b.record), cmp.Compare(a.key, b.key), cmp.Compare(a.order, b.order))
+		return cmp.Or(cmp.Compare(a.record, b.record), a.doc.compare(b.doc), cmp.Compare(a.key, b.key))
 	})
 	return nil
 }
 
 // earlierOf calls visit with the documents of earlier generations that a record speaks for.
-func (c *candidateCursor) earlierOf(record uint64, visit func(key, order uint64)) {
+func (c *candidateCursor) earlierOf(record uint64, visit func(d earlierDoc, key uint64)) {
 	for len(c.earlier) > 0 && c.earlier[0].record <= record {
 		if c.earlier[0].record == record {
-			visit(c.earlier[0].key, c.earlier[0].order)
+			visit(c.earlier[0].doc, c.earlier[0].key)
 		}
 		c.earlier = c.earlier[1:]
 	}

@@ -92,45 +92,56 @@ func (x *KeptIndex) reads(generation string) bool {
 }
 
 // indexManifest is the file GENERATION.json in the folder of the stage's kind in an index. It is
-// replaced by one rename, once the files that it names are there. It depends on what it describes
-// and on its owner alone, not on how that was made: tasks of later runs are known by it.
+// replaced by one rename, once the files that it names are there. It depends on what it describes,
+// on its owner and on what its run read alone, not on how that was made: tasks of later runs are
+// known by it.
 type indexManifest struct {
 	Format     int    `json:"format"`
 	Generation string `json:"generation"`
 	// Owner is the plan and the stage that made it.
 	Owner string `json:"owner"`
 	// Settings must be those of the stage that reads it.
-	Settings  map[string]string `json:"settings"`
-	Documents int               `json:"documents"`
-	Bytes     int64             `json:"bytes"`
-	Files     []indexFile       `json:"files"`
+	Settings map[string]string `json:"settings"`
+	// Read are the earlier generations that its documents were compared with.
+	Read      []string `json:"read"`
+	Documents int      `json:"documents"`
+	Bytes     int64    `json:"bytes"`
+	// Files hold the documents, by the keys of Keys' entries, or by those that they are found by
+	// if there are no Keys. Both are sorted, no key is in two files, and none is empty.
+	Files []indexFile `json:"files"`
+	// Keys hold the keys under which documents are found: their values are the keys of Files.
+	Keys []indexFile `json:"keys,omitempty"`
 }
 
+// indexFile is a file, with the first and the last of its keys.
 type indexFile struct {
 	Name   string `json:"name"`
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 }
+
+// all are all files of the generation.
+func (m *indexManifest) all() []indexFile { return slices.Concat(m.Files, m.Keys) }
 
 // wordsVersion is raised when words, and so shingles, are other ones for the same text.
 const wordsVersion = "1"
 
 const (
 	manifestSuffix = ".json"
-	indexFormat    = 2
+	// indexFormat is that of manifests and their files; see the package comment.
+	indexFormat = 3
 	// indexRead is the name of the Read of earlier generations.
 	indexRead = "index"
-	// indexPart is the file that each partition makes for the index.
-	indexPart = "index"
-	// indexFilesMax bounds the files that each task holds open for lookups: common limits on
-	// open files are 2^20 for a process, and 64 tasks may run at a time.
-	indexFilesMax = 16384
+	// indexPart and indexKeys are the files that each partition makes for the index.
+	indexPart, indexKeys = "index", "index-keys"
 )
 
 // folder is where the files are, beside the manifest: a name of what they hold.
 func (m *indexManifest) folder() string {
 	h := sha256.New()
-	for _, f := range m.Files {
+	for _, f := range m.all() {
 		fmt.Fprintln(h, f.Name, f.SHA256)
 	}
 	return fmt.Sprintf("%s@%x", m.Generation, h.Sum(nil)[:8])
@@ -151,18 +162,10 @@ func (x *keptIndex) read(p *pipeline.Plan) []pipeline.Read {
 		Paths:  []string{filepath.ToSlash(filepath.Join(string(x.Dir), x.kind, "*"+manifestSuffix))},
 		Select: func(name string) bool { return x.reads(generationOf(name)) },
 		Check: func(fsys store.FS, files []string) error {
-			sum := 0
 			for _, name := range files {
-				m, err := x.manifest(fsys, name, p)
-				if err != nil {
+				if _, err := x.manifest(fsys, name, p); err != nil {
 					return err
 				}
-				sum += len(m.Files)
-			}
-			if sum > indexFilesMax {
-				return &pipeline.UsageError{Msg: fmt.Sprintf("kept index %s: %d earlier generations have %d files, and a task "+
-					"opens %d at most; read fewer generations with `age_max`, or begin another `index.dir`",
-					x.place(p), len(files), sum, indexFilesMax)}
 			}
 			return nil
 		},
@@ -172,16 +175,29 @@ func (x *keptIndex) read(p *pipeline.Plan) []pipeline.Read {
 // generationOf is the generation of a manifest's file.
 func generationOf(name string) string { return strings.TrimSuffix(filepath.Base(name), manifestSuffix) }
 
+// parseManifest reads a manifest, and refuses one of another format by its number.
+func parseManifest(name string, data []byte) (*indexManifest, error) {
+	m, what := &indexManifest{}, "it is damaged"
+	err := json.Unmarshal(data, m)
+	if err == nil && m.Format == indexFormat {
+		return m, nil
+	}
+	if err == nil && m.Format > 0 {
+		what = fmt.Sprintf("its format is %d, and this version reads %d", m.Format, indexFormat)
+	}
+	return nil, &pipeline.UsageError{Msg: fmt.Sprintf("kept index %s: %s; run the plan of its generation again, or remove it",
+		name, what)}
+}
+
 // manifest reads a generation's manifest and refuses one that was made in another way.
 func (x *keptIndex) manifest(fsys store.FS, name string, p *pipeline.Plan) (*indexManifest, error) {
 	data, err := store.ReadAll(fsys, name)
 	if err != nil {
 		return nil, err
 	}
-	m := &indexManifest{}
-	if err := json.Unmarshal(data, m); err != nil || m.Format != indexFormat {
-		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("kept index %s: it is damaged, or not of this version; "+
-			"run the plan of its generation again, or remove it", name)}
+	m, err := parseManifest(name, data)
+	if err != nil {
+		return nil, err
 	}
 	want := x.settings(p)
 	for _, key := range slices.Sorted(maps.Keys(want)) {
@@ -193,94 +209,25 @@ func (x *keptIndex) manifest(fsys store.FS, name string, p *pipeline.Plan) (*ind
 	return m, nil
 }
 
-// keptGenerations are the files of the generations that a task reads.
-type keptGenerations struct {
-	files      []*dedup.Index
-	generation []string // by file
-	docs       []uint32
-}
-
-// open opens the index for lookups.
-func (x *keptIndex) open(t *pipeline.Task) (*keptGenerations, error) {
-	g := &keptGenerations{}
-	if x == nil {
-		return g, nil
-	}
-	names := t.Files(indexRead)
-	slices.SortFunc(names, func(a, b string) int { return compareGenerations(generationOf(a), generationOf(b)) })
-	for _, name := range names {
-		m, err := x.manifest(t.Inputs, name, t.Plan)
-		if err != nil {
-			return nil, errors.Join(err, g.close())
-		}
-		for _, file := range m.Files {
-			f, err := dedup.OpenIndex(t.Inputs, filepath.Join(filepath.Dir(name), m.folder(), file.Name))
-			if err != nil {
-				return nil, errors.Join(err, g.close())
-			}
-			g.files, g.generation = append(g.files, f), append(g.generation, m.Generation)
-			if err := t.Hold(f.MemoryBytes()); err != nil {
-				return nil, errors.Join(fmt.Errorf("kept index %s: what its files take for lookups is too much; read fewer "+
-					"generations with `age_max`: %w", x.place(t.Plan), err), g.close())
-			}
-		}
-	}
-	return g, nil
-}
-
-func (g *keptGenerations) close() error {
-	var errs []error
-	for _, f := range g.files {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// find calls visit with the documents of a key, in order of generation and number, most of them
-// at most. Keys are asked for in rising order.
-func (g *keptGenerations) find(key uint64, most int, visit func(order uint64) error) error {
-	for i, f := range g.files {
-		var err error
-		if g.docs, err = f.Find(g.docs[:0], key, most); err != nil {
-			return err
-		}
-		most -= len(g.docs)
-		for _, doc := range g.docs {
-			if err := visit(uint64(i)<<32 | uint64(doc)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// document returns a document by its order: its name, with the generation, and its set.
-func (g *keptGenerations) document(order uint64) (name string, set []uint64, err error) {
-	i := int(order >> 32)
-	name, set, err = g.files[i].Document(uint32(order))
-	return g.generation[i] + "/" + name, set, err
-}
-
 // describe gathers what the partitions made into the manifest, which is the task's output.
 func (x *keptIndex) describe(t *pipeline.Task) error {
 	m := indexManifest{Format: indexFormat, Generation: x.Generation, Owner: ownerOf(t.Plan, t.Step),
-		Settings: x.settings(t.Plan), Files: []indexFile{}}
+		Settings: x.settings(t.Plan), Read: []string{}, Files: []indexFile{}}
+	files := dedup.NewIndexFiles(t.FS, 1)
+	defer files.Close()
 	for i, dir := range t.BarrierDirs() {
-		name := filepath.Join(dir, indexPart)
-		f, err := dedup.OpenIndex(t.FS, name)
+		part, n, err := describeFile(t.FS, files, dir, indexPart, i)
 		if err != nil {
 			return err
 		}
-		info, err := t.FS.Stat(name)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return err
-		}
-		sum, err := pipeline.FileSHA256(t.FS, name)
+		keys, _, err := describeFile(t.FS, files, dir, indexKeys, i)
 		if err != nil {
 			return err
 		}
-		m.Documents, m.Bytes = m.Documents+f.Documents(), m.Bytes+info.Size()
-		m.Files = append(m.Files, indexFile{"part-" + fmt.Sprintf("%05d", i), info.Size(), sum})
+		m.Files, m.Keys, m.Documents = append(m.Files, part...), append(m.Keys, keys...), m.Documents+n
+	}
+	for _, f := range m.all() {
+		m.Bytes += f.Bytes
 	}
 	earlier, documents, bytes := t.Files(indexRead), 0, int64(0)
 	for _, name := range earlier {
@@ -289,11 +236,38 @@ func (x *keptIndex) describe(t *pipeline.Task) error {
 			return err
 		}
 		documents, bytes = documents+old.Documents, bytes+old.Bytes
+		m.Read = append(m.Read, old.Generation)
 	}
+	slices.SortFunc(m.Read, compareGenerations)
 	t.Figure(x.kind+" index", "%s documents, %s, %s for each; %d earlier generations have %s documents, %s",
 		strconv.Itoa(m.Documents), report.Size(m.Bytes), report.Size(m.Bytes/int64(max(1, m.Documents))),
 		len(earlier), strconv.Itoa(documents), report.Size(bytes))
 	return writeJSONFile(t, indexPart+manifestSuffix, m)
+}
+
+// indexNames are the names in an index of the files that partitions make for it.
+var indexNames = map[string]string{indexPart: "part-%05d", indexKeys: "keys-%05d"}
+
+// describeFile describes a partition's file, if it made one that has entries.
+func describeFile(fsys store.FS, files *dedup.IndexFiles, dir, name string, part int) ([]indexFile, int, error) {
+	full := filepath.Join(dir, name)
+	info, err := fsys.Stat(full)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	x, err := files.Open(full)
+	if err != nil || x.Entries() == 0 {
+		return nil, 0, err
+	}
+	first, last, err := x.Range()
+	if err != nil {
+		return nil, 0, err
+	}
+	sum, err := pipeline.FileSHA256(fsys, full)
+	return []indexFile{{fmt.Sprintf(indexNames[name], part), first, last, info.Size(), sum}}, x.Entries(), err
 }
 
 // publish says how the generation gets into the index.
@@ -326,7 +300,7 @@ func (x *keptIndex) own(fsys store.FS, p *pipeline.Plan, s *pipeline.Step) (*ind
 	if err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(data, m) != nil || m.Format != indexFormat {
+	if json.Unmarshal(data, m) != nil || m.Format == 0 {
 		return nil, nil
 	}
 	if m.Owner != ownerOf(p, s) {
@@ -373,7 +347,7 @@ func (m *indexManifest) equal(o *indexManifest) bool {
 
 // complete reports whether the files are there with their content.
 func (m *indexManifest) complete(fsys store.FS, dir string) bool {
-	for _, f := range m.Files {
+	for _, f := range m.all() {
 		sum, err := pipeline.FileSHA256(fsys, filepath.Join(dir, m.folder(), f.Name))
 		if err != nil || sum != f.SHA256 {
 			return false
@@ -399,10 +373,18 @@ func (x *keptIndex) copyFiles(t *pipeline.Task, dir string, m indexManifest) err
 	if err := cmp.Or(store.RemoveAll(t.FS, tmp), t.FS.MkdirAll(tmp)); err != nil {
 		return err
 	}
+	wanted := map[string]bool{}
+	for _, f := range m.all() {
+		wanted[f.Name] = true
+	}
 	for i, part := range t.BarrierDirs() {
-		err := copyFile(t.FS, filepath.Join(part, indexPart), filepath.Join(tmp, m.Files[i].Name))
-		if err != nil {
-			return err
+		for from, to := range indexNames {
+			if to = fmt.Sprintf(to, i); !wanted[to] {
+				continue
+			}
+			if err := copyFile(t.FS, filepath.Join(part, from), filepath.Join(tmp, to)); err != nil {
+				return err
+			}
 		}
 	}
 	return cmp.Or(store.CommitDir(t.FS, tmp, folder), t.FS.SyncDir(filepath.Dir(dir)))

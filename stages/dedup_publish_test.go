@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/store"
 )
 
 // nights is a folder of a few days and the plan that runs each.
@@ -237,22 +239,111 @@ stages:
 	}
 }
 
-// TestIndexBounds reads an index of more files than a task may open, and one whose documents
-// take more memory than there is.
+// openFS counts the files that are open.
+type openFS struct {
+	store.FS
+	open, most *atomic.Int64
+}
+
+type openFile struct {
+	store.ReadFile
+	open *atomic.Int64
+}
+
+func (o openFS) Open(name string) (store.ReadFile, error) {
+	f, err := o.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	for n := o.open.Add(1); ; {
+		if most := o.most.Load(); n <= most || o.most.CompareAndSwap(most, n) {
+			return openFile{f, o.open}, nil
+		}
+	}
+}
+
+func (f openFile) Close() error {
+	f.open.Add(-1)
+	return f.ReadFile.Close()
+}
+
+// TestIndexBounds reads an index of more generations than a task may have files open, and one
+// that takes more memory than there is.
 func TestIndexBounds(t *testing.T) {
 	n := newNights(t)
-	jsonl(t, filepath.Join(n.dir, "data", "d0.jsonl"), sentences(9, 20000, 6)...)
+	jsonl(t, filepath.Join(n.dir, "data", "d0.jsonl"), sentences(9, 3000, 6)...)
 	opt := options(n.dir)
 	run(t, n.dir, n.plan("d0"), opt)
-	opt.MemoryBytes = 300 << 10
-	fails(t, n.dir, n.plan("d1"), opt, "state", "age_max", "--memory")
-	opt.MemoryBytes = 1 << 30
-	name := filepath.Join(n.dir, "state", "exact_dedup", "d0.json")
-	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
+	for _, stage := range []string{"exact_dedup", "minhash"} {
+		data, err := os.ReadFile(filepath.Join(n.dir, "state", stage, "d0.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, err := filepath.Glob(filepath.Join(n.dir, "state", stage, "d0@*"))
+		if err != nil || len(folder) != 1 {
+			t.Fatal(folder, err)
+		}
+		for i := range 300 { // the same documents again under other names
+			other := fmt.Sprintf("c%d", i)
+			write(t, filepath.Join(n.dir, "state", stage, other+".json"),
+				strings.Replace(string(data), `"generation": "d0"`, `"generation": "`+other+`"`, 1))
+			if err := os.Symlink(folder[0], strings.Replace(folder[0], "d0@", other+"@", 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	files := strings.Repeat(`{"name": "part-00000"}, `, 16384)
-	write(t, name, strings.Replace(string(data), `"files": [`, `"files": [`+files, 1))
-	is[*pipeline.UsageError](t, fails(t, n.dir, n.plan("d1"), opt, "1 earlier generations have 16385 files", "age_max"))
+	fsys := openFS{store.OS(), new(atomic.Int64), new(atomic.Int64)}
+	opt.Inputs = fsys
+	if l := ledger(t, run(t, n.dir, n.plan("d1"), opt), "exact_dedup"); l.In != 60 || l.Kept == 0 {
+		t.Errorf("%d of %d documents stay", l.Kept, l.In)
+	}
+	if open, most := fsys.open.Load(), fsys.most.Load(); open != 0 || most < 128 || most > 2*(128+8) {
+		t.Errorf("%d files are left open, and %d were at a time by 2 tasks", open, most)
+	}
+	opt.MemoryBytes = 4 << 20
+	fails(t, n.dir, n.plan("d2"), opt, "state", "age_max", "--memory")
+}
+
+// TestIndexOfParts has nights of which some are cut into several partitions, and others not:
+// what stays is the same.
+func TestIndexOfParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("its input is large")
+	}
+	dir := t.TempDir()
+	texts := days(6, 3, 40)
+	blank := strings.Repeat(strings.Repeat(" ", 1<<16-1)+"\n", 1100) // lines that are no records
+	kept := func(name string, padded func(day int) bool) [][]string {
+		var out [][]string
+		dir := filepath.Join(dir, name)
+		for day := range texts {
+			file := filepath.Join(dir, "data", fmt.Sprintf("d%d.jsonl", day))
+			jsonl(t, file, texts[day]...)
+			if padded(day) {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(t, file, string(data)+blank)
+			}
+			opt := options(dir)
+			opt.Workdir = filepath.Join(dir, fmt.Sprint("run", day))
+			run(t, dir, strings.Replace(nightlyPlan, "date: null", fmt.Sprintf("date: d%d", day), 1), opt)
+			out = append(out, textsOf(t, exportedLines(t, opt)))
+		}
+		return out
+	}
+	want := kept("whole", func(int) bool { return false })
+	got := kept("cut", func(day int) bool { return day%2 == 0 })
+	for day := range want {
+		if !slices.Equal(got[day], want[day]) {
+			t.Errorf("day %d: %d documents stay, want %d", day, len(got[day]), len(want[day]))
+		}
+	}
+	for glob, want := range map[string]int{"d0@*/keys-*": 2, "d1@*/keys-*": 1} {
+		found, err := filepath.Glob(filepath.Join(dir, "cut", "state", "minhash", glob))
+		if err != nil || len(found) != want {
+			t.Errorf("%s: %d files, want %d, %v", glob, len(found), want, err)
+		}
+	}
 }

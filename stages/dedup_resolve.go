@@ -26,7 +26,7 @@ import (
 // The numbers before the keys are big-endian, those after little-endian. Before these come
 // records about documents of earlier generations with a band of the group:
 //
-//	byte 1 · uint64 band key · uint64 order
+//	byte 1 · uint32 generation · uint64 number · uint64 band key
 //
 // and first of all those about documents of against, each once in a group:
 //
@@ -40,6 +40,9 @@ const (
 
 // earlierBit makes documents of earlier generations come after those of against.
 const earlierBit = 1 << 62
+
+// earlierDocBytes is what a document of an earlier generation takes beside its set.
+const earlierDocBytes = 16
 
 // openShingle sends the shingles of every candidate, with its keep rank and band keys.
 func (c MinHash) openShingle(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
@@ -60,9 +63,9 @@ func (c MinHash) openShingle(ctx context.Context, t *pipeline.Task) (pipeline.Ma
 		if len(keys) == 0 {
 			return nil
 		}
-		candidates.earlierOf(d.Ref.Record, func(key, order uint64) {
-			payload = binary.BigEndian.AppendUint64(append(payload[:0], earlierKind), key)
-			out.Send(group, binary.BigEndian.AppendUint64(payload, order))
+		candidates.earlierOf(d.Ref.Record, func(doc earlierDoc, key uint64) {
+			payload = appendEarlier(append(payload[:0], earlierKind), doc, key)
+			out.Send(group, payload)
 		})
 		payload = rank(append(payload[:0], candidateKind), d, out)
 		payload = binary.BigEndian.AppendUint32(payload, d.Ref.Shard)
@@ -153,6 +156,7 @@ type groupResolver struct {
 	group    uint64
 	head     int            // bytes before the keys of a candidate
 	docs     []pipeline.Ref // of the group, by number
+	earlier  []earlierDoc   // that the group has a band of, in their order
 	columns  bool           // sizes are wanted
 	fresh    int            // bytes of records since memory was asked for
 	held     int            // bytes asked for
@@ -168,6 +172,7 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 		r.end()
 		r.group, r.some = rec.Key, true
 		r.resolver.Begin()
+		r.earlier = r.earlier[:0]
 	}
 	r.fresh += len(rec.Payload)
 	var err error
@@ -175,12 +180,7 @@ func (r *groupResolver) visit(rec pipeline.Record) error {
 	case againstKind:
 		err = r.visitAgainst(rec.Payload)
 	case earlierKind:
-		key, order := binary.BigEndian.Uint64(rec.Payload[1:]), binary.BigEndian.Uint64(rec.Payload[9:])
-		err = r.resolver.Earlier(key, order|earlierBit, func() ([]uint64, error) {
-			_, set, err := r.kept.document(order)
-			r.fresh += 8 * len(set)
-			return set, err
-		})
+		err = r.visitEarlier(cutEarlier(rec.Payload[1:]))
 	default:
 		err = r.visitCandidate(rec)
 	}
@@ -196,6 +196,18 @@ func (r *groupResolver) cut(b []byte) error {
 	r.keys = cutUint64s(r.keys[:0], b[n:n+8*int(keys)])
 	r.shingles = cutUint64s(r.shingles[:0], b[n+8*int(keys):])
 	return nil
+}
+
+// visitEarlier adds a document of an earlier generation under a key. They come in their order.
+func (r *groupResolver) visitEarlier(d earlierDoc, key uint64) error {
+	if n := len(r.earlier); n == 0 || r.earlier[n-1] != d {
+		r.earlier = append(r.earlier, d)
+	}
+	return r.resolver.Earlier(key, earlierBit|uint64(len(r.earlier)-1), func() ([]uint64, error) {
+		_, set, err := r.kept.document(d)
+		r.fresh += 8*len(set) + earlierDocBytes
+		return set, err
+	})
 }
 
 // visitAgainst adds a document of against under each of its keys.
@@ -218,7 +230,7 @@ func (r *groupResolver) earlierName(order uint64) (string, error) {
 	if order&earlierBit == 0 {
 		return againstName(r.t, r.against, order), nil
 	}
-	name, _, err := r.kept.document(order &^ earlierBit)
+	name, _, err := r.kept.document(r.earlier[order&^earlierBit])
 	return name, err
 }
 
@@ -253,7 +265,7 @@ func (r *groupResolver) hold() error {
 		return nil
 	}
 	r.fresh = 0
-	more := r.resolver.MemoryBytes() - r.held
+	more := r.resolver.MemoryBytes() + earlierDocBytes*len(r.earlier) - r.held
 	if more < holdStep {
 		return nil
 	}

@@ -1,11 +1,9 @@
 package stages
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 
 	"bzdata/dedup"
@@ -170,7 +168,7 @@ func (c *copiesReducer) add(r pipeline.Record) error {
 			c.matched = againstName(c.t, c.against, binary.BigEndian.Uint64(r.Payload[9:]))
 		}
 		if c.matched == "" && c.kept != nil {
-			return c.kept.Add(c.t.DocName(r.Ref), []uint64{r.Key}, []uint64{half})
+			return c.kept.Document(r.Key, c.t.DocName(r.Ref), []uint64{half})
 		}
 		if c.matched == "" {
 			return nil
@@ -196,8 +194,8 @@ func (c *copiesReducer) end() {
 }
 
 // remember notes a document of an earlier generation with the key at hand.
-func (c *copiesReducer) remember(order uint64) error {
-	name, set, err := c.earlier.document(order)
+func (c *copiesReducer) remember(d earlierDoc) error {
+	name, set, err := c.earlier.found(d)
 	if err == nil && len(set) == 1 && c.names[set[0]] == "" {
 		c.names[set[0]] = name
 	}
@@ -219,10 +217,8 @@ func (c ExactDedup) reduceCopies(t *pipeline.Task, part *pipeline.Partition, ind
 	if index == nil {
 		return read()
 	}
-	return t.WriteFile(indexPart, func(w io.Writer) error {
-		if r.kept, err = dedup.NewIndexWriter(w); err != nil {
-			return err
-		}
-		return cmp.Or(read(), r.kept.Close())
+	return writeIndex(t, indexPart, func(kept *dedup.IndexWriter) error {
+		r.kept = kept
+		return read()
 	})
 }

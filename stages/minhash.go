@@ -105,7 +105,7 @@ func (c MinHash) index() *keptIndex {
 // keep drops what was decided about, and sends what stays to the index.
 func (c MinHash) keep(index *keptIndex) pipeline.Pass {
 	drop := applyClusters(c.Columns)
-	return pipeline.Pass{Name: "drop", Edits: drop.Edits, RecordBytes: keptRecordBytes,
+	return pipeline.Pass{Name: "drop", Edits: drop.Edits, RecordBytes: keptRecordBytes + 20*c.Bands,
 		Open: func(ctx context.Context, t *pipeline.Task) (pipeline.Mapper, error) {
 			apply, err := drop.Open(ctx, t)
 			if err != nil {
@@ -125,35 +125,54 @@ func (c MinHash) sendKept(t *pipeline.Task, apply pipeline.Mapper) (pipeline.Map
 	if err != nil {
 		return nil, err
 	}
-	step := math.MaxUint64 / uint64(t.ShardCount()) // keys rise with documents, so that the index has their order
 	var payload []byte
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
 		if err := apply.Map(d, out); err != nil || out.Dropped() {
 			return err
 		}
 		keys, shingles := sign(d.Text)
+		for _, key := range keys {
+			out.Send(key, nil)
+		}
 		if len(keys) > 0 {
-			payload = appendUint64s(payload[:0], keys)
-			out.Send(uint64(d.Ref.Shard)*step+d.Ref.Record, appendUint64s(payload, dedup.Distinct(shingles)))
+			payload = appendUint64s(payload[:0], dedup.Distinct(shingles))
+			out.Send(keptNumber(t, d.Ref), payload)
 		}
 		return nil
 	}), nil
 }
 
-// reduceKept writes a partition's documents into a file of the index.
+// keptNumber is the number of a document in the index. It rises with documents, so that the
+// index has their order.
+func keptNumber(t *pipeline.Task, r pipeline.Ref) uint64 {
+	return uint64(r.Shard)*(math.MaxUint64/uint64(t.ShardCount())) + r.Record
+}
+
+// reduceKept writes a partition's files of the index: its documents, which have their number as
+// key and shingles as payload, and its band keys, which have no payload.
 func reduceKept(_ context.Context, t *pipeline.Task, part *pipeline.Partition) error {
-	bands := t.Step.Config.(MinHash).Bands
-	return t.WriteFile(indexPart, func(w io.Writer) error {
-		index, err := dedup.NewIndexWriter(w)
+	return writeIndex(t, indexPart, func(docs *dedup.IndexWriter) error {
+		return writeIndex(t, indexKeys, func(keys *dedup.IndexWriter) error {
+			var shingles []uint64
+			return part.Each(func(r pipeline.Record) error {
+				if len(r.Payload) == 0 {
+					return keys.Entry(r.Key, keptNumber(t, r.Ref))
+				}
+				shingles = cutUint64s(shingles[:0], r.Payload)
+				return docs.Document(r.Key, t.DocName(r.Ref), shingles)
+			})
+		})
+	})
+}
+
+// writeIndex writes a file for the index.
+func writeIndex(t *pipeline.Task, name string, fill func(x *dedup.IndexWriter) error) error {
+	return t.WriteFile(name, func(w io.Writer) error {
+		x, err := dedup.NewIndexWriter(w)
 		if err != nil {
 			return err
 		}
-		var keys, shingles []uint64
-		err = part.Each(func(r pipeline.Record) error {
-			keys, shingles = cutUint64s(keys[:0], r.Payload[:8*bands]), cutUint64s(shingles[:0], r.Payload[8*bands:])
-			return index.Add(t.DocName(r.Ref), keys, shingles)
-		})
-		return cmp.Or(err, index.Close())
+		return cmp.Or(fill(x), x.Close())
 	})
 }
 

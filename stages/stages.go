@@ -5,6 +5,14 @@
 // A config struct is the only source of a stage's decoding, validation, JSON Schema and
 // reference. The algorithms know nothing of plans: look for them in dedup, eval, train,
 // tokenize and stages/quality.
+//
+// # Kept index
+//
+// A kept index is a folder with a folder for each kind of stage. There, a generation is the file
+// GENERATION.json, of format 3, and the folder GENERATION@HASH of its files, cut by ranges of keys
+// that the former states; package dedup says what is in one. A task opens those files whose range
+// holds a key that it looks for, once it does, and 128 at a time at most. A generation of another
+// format is refused by name. Nothing is ever removed but what a generation made again replaces.
 package stages
 
 import (
