@@ -150,6 +150,8 @@ type Publication struct {
 	Place func(p *Plan) string
 	// Check looks at the place when tasks are laid out, before anything is written.
 	Check func(fsys store.FS, p *Plan, s *Step) error
+	// Tell says what is there, for whoever asks what a run would do.
+	Tell func(fsys store.FS, p *Plan) (string, error)
 	// Put puts it there, or finds that it is there already. It is the last step of a run that has
 	// come to the end of its plan without --limit, also of one that found all tasks done.
 	Put func(t *Task) error

@@ -62,11 +62,15 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 			}
 		}
 	}
+	told, err := r.published()
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range r.stageStates() {
 		sw := StageWork{Label: s.label, Reused: s.reusable}
 		for _, step := range plan.Stages {
 			if step.Label() == s.label {
-				sw.Settings, sw.Implied, sw.Note = step.Effective, step.Implied, step.note()
+				sw.Settings, sw.Implied, sw.Note = step.Effective, step.Implied, joinNotes(step.note(), told[s.label])
 			}
 		}
 		if s.reusable {
@@ -75,6 +79,31 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 		w.Stages = append(w.Stages, sw)
 	}
 	return w, nil
+}
+
+// published says, by stage, what earlier runs have published.
+func (r *run) published() (map[string]string, error) {
+	told := map[string]string{}
+	for _, wave := range r.waves {
+		for _, n := range wave.nodes {
+			if n.publish == nil {
+				continue
+			}
+			text, err := n.publish.Tell(r.opt.FS, r.plan)
+			if err != nil {
+				return nil, err
+			}
+			told[n.stage] = text
+		}
+	}
+	return told, nil
+}
+
+func joinNotes(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 // A Noter is a configuration with something to say before it runs, such as the

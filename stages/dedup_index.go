@@ -27,7 +27,7 @@ import (
 type KeptIndex struct {
 	Dir        pipeline.Path     `yaml:"dir" required:"true" doc:"Folder of the index. One that is not there is an empty index."`
 	Generation string            `yaml:"generation" required:"true" doc:"Name of this run's part, such as a date. The run reads those that sort before it, numbers by value, and writes only its own, once all stages and alarms have passed: not with --limit, nor if --until ends it earlier. Run again it replaces its own; what another plan or stage wrote it refuses to."`
-	AgeMax     pipeline.Duration `yaml:"age_max" doc:"Read only generations whose dates are at most so much older than this one's, which must be a date, such as 2025-01-31. No limit if not set."`
+	AgeMax     pipeline.Duration `yaml:"age_max" doc:"Read only generations whose dates are at most so much older than this one's, which must be a date, such as 2025-01-31, as those before it must. Older ones are only left out, never removed: to free their space, remove GENERATION.json and the folder GENERATION@… of it. No limit if not set."`
 }
 
 // Check asks for a generation that can be a file's name, and a date if its age counts.
@@ -88,7 +88,7 @@ func (x *KeptIndex) reads(generation string) bool {
 	}
 	own, _ := generationDate(x.Generation)
 	other, ok := generationDate(generation)
-	return x.AgeMax == 0 || ok && own.Sub(other) <= time.Duration(x.AgeMax)
+	return x.AgeMax == 0 || !ok || own.Sub(other) <= time.Duration(x.AgeMax) // what has no date is refused
 }
 
 // indexManifest is the file GENERATION.json in the folder of the stage's kind in an index. It is
@@ -163,6 +163,10 @@ func (x *keptIndex) read(p *pipeline.Plan) []pipeline.Read {
 		Select: func(name string) bool { return x.reads(generationOf(name)) },
 		Check: func(fsys store.FS, files []string) error {
 			for _, name := range files {
+				if _, dated := generationDate(generationOf(name)); x.AgeMax > 0 && !dated {
+					return &pipeline.UsageError{Msg: fmt.Sprintf("kept index %s: its generation is no date, and age_max "+
+						"needs one; leave out `age_max`, or remove it", name)}
+				}
 				if _, err := x.manifest(fsys, name, p); err != nil {
 					return err
 				}
@@ -229,19 +233,18 @@ func (x *keptIndex) describe(t *pipeline.Task) error {
 	for _, f := range m.all() {
 		m.Bytes += f.Bytes
 	}
-	earlier, documents, bytes := t.Files(indexRead), 0, int64(0)
-	for _, name := range earlier {
+	var earlier indexSize
+	for _, name := range t.Files(indexRead) {
 		old, err := x.manifest(t.Inputs, name, t.Plan)
 		if err != nil {
 			return err
 		}
-		documents, bytes = documents+old.Documents, bytes+old.Bytes
+		earlier.add(old)
 		m.Read = append(m.Read, old.Generation)
 	}
 	slices.SortFunc(m.Read, compareGenerations)
-	t.Figure(x.kind+" index", "%s documents, %s, %s for each; %d earlier generations have %s documents, %s",
-		strconv.Itoa(m.Documents), report.Size(m.Bytes), report.Size(m.Bytes/int64(max(1, m.Documents))),
-		len(earlier), strconv.Itoa(documents), report.Size(bytes))
+	t.Figure(x.kind+" index", "%s documents, %s, %s for each; %s",
+		strconv.Itoa(m.Documents), report.Size(m.Bytes), report.Size(m.Bytes/int64(max(1, m.Documents))), earlier)
 	return writeJSONFile(t, indexPart+manifestSuffix, m)
 }
 
@@ -272,11 +275,79 @@ func describeFile(fsys store.FS, files *dedup.IndexFiles, dir, name string, part
 
 // publish says how the generation gets into the index.
 func (x *keptIndex) publish() pipeline.Publication {
-	return pipeline.Publication{Place: x.place, Put: x.put,
+	return pipeline.Publication{Place: x.place, Put: x.put, Tell: x.tell,
 		Check: func(fsys store.FS, p *pipeline.Plan, s *pipeline.Step) error {
-			_, err := x.own(fsys, p, s)
-			return err
+			m, err := x.own(fsys, p, s)
+			if err != nil || m == nil {
+				return err
+			}
+			return x.readAgain(fsys, p, s, m)
 		}}
+}
+
+// readAgain refuses to repeat a generation if one that it read is gone: its documents would
+// come out otherwise.
+func (x *keptIndex) readAgain(fsys store.FS, p *pipeline.Plan, s *pipeline.Step, m *indexManifest) error {
+	for _, generation := range m.Read {
+		name := filepath.Join(x.place(p), generation+manifestSuffix)
+		if x.reads(generation) && !store.Exists(fsys, name) {
+			return &pipeline.UsageError{Msg: fmt.Sprintf("%s:%d: generation %s was made with %s before it, and %s is no longer "+
+				"there; put it and its folder back, or remove %s to make %s without it", p.File, s.Line, x.Generation, generation,
+				name, filepath.Join(x.place(p), x.Generation+manifestSuffix), x.Generation)}
+		}
+	}
+	return nil
+}
+
+// indexSize is what some generations have together.
+type indexSize struct {
+	generations, documents int
+	bytes                  int64
+}
+
+func (s *indexSize) add(m *indexManifest) {
+	s.generations, s.documents, s.bytes = s.generations+1, s.documents+m.Documents, s.bytes+m.Bytes
+}
+
+func (s indexSize) String() string {
+	return fmt.Sprintf("%d earlier generations have %d documents, %s", s.generations, s.documents, report.Size(s.bytes))
+}
+
+// tell says what the index has before a run, and how it grew.
+func (x *keptIndex) tell(fsys store.FS, p *pipeline.Plan) (string, error) {
+	entries, err := fsys.ReadDir(x.place(p))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var read, old indexSize
+	var latest *indexManifest
+	for _, e := range entries {
+		generation, isManifest := strings.CutSuffix(e.Name(), manifestSuffix)
+		if !isManifest || store.IsTemp(e.Name()) || compareGenerations(generation, x.Generation) >= 0 {
+			continue
+		}
+		data, err := store.ReadAll(fsys, filepath.Join(x.place(p), e.Name()))
+		m := &indexManifest{}
+		if err != nil || json.Unmarshal(data, m) != nil {
+			return "", err // what the run cannot read, it refuses
+		}
+		if !x.reads(generation) {
+			old.add(m)
+			continue
+		}
+		if read.add(m); latest == nil || compareGenerations(latest.Generation, generation) < 0 {
+			latest = m
+		}
+	}
+	text := "index: " + read.String()
+	if latest != nil {
+		text += fmt.Sprintf(", %s for each; the latest, %s, added %d documents, %s",
+			report.Size(read.bytes/int64(max(1, read.documents))), latest.Generation, latest.Documents, report.Size(latest.Bytes))
+	}
+	if old.generations > 0 {
+		text += fmt.Sprintf("; %d older than age_max, %s, stay there and are not read", old.generations, report.Size(old.bytes))
+	}
+	return text, nil
 }
 
 // place is the folder of the stage's kind in the index.

@@ -138,12 +138,18 @@ func TestIndexIsRefused(t *testing.T) {
 		"rows: 9":          "was made with rows 8, and this plan has 9",
 		"shingle_words: 4": "was made with shingle_words 5, and this plan has 4",
 	} {
-		_, err := pipeline.Run(context.Background(), parse(t, dir, plan("2025-01-02", change)), opt)
-		var usage *pipeline.UsageError
-		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", change, err, want)
-		}
+		refused(t, dir, plan("2025-01-02", change), opt, want)
 	}
+	refused(t, dir, strings.Replace(plan("2025-01-02", "verify: 0.7"), "name: p", "name: p\nseed: 5", 1), opt,
+		"was made with seed 0, and this plan has 5")
+	refused(t, dir, strings.Replace(plan("2025-01-02", "verify: 0.7"), "exact_dedup: {", "exact_dedup: {compare: words, ", 1), opt,
+		"was made with compare text, and this plan has words")
+	changeManifest(t, dir, `"words": "1"`, `"words": "0"`)
+	refused(t, dir, plan("2025-01-02", "verify: 0.7"), opt, "was made with words 0, and this plan has 1")
+	changeManifest(t, dir, `"words": "0"`, `"words": "1"`)
+	changeManifest(t, dir, `"format": 3`, `"format": 2`)
+	refused(t, dir, plan("2025-01-02", "verify: 0.7"), opt, "2025-01-01.json: its format is 2, and this version reads 3")
+	changeManifest(t, dir, `"format": 2`, `"format": 3`)
 	run(t, dir, plan("2025-01-02", "verify: 0.8"), opt)
 	found, err := filepath.Glob(filepath.Join(dir, "state", "minhash", "2025-01-01@*", "part-00000"))
 	if err != nil || len(found) != 1 {
@@ -158,6 +164,52 @@ func TestIndexIsRefused(t *testing.T) {
 	_, err = pipeline.Run(context.Background(), parse(t, dir, plan("2025-01-02", "verify: 0.8")), opt)
 	if err == nil || !strings.Contains(err.Error(), "run the plan of its generation again") {
 		t.Errorf("a damaged index: %v", err)
+	}
+}
+
+// refused asks what a run would do, which must be refused, as the run must.
+func refused(t *testing.T, dir, plan string, opt pipeline.Options, want string) {
+	t.Helper()
+	_, runErr := pipeline.Run(context.Background(), parse(t, dir, plan), opt)
+	_, err := pipeline.Outlook(parse(t, dir, plan), opt)
+	for _, err := range []error{err, runErr} {
+		var usage *pipeline.UsageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func changeManifest(t *testing.T, dir, from, to string) {
+	t.Helper()
+	name := filepath.Join(dir, "state", "minhash", "2025-01-01.json")
+	data, err := os.ReadFile(name)
+	if err != nil || !strings.Contains(string(data), from) {
+		t.Fatalf("%v: no %s in %s", err, from, data)
+	}
+	write(t, name, strings.Replace(string(data), from, to, 1))
+}
+
+// TestIndexIsGone repeats a night after one that it read was removed, and puts it back.
+func TestIndexIsGone(t *testing.T) {
+	n := newNights(t)
+	opt := options(n.dir)
+	for _, date := range []string{"d0", "d1"} {
+		run(t, n.dir, n.plan(date), opt)
+	}
+	name := filepath.Join(n.dir, "state", "minhash", "d0.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, n.dir, n.plan("d1"), opt, "generation d1 was made with d0 before it, and "+name+" is no longer there")
+	run(t, n.dir, n.plan("d2"), opt) // was never made with it
+	write(t, name, string(data))
+	if ran := startedTasks(t, n.dir, n.plan("d1"), opt); len(ran) > 0 {
+		t.Errorf("it is back, and tasks ran: %v", ran)
 	}
 }
 
@@ -182,4 +234,19 @@ func TestIndexAge(t *testing.T) {
 	if n := kept(dates[2], "191h"); n != 10 {
 		t.Errorf("a generation that is too old is read: %d documents stay", n)
 	}
+	plan := strings.NewReplacer("date: null", "date: "+dates[2], `"${date}"}}`, `"${date}", age_max: 7d}}`).Replace(nightlyPlan)
+	kept(dates[1], "96h")
+	w, err := pipeline.Outlook(parse(t, dir, plan), options(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "index: 1 earlier generations have 5 documents, "
+	for _, s := range w.Stages[:2] {
+		if !strings.Contains(s.Note, want) || !strings.Contains(s.Note, "1 older than age_max") ||
+			!strings.Contains(s.Note, "the latest, 2025-01-05, added 5 documents") {
+			t.Errorf("%s says %s", s.Label, s.Note)
+		}
+	}
+	write(t, filepath.Join(dir, "state", "minhash", "0.json"), "{}")
+	refused(t, dir, plan, options(dir), "0.json: its generation is no date, and age_max needs one")
 }
