@@ -35,6 +35,7 @@ type node struct {
 
 	barrier []*node
 	files   map[string][]string
+	parts   map[string][]ReadPart
 	pinned  []pinnedFile // must not change until the task is committed
 	uses    map[Data]*node
 	heldOut *node
@@ -94,11 +95,13 @@ type builder struct {
 	heldSet *node
 	holders []*node           // the latest segment's tasks
 	owners  map[string]string // labels of stages by the links that they own
+
+	surveyed map[Key]*node // tasks that look at parts of files of Reads
 }
 
 // build lays out every task of the plan. Nothing runs.
 func (r *run) build() error {
-	b := &builder{run: r, latest: map[Data]*node{}, owners: map[string]string{}}
+	b := &builder{run: r, latest: map[Data]*node{}, owners: map[string]string{}, surveyed: map[Key]*node{}}
 	b.begin(r.inputs)
 	if err := b.heldOutFirst(); err != nil {
 		return err
@@ -131,37 +134,6 @@ func (b *builder) step(step *Step) error {
 		return b.artifact(step, p, reads)
 	}
 	return b.passes(step, p.Passes, reads)
-}
-
-// readSet is what a stage's Reads resolve to.
-type readSet struct {
-	files   map[string][]string
-	keys    []string
-	pinned  []pinnedFile
-	heldOut *node
-}
-
-func (b *builder) reads(p Program) (readSet, error) {
-	set := readSet{files: map[string][]string{}}
-	if p.Reads == nil {
-		return set, nil
-	}
-	for _, read := range p.Reads(b.plan) {
-		files, key, err := b.readFiles(read)
-		if err != nil {
-			return set, err
-		}
-		names := make([]string, len(files))
-		for i, f := range files {
-			names[i] = f.name
-		}
-		set.files[read.Name], set.keys = names, append(set.keys, string(key))
-		set.pinned = append(set.pinned, files...)
-		if read.HeldOut && b.heldSet != nil {
-			set.heldOut, set.keys = b.heldSet, append(set.keys, string(b.heldSet.key))
-		}
-	}
-	return set, nil
 }
 
 // passes adds a document stage.
@@ -326,7 +298,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 		if p.pass.Sees != nil {
 			chain = append(chain, p.pass.Sees(b.inputBytes()))
 		}
-		deps = append(deps, p.barrier...)
+		deps = append(append(deps, p.barrier...), p.reads.surveys...)
 		if p.reads.heldOut != nil {
 			deps = append(deps, p.reads.heldOut)
 		}
@@ -371,7 +343,7 @@ func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape,
 	}
 	for _, p := range passes {
 		if p.pass.Turn != nil {
-			key = keyOf("turn", string(key), p.pass.Turn(shard, len(b.shards)))
+			key = keyOf("turn", string(key), p.pass.Turn(shard, len(b.shards), p.reads.cut))
 		}
 	}
 	seg := &segment{shard: shard, passes: passes, parts: shape.parts, stores: shape.stores, source: source}

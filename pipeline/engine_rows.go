@@ -22,11 +22,16 @@ func EachText(ctx context.Context, fsys store.FS, files []string, in Input, visi
 // document's id only the record number is set. A malformed record is an error. The fields are
 // valid until visit returns.
 func EachRecord(ctx context.Context, fsys store.FS, name string, in Input, visit func(d *Doc) error) error {
+	return eachRecord(ctx, fsys, name, in, store.RowOptions{RecordBytesMax: int64(in.RecordBytesMax)}, visit)
+}
+
+func eachRecord(ctx context.Context, fsys store.FS, name string, in Input, opts store.RowOptions,
+	visit func(d *Doc) error) error {
 	rule, _, err := newTextRule(in)
 	if err != nil {
 		return err
 	}
-	return store.ReadRows(fsys, name, store.RowOptions{RecordBytesMax: int64(in.RecordBytesMax)}, func(row *store.Row) error {
+	return store.ReadRows(fsys, name, opts, func(row *store.Row) error {
 		if err := errors.Join(ctx.Err(), row.Bad); err != nil {
 			return err
 		}

@@ -71,6 +71,9 @@ type Read struct {
 	// training text by them. Held-out documents equal to one are then no part of the exam,
 	// which would otherwise judge the choice by what made it.
 	Rows *Input
+	// Cut says that the files are records, and cuts large ones as those of the input are:
+	// [Task.Parts] gives the parts.
+	Cut bool
 	// Value is a plain value that belongs into the stage key.
 	Value string
 	// Suffix, if set, picks the files of a folder whose names end in it.
@@ -97,9 +100,9 @@ type Pass struct {
 	// Sees, if not nil, is what the mapper makes of [Task.InputBytes]: it belongs into the
 	// keys of the pass, so that other files repeat it only where it comes out differently.
 	Sees func(inputBytes int64) string
-	// Turn, if not nil, is what the mapper makes of [Task.Shard] and [Task.ShardCount]: it belongs
-	// into the key of the shard's task.
-	Turn func(shard, shards int) string
+	// Turn, if not nil, is what the mapper makes of [Task.Shard], [Task.ShardCount] and the number
+	// of parts of all files that the stage's Reads cut: it belongs into the key of the shard's task.
+	Turn func(shard, shards, parts int) string
 	// RecordBytes is about how much the pass sends to its barrier for one document, for the
 	// estimate of disk space.
 	RecordBytes int

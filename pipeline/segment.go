@@ -142,7 +142,7 @@ func (st *segmentTask) open(ctx context.Context) error {
 	for _, p := range st.passes {
 		view := *st.t
 		n := *st.t.node
-		n.barrier, n.files, n.heldOut = p.barrier, p.reads.files, p.reads.heldOut
+		n.barrier, n.files, n.parts, n.heldOut = p.barrier, p.reads.files, p.reads.parts, p.reads.heldOut
 		view.Step, view.node = p.step, &n
 		m, err := p.pass.Open(ctx, &view)
 		if err != nil {

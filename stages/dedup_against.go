@@ -10,7 +10,7 @@ import (
 
 // Against is one entry of what a deduplication compares with beside the documents.
 type Against struct {
-	Paths          pipeline.Paths `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list."`
+	Paths          pipeline.Paths `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list. Large ones that are not compressed are cut, as those of input are, and read by up to 64 shards of the input."`
 	Text           string         `yaml:"text" doc:"Field that holds the text. Default: text, unless template or messages is set."`
 	Template       string         `yaml:"template" doc:"Text made of fields, such as \"{{question}}\\n{{answer}}\"."`
 	Messages       string         `yaml:"messages" doc:"Field that holds a conversation: a list of role and content."`
@@ -45,7 +45,7 @@ func dedupReads(against []Against, index *keptIndex) func(p *pipeline.Plan) []pi
 	return func(p *pipeline.Plan) []pipeline.Read {
 		var reads []pipeline.Read
 		for i, a := range against {
-			reads = append(reads, pipeline.Read{Name: againstRead(i), Paths: a.Paths,
+			reads = append(reads, pipeline.Read{Name: againstRead(i), Paths: a.Paths, Cut: true,
 				Value: fmt.Sprintf("%q %q %q %d", a.Text, a.Template, a.Messages, a.RecordBytesMax)})
 		}
 		if index != nil {
@@ -72,27 +72,48 @@ func againstFiles(t *pipeline.Task, against []Against) []againstFile {
 	return files
 }
 
-// againstReaders is how many shards read the files of against, in turn; no more, so that the
-// tasks of all others stay as they are if there is one more shard.
-const againstReaders = 16
+// againstPart is a part of a file, or all of it.
+type againstPart struct {
+	pipeline.ReadPart
+	file int // as in againstFiles
+	in   pipeline.Input
+}
 
-// againstTurn is which of the files a shard reads: those of its number modulo the readers.
-func againstTurn(shard, shards int) string {
-	if readers := min(shards, againstReaders); shard < readers {
+func againstParts(t *pipeline.Task, against []Against) []againstPart {
+	var parts []againstPart
+	before := 0
+	for i, a := range against {
+		for _, p := range t.Parts(againstRead(i)) {
+			parts = append(parts, againstPart{p, before + p.File, a.input()})
+		}
+		before += len(t.Files(againstRead(i)))
+	}
+	return parts
+}
+
+// againstReadersMax is how many shards read the parts of against at most, in turn; no more, so
+// that the tasks of all others stay as they are if there is one more shard.
+const againstReadersMax = 64
+
+func againstReaders(shards, parts int) int { return min(shards, parts, againstReadersMax) }
+
+// againstTurn is which of the parts a shard reads: those of its number modulo the readers.
+func againstTurn(shard, shards, parts int) string {
+	if readers := againstReaders(shards, parts); shard < readers {
 		return fmt.Sprint(shard, readers)
 	}
 	return ""
 }
 
 // turnOf is [againstTurn] of a pass, if there is anything to read.
-func turnOf(against []Against) func(shard, shards int) string {
+func turnOf(against []Against) func(shard, shards, parts int) string {
 	if len(against) == 0 {
 		return nil
 	}
 	return againstTurn
 }
 
-// againstReader is a mapper that reads its files after the last document of the shard.
+// againstReader is a mapper that reads its parts of files after the last document of the shard.
 type againstReader struct {
 	pipeline.MapFunc
 	ctx     context.Context
@@ -101,14 +122,15 @@ type againstReader struct {
 	visit   func(file int, d *pipeline.Doc, out *pipeline.Out) error
 }
 
-// Close reads the files whose turn it is.
+// Close reads the parts whose turn it is.
 func (r *againstReader) Close(out *pipeline.Out) error {
-	readers := min(r.t.ShardCount(), againstReaders)
-	for i, f := range againstFiles(r.t, r.against) {
+	parts := againstParts(r.t, r.against)
+	readers := againstReaders(r.t.ShardCount(), len(parts))
+	for i, p := range parts {
 		if i%readers != r.t.Shard() {
 			continue
 		}
-		err := pipeline.EachRecord(r.ctx, r.t.Inputs, f.name, f.in, func(d *pipeline.Doc) error { return r.visit(i, d, out) })
+		err := p.EachRecord(r.ctx, r.t, p.in, func(d *pipeline.Doc) error { return r.visit(p.file, d, out) })
 		if err != nil {
 			return fmt.Errorf("against: %w", err)
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"bzdata/pipeline"
@@ -132,6 +133,73 @@ func matches(t *testing.T, opt pipeline.Options, against []nearDoc) string {
 		t.Errorf("only %d documents are copies of those in files", named)
 	}
 	return b.String()
+}
+
+// againstCut runs a plan with files cut into parts of some size, and returns what it exports, its
+// drop log, and how often files of against were opened.
+func againstCut(t *testing.T, dir, plan string, rangeBytes int64, workers int) ([]string, []drop, int64) {
+	t.Helper()
+	opt := options(dir)
+	opt.RangeBytes, opt.Workers, opt.Workdir, opt.Fresh = rangeBytes, workers, filepath.Join(dir, "run"), true
+	var opened atomic.Int64
+	opt.Inputs = faultFS{FS: store.OS(), fail: func(op, name string) error {
+		if op == "open" && strings.HasPrefix(name, filepath.Join(dir, "b")) {
+			opened.Add(1)
+		}
+		return nil
+	}}
+	run(t, dir, plan, opt)
+	times := opened.Load()
+	opt.Fresh = false
+	if ran := startedTasks(t, dir, plan, opt); len(ran) > 0 {
+		t.Errorf("all is done, and tasks ran: %v", ran)
+	}
+	return textsOf(t, exportedLines(t, opt)), dropLog(t, opt), times
+}
+
+// TestAgainstIsCut has large files of against, of which shards read parts: they give what they
+// give whole.
+func TestAgainstIsCut(t *testing.T) {
+	dir := t.TempDir()
+	all := nearCorpus(t, 12, 900)
+	var docs []nearDoc
+	var texts []string
+	for i, d := range all {
+		if i%3 == 0 {
+			docs = append(docs, d)
+		} else {
+			texts = append(texts, d.text, "") // with rows that are nothing
+		}
+	}
+	for i := 0; i < len(docs); i += 5 {
+		texts = append(texts, docs[i].text)
+	}
+	writeNear(t, dir, docs)
+	jsonl(t, filepath.Join(dir, "b", "x.jsonl"), texts...)
+	jsonl(t, filepath.Join(dir, "b", "y.jsonl"), texts[:99]...)
+	for _, stage := range []string{"minhash: {verify: 0.7", "exact_dedup: {compare: words"} {
+		plan := `
+name: p
+input: [{path: s0, source: s0}, {path: s1, source: s1}]
+stages:
+  - ` + stage + `, against: [{path: b/x.jsonl}, {path: b/y.jsonl}]}
+  - export: {format: jsonl}
+`
+		want, wantDrops, few := againstCut(t, dir, plan, 1<<30, 1)
+		if len(wantDrops) < 20 {
+			t.Fatalf("%s: %d documents are dropped: this tests little", stage, len(wantDrops))
+		}
+		for _, workers := range []int{1, 4} {
+			got, drops, many := againstCut(t, dir, plan, 4<<10, workers)
+			if !slices.Equal(got, want) || !slices.Equal(drops, wantDrops) {
+				t.Errorf("%s: of files that are cut %d documents stay and %d go, want %d and %d", stage,
+					len(got), len(drops), len(want), len(wantDrops))
+			}
+			if many < few+20 {
+				t.Errorf("%s: files are opened %d times whole, and %d times cut", stage, few, many)
+			}
+		}
+	}
 }
 
 // TestExactAgainst drops copies of rows, whatever keep says, and names the first.
