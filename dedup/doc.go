@@ -1,5 +1,6 @@
 // Package dedup finds equal and near-equal documents, and documents that overlap
-// with held-out text. It works on plain values: it knows no pipeline and no file.
+// with held-out text. It works on plain values: it knows no pipeline, and of files only
+// the kept index and what it sorts on disk.
 //
 // # From words to shingles
 //
