@@ -11,6 +11,10 @@ import (
 // spillName is the folder below a task's own in which its temporary files are.
 const spillName = store.TempPrefix + "spill"
 
+// SpillOptions lets an algorithm sort within so many bytes of the task's budget. What it leaves
+// is cleared away when the task ends.
+func (t *Task) SpillOptions(bytes int64) spill.Options { return t.spillOptions(bytes) }
+
 // spillOptions lets something of the task's sort within so many bytes, in a folder of its own.
 func (t *Task) spillOptions(bytes int64) spill.Options {
 	return spill.Options{FS: t.FS, Dir: t.spillDir(), Bytes: bytes, Check: t.check}

@@ -2,18 +2,13 @@ package stages
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
 
-	"bzdata/dedup"
 	"bzdata/pipeline"
-	"bzdata/pipeline/report"
-	"bzdata/pipeline/store"
 )
 
 // The files that the first barrier of minhash makes of the band keys.
@@ -39,10 +34,6 @@ const (
 	candidateBytes = 16 // of an entry in candidatesName and groupsName
 	earlierBytes   = 28 // of an entry in earlierName
 )
-
-// clusterBytes is what grouping holds in memory for each document that shares a band with
-// another: its record number and its place in the group.
-const clusterBytes = 12
 
 // reduceBands writes the documents of the bands that more than one document has, those of
 // earlier generations included.
@@ -139,115 +130,6 @@ func (b *bandReducer) flush() error {
 	_, err := b.buckets.Write(b.buf)
 	b.buf = b.buf[:0]
 	return err
-}
-
-// groupCandidates finds the connected groups of documents that share bands, directly or
-// through others. What one group decides has no influence on another.
-func (c MinHash) groupCandidates(ctx context.Context, t *pipeline.Task) error {
-	g, err := readCandidateRecords(t, t.ShardCount()+len(againstFiles(t, c.Against)))
-	if err != nil {
-		return err
-	}
-	g.groups = dedup.NewComponents(g.len())
-	for _, dir := range t.BarrierDirs() {
-		if err := cmp.Or(ctx.Err(), g.join(t.FS, filepath.Join(dir, bucketsName))); err != nil {
-			return err
-		}
-	}
-	bytes := int64(g.len()) * clusterBytes
-	t.Figure("candidates", "%d documents share a band with another; grouping them took %s beside --memory",
-		g.len(), report.Size(bytes))
-	return t.WriteFile(groupsName, g.write)
-}
-
-// candidateGroups are the documents that share a band, by shard and record, and their groups.
-type candidateGroups struct {
-	records [][]uint64 // by shard, sorted
-	before  []int      // by shard: the number of candidates in the shards before
-	groups  *dedup.Components
-}
-
-func (g *candidateGroups) len() int { return g.before[len(g.records)] }
-
-// readCandidateRecords collects the candidates' record numbers.
-func readCandidateRecords(t *pipeline.Task, shards int) (*candidateGroups, error) {
-	g := &candidateGroups{before: []int{0}}
-	var all []uint64
-	for shard := range shards {
-		all = all[:0]
-		for _, dir := range t.BarrierDirs() {
-			block, err := pipeline.ReadShardPart(t.FS, filepath.Join(dir, candidatesName), shard)
-			if err != nil {
-				return nil, err
-			}
-			for ; len(block) >= candidateBytes; block = block[candidateBytes:] {
-				all = append(all, binary.BigEndian.Uint64(block))
-			}
-		}
-		slices.Sort(all)
-		g.records = append(g.records, slices.Clone(slices.Compact(all)))
-		g.before = append(g.before, g.before[shard]+len(g.records[shard]))
-		if need := int64(g.len()) * clusterBytes; need > t.MemoryBytes {
-			return nil, fmt.Errorf("grouping takes %d bytes for each document that shares a band with another; "+
-				"after %d of %d shards of the input these are %d documents, which is more than --memory; raise it to %d at least",
-				clusterBytes, shard+1, shards, g.len(), need*int64(shards)/int64(shard+1))
-		}
-	}
-	return g, nil
-}
-
-// number is a document's place among all candidates.
-func (g *candidateGroups) number(shard uint32, record uint64) (int, error) {
-	if int(shard) < len(g.records) {
-		if i, ok := slices.BinarySearch(g.records[shard], record); ok {
-			return g.before[shard] + i, nil
-		}
-	}
-	return 0, fmt.Errorf("document %d:%d shares a band and is no candidate", shard, record)
-}
-
-// join unites the documents of each band.
-func (g *candidateGroups) join(fsys store.FS, name string) error {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	buf, first := make([]byte, memberBytes<<12), 0
-	for at := int64(0); at < f.Size(); at += int64(len(buf)) {
-		buf = buf[:min(int64(len(buf)), f.Size()-at)]
-		if n, err := f.ReadAt(buf, at); n < len(buf) {
-			return fmt.Errorf("read %s: %w", name, err)
-		}
-		for b := buf; len(b) >= memberBytes; b = b[memberBytes:] {
-			n, err := g.number(binary.BigEndian.Uint32(b[1:]), binary.BigEndian.Uint64(b[5:]))
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			if b[0] == 1 {
-				first = n
-			}
-			g.groups.Union(first, n)
-		}
-	}
-	return nil
-}
-
-// write writes each candidate with the key of its group. Keys are spread evenly, so that
-// partitions of groups are of like size.
-func (g *candidateGroups) write(w io.Writer) error {
-	parts := pipeline.NewShardPartsWriter(w)
-	var b []byte
-	for shard, records := range g.records {
-		for i, record := range records {
-			b = binary.BigEndian.AppendUint64(b[:0], record)
-			b = binary.BigEndian.AppendUint64(b, dedup.Spread(uint64(g.groups.Find(g.before[shard]+i))))
-			if err := parts.Write(shard, b); err != nil {
-				return err
-			}
-		}
-	}
-	return parts.Close(len(g.records))
 }
 
 // candidateCursor gives the group and the shared bands of a shard's candidates, which are

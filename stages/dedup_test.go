@@ -150,29 +150,6 @@ func TestMinHashIsTheRule(t *testing.T) {
 	}
 }
 
-// TestMinHashWithLittleMemory gives the same result in a sixtieth of the memory.
-func TestMinHashWithLittleMemory(t *testing.T) {
-	docs := nearCorpus(t, 3, 3000)
-	dir := t.TempDir()
-	writeNear(t, dir, docs)
-	var outs []string
-	for _, bytes := range []int64{512 << 20, 2 << 20} {
-		opt := options(dir)
-		opt.MemoryBytes, opt.Workdir = bytes, filepath.Join(dir, fmt.Sprint("run", bytes))
-		run(t, dir, fmt.Sprintf(nearPlan, "longest"), opt)
-		outs = append(outs, strings.Join(exportedLines(t, opt), "\n"))
-	}
-	if outs[0] != outs[1] {
-		t.Error("the result depends on the memory")
-	}
-	opt := options(dir)
-	opt.MemoryBytes, opt.Workdir = 10000, filepath.Join(dir, "tiny")
-	_, err := pipeline.Run(t.Context(), parse(t, dir, fmt.Sprintf(nearPlan, "longest")), opt)
-	if err == nil || !strings.Contains(err.Error(), "12 bytes for each document that shares a band") {
-		t.Errorf("in 10000 bytes: %v", err)
-	}
-}
-
 // TestBucketCap gives one band more documents that stay than bucket_documents_max.
 func TestBucketCap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -55,7 +55,8 @@ func (c MinHash) Note() string {
 	p := c.params(0)
 	at := func(s float64) float64 { return 100 * p.CandidateProbability(s) }
 	return fmt.Sprintf("threshold (1/%d)^(1/%d) = %.3f; compared are %.1f %% of the pairs of similarity 0.7, %.1f %% of 0.8, "+
-		"%.1f %% of 0.9; grouping takes %d bytes beside --memory for each document that shares a band with another",
+		"%.1f %% of 0.9; grouping takes %d bytes for each document that shares a band with another, and is done on disk "+
+		"where these exceed half of --memory",
 		c.Bands, c.Rows, p.Threshold(), at(0.7), at(0.8), at(0.9), clusterBytes)
 }
 
