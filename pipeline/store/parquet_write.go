@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
 const (
@@ -78,7 +77,7 @@ func NewParquetWriter(w io.Writer, schema []Column) (*ParquetWriter, error) {
 	}
 	p.w = parquet.NewGenericWriter[any](w, parquet.NewSchema("record", root),
 		parquet.CreatedBy("bzdata", "1", "0"),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		parquet.Compression(&pageCodec{}),
 		parquet.PageBufferSize(parquetPageBytes),
 		parquet.DataPageStatistics(false),
 		parquet.KeyValueMetadata(ownColumnsKey, ownColumnsNote(schema)),
