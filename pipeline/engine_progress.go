@@ -107,10 +107,11 @@ func (f meteredFile) ReadAt(p []byte, at int64) (int, error) {
 // metered is a file system for a pass's reading of one file, and a visit that tells how
 // much of the file's bytes are read.
 func metered(t *Task, fsys store.FS, bytes int64, visit func(d *Doc) error) (store.FS, func(d *Doc) error) {
-	read := new(atomic.Int64)
+	read, told := new(atomic.Int64), int64(0)
 	return meteredFS{fsys, read}, func(d *Doc) error {
-		if bytes > 0 {
-			t.node.advance(float64(read.Load()) / float64(bytes))
+		if now := read.Load(); now != told && bytes > 0 {
+			told = now
+			t.node.advance(float64(now) / float64(bytes))
 		}
 		return visit(d)
 	}

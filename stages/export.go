@@ -165,7 +165,7 @@ func (c Export) run(ctx context.Context, t *pipeline.Task) error {
 
 // gather adds the documents of one shard to the set.
 func (e *exporter) gather(ctx context.Context, shard int) error {
-	text, messages := int64(0), false
+	text, messages, order := int64(0), false, e.t.Seed("order")
 	var buf []byte
 	err := e.t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
 		messages = messages || d.Messages != nil
@@ -175,7 +175,7 @@ func (e *exporter) gather(ctx context.Context, shard int) error {
 		}
 		buf = appendExported(buf[:0], fields)
 		for i := range d.Copies {
-			key := pipeline.HashID(e.t.Seed("order"), strconv.Itoa(i), d.Source, d.Path, d.Ref.Record)
+			key := pipeline.HashID(order, strconv.Itoa(i), d.Source, d.Path, d.Ref.Record)
 			if err := e.set.Add(shuffle.Record{Key: key, Shard: d.Ref.Shard, Row: d.Ref.Record, Payload: buf}); err != nil {
 				return err
 			}

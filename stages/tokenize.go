@@ -220,7 +220,7 @@ func (w *tokenWriter) source(name string) uint32 {
 // training tokenizes all shards, several at a time, and orders the documents by a seeded
 // hash.
 func (w *tokenWriter) training(ctx context.Context) (*pipeline.Sorter, error) {
-	sorter := w.t.Sorter()
+	sorter, order := w.t.Sorter(), w.t.Seed("order")
 	var mu sync.Mutex
 	err := parallel(ctx, w.t.Workers, w.t.ShardCount(), func(ctx context.Context, shard int) error {
 		var payload []byte
@@ -230,7 +230,7 @@ func (w *tokenWriter) training(ctx context.Context) (*pipeline.Sorter, error) {
 				return err
 			}
 			for i := range d.Copies {
-				key := pipeline.HashID(w.t.Seed("order"), fmt.Sprint(i), d.Source, d.Path, d.Ref.Record)
+				key := pipeline.HashID(order, fmt.Sprint(i), d.Source, d.Path, d.Ref.Record)
 				payload = doc.append(payload[:0], d, i)
 				mu.Lock()
 				err := sorter.Add(pipeline.Record{Key: key, Ref: d.Ref, Payload: payload})

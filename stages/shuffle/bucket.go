@@ -13,14 +13,17 @@ import (
 	"bzdata/pipeline/store"
 )
 
-// bucket holds the records whose keys start alike: in buf, and before these in a file.
+// bucket holds the records whose keys start alike: in chunks, and before these in a file. A
+// record lies in one chunk, and none is moved while more are added.
 type bucket struct {
 	opt   *Options
 	name  string // of the file, below the folder
 	count int64
 
 	mu      sync.Mutex
-	buf     []byte
+	chunks  [][]byte
+	held    int64      // bytes that the chunks take
+	spare   []byte     // an empty chunk, once others were written to the file
 	file    store.File // while records are added
 	spilled int64      // bytes in the file
 
@@ -31,27 +34,53 @@ type bucket struct {
 
 func (b *bucket) path() string { return filepath.Join(b.opt.Dir, b.name) }
 
-func (b *bucket) bytes() int64 { return b.spilled + int64(len(b.buf)) }
+func (b *bucket) bytes() int64 {
+	bytes := b.spilled
+	for _, c := range b.chunks {
+		bytes += int64(len(c))
+	}
+	return bytes
+}
+
+// chunkBytesMax is the size of a chunk, where the budget allows for it.
+const chunkBytesMax = 32 << 10
 
 func (b *bucket) add(r Record) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.buf = appendRecord(b.buf, r)
+	full := max(bufferBytesMin, b.opt.BufferBytes/fanOut)
+	need := headBytes + len(r.Payload)
+	last := len(b.chunks) - 1
+	if last < 0 || cap(b.chunks[last])-len(b.chunks[last]) < need {
+		if b.held >= full {
+			if err := b.flush(); err != nil {
+				return err
+			}
+		}
+		b.makeRoom(need, int(min(full, chunkBytesMax)))
+		last = len(b.chunks) - 1
+	}
+	b.chunks[last] = appendRecord(b.chunks[last], r)
 	b.count++
-	full := max(bufferBytesMin, int(b.opt.BufferBytes/fanOut))
-	if len(b.buf) < full {
-		return nil
+	if b.held >= full && cap(b.chunks[last]) > chunkBytesMax {
+		return b.flush() // a large record does not wait for the next one
 	}
-	err := b.flush()
-	if cap(b.buf) > 2*full {
-		b.buf = nil // it held a large record
-	}
-	return err
+	return nil
 }
 
-// flush writes the buffer to the file.
+// makeRoom adds a chunk that has room for so many bytes, and is of the usual size if that will do.
+func (b *bucket) makeRoom(need, usual int) {
+	if len(b.chunks) == 0 && cap(b.spare) >= need {
+		b.chunks, b.spare = append(b.chunks, b.spare), nil
+	} else {
+		b.chunks = append(b.chunks, make([]byte, 0, max(need, usual)))
+	}
+	b.held += int64(cap(b.chunks[len(b.chunks)-1]))
+}
+
+// flush writes the chunks to the file, and keeps one of the usual size for what follows.
 func (b *bucket) flush() (err error) {
-	if len(b.buf) == 0 {
+	if len(b.chunks) == 0 {
 		return nil
 	}
 	if b.file == nil {
@@ -62,10 +91,18 @@ func (b *bucket) flush() (err error) {
 			return err
 		}
 	}
-	n, err := b.file.Write(b.buf)
-	b.spilled += int64(n)
-	b.buf = b.buf[:0]
-	return err
+	for _, c := range b.chunks {
+		n, err := b.file.Write(c)
+		b.spilled += int64(n)
+		if err != nil {
+			return err
+		}
+		if cap(c) <= chunkBytesMax {
+			b.spare = c[:0]
+		}
+	}
+	b.chunks, b.held = b.chunks[:0], 0
+	return nil
 }
 
 // close closes the file, if there is one, for writing.
@@ -104,16 +141,21 @@ func (b *bucket) each(visit func(Record) error) (err error) {
 	return nil
 }
 
-// open reads the file and then the buffer.
+// open reads the file and then the chunks.
 func (b *bucket) open() (io.Reader, func() error, error) {
-	if b.spilled == 0 {
-		return bytes.NewReader(b.buf), func() error { return nil }, nil
+	var parts []io.Reader
+	done := func() error { return nil }
+	if b.spilled > 0 {
+		f, err := b.opt.FS.Open(b.path())
+		if err != nil {
+			return nil, nil, err
+		}
+		parts, done = append(parts, bufio.NewReaderSize(io.LimitReader(f, b.spilled), 1<<20)), f.Close
 	}
-	f, err := b.opt.FS.Open(b.path())
-	if err != nil {
-		return nil, nil, err
+	for _, c := range b.chunks {
+		parts = append(parts, bytes.NewReader(c))
 	}
-	return io.MultiReader(bufio.NewReaderSize(io.LimitReader(f, b.spilled), 1<<20), bytes.NewReader(b.buf)), f.Close, nil
+	return io.MultiReader(parts...), done, nil
 }
 
 // short says that a file has lost bytes since it was written.
@@ -128,35 +170,43 @@ func (b *bucket) sorted() ([]Record, error) {
 	if b.records != nil {
 		return b.records, nil
 	}
-	data, err := b.load()
+	pieces, err := b.load()
 	if err != nil {
 		return nil, err
 	}
-	records := make([]Record, b.count)
-	for i := range records {
-		if records[i], data, err = cutRecord(data); err != nil {
-			return nil, b.short(err)
+	records := make([]Record, 0, b.count)
+	for _, piece := range pieces {
+		for len(piece) > 0 {
+			var r Record
+			if r, piece, err = cutRecord(piece); err != nil {
+				return nil, b.short(err)
+			}
+			records = append(records, r)
 		}
+	}
+	if int64(len(records)) != b.count {
+		return nil, b.short(io.ErrUnexpectedEOF)
 	}
 	slices.SortFunc(records, compare)
 	b.records = records
 	return records, nil
 }
 
-// load returns the bytes of all records.
-func (b *bucket) load() ([]byte, error) {
+// load returns the bytes of all records, in pieces of whole records.
+func (b *bucket) load() (pieces [][]byte, err error) {
 	if b.spilled == 0 {
-		return b.buf, nil
+		return b.chunks, nil
 	}
-	r, done, err := b.open()
+	f, err := b.opt.FS.Open(b.path())
 	if err != nil {
 		return nil, err
 	}
-	data := make([]byte, b.bytes())
-	if _, err = io.ReadFull(r, data); err != nil {
-		err = b.short(err)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data := make([]byte, b.spilled)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, b.short(err)
 	}
-	return data, errors.Join(err, done())
+	return append([][]byte{data}, b.chunks...), nil
 }
 
 // release notes that a part has read the bucket. The last one frees it.
@@ -171,7 +221,7 @@ func (b *bucket) release() error {
 
 // free gives memory and file back.
 func (b *bucket) free() error {
-	b.records, b.buf = nil, nil
+	b.records, b.chunks, b.spare = nil, nil, nil
 	if b.spilled == 0 {
 		return nil
 	}

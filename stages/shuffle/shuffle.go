@@ -171,7 +171,7 @@ func (s *Set) flush() error {
 		if err := b.flush(); err != nil {
 			return err
 		}
-		b.buf = nil
+		b.spare = nil
 	}
 	return nil
 }
