@@ -112,7 +112,7 @@ func TestCrash(t *testing.T) {
 // enoughMemory spares a small run any temporary file; littleMemory does not.
 const (
 	enoughMemory = 1 << 30
-	littleMemory = 40 << 10
+	littleMemory = 32 << 10
 )
 
 // TestCrashWhileSpilling does so where tasks must sort on the disk; of its images every so

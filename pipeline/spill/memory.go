@@ -9,7 +9,8 @@ import (
 )
 
 // memory holds records in chunks of bytes without pointers, which cost the garbage collector
-// nothing, and sorts small entries that say where they are.
+// nothing, and sorts small entries that say where they are. A record without payload is in its
+// entry alone.
 type memory struct {
 	limit   int64
 	size    int // of a chunk
@@ -19,11 +20,22 @@ type memory struct {
 	entries []entry
 }
 
-// entry is a record's key, and where it stands: chunk<<offsetBits + offset.
+// entry is a record's key, and where it stands: chunk<<offsetBits + offset. Of a record without
+// payload it is all: wholeBit + shard<<numberBits + number, if these have room.
 type entry struct{ key, at uint64 }
 
-// offsetBits allows for the longest record that a file can hold.
-const offsetBits = 33
+const (
+	// offsetBits allows for the longest record that a file can hold.
+	offsetBits = 33
+	numberBits = 40
+	wholeBit   = 1 << 63
+)
+
+// whole returns the entry that is all of a record, if there is one.
+func whole(r *Record) (e entry, ok bool) {
+	ok = len(r.Payload) == 0 && uint64(r.Shard) < wholeBit>>numberBits && r.Number < 1<<numberBits
+	return entry{r.Key, wholeBit | uint64(r.Shard)<<numberBits | r.Number}, ok
+}
 
 // entryBytes is the size of an entry.
 const entryBytes = 16
@@ -40,8 +52,14 @@ func newMemory(limit int64) *memory {
 
 // add copies a record in and reports whether it fits; the first record always does.
 func (m *memory) add(r *Record) bool {
-	need := len(r.Payload) + 3*binary.MaxVarintLen64
-	if !m.makeEntry() || !m.makeRoom(need) {
+	if !m.makeEntry() {
+		return false
+	}
+	if e, ok := whole(r); ok {
+		m.entries = append(m.entries, e)
+		return true
+	}
+	if !m.makeRoom(len(r.Payload) + 3*binary.MaxVarintLen64) {
 		return false
 	}
 	last := len(m.chunks) - 1
@@ -98,6 +116,10 @@ func (m *memory) reset() {
 
 // record decodes a record.
 func (m *memory) record(e entry) (r Record) {
+	if e.at&wholeBit != 0 {
+		at := e.at &^ wholeBit
+		return Record{Key: e.key, Shard: uint32(at >> numberBits), Number: at & (1<<numberBits - 1)}
+	}
 	b := m.chunks[e.at>>offsetBits][e.at&(1<<offsetBits-1):]
 	shard, n := binary.Uvarint(b)
 	number, k := binary.Uvarint(b[n:])
@@ -113,11 +135,17 @@ func (m *memory) compare(a, b entry) int {
 	if a.key != b.key {
 		return cmp.Compare(a.key, b.key)
 	}
+	if a.at&b.at&wholeBit != 0 {
+		return cmp.Compare(a.at, b.at)
+	}
 	x, y := m.record(a), m.record(b)
 	return cmp.Or(bytes.Compare(x.Payload, y.Payload), cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Number, y.Number))
 }
 
-func (m *memory) sort() { m.radix(m.entries, 64-8) }
+func (m *memory) sort() { m.radix(m.entries, topShift, false) }
+
+// topShift is where the first byte of a key is.
+const topShift = 64 - 8
 
 // radixLeast is the number of entries from which a pass of the radix sort pays.
 const radixLeast = 32
@@ -136,28 +164,59 @@ func (m *memory) insertion(es []entry) {
 
 // radix sorts entries whose keys agree above the byte at shift, in place, by that byte and
 // then each bucket (American flag sort: McIlroy, Bostic and McIlroy 1993). [slices.SortFunc]
-// by compare is its obvious twin.
-func (m *memory) radix(es []entry, shift int) {
-	switch {
-	case len(es) < radixLeast:
+// by compare is its obvious twin. Entries that are tied have one key, and the start of their
+// payload in its place.
+func (m *memory) radix(es []entry, shift int, tied bool) {
+	if len(es) < radixLeast {
 		m.insertion(es)
 		return
-	case shift < 0:
+	}
+	var count [256]int
+	if shift = countBytes(es, shift, &count); shift >= 0 {
+		distribute(es, shift, &count)
+		at := 0
+		for _, n := range count {
+			if n > 1 {
+				m.radix(es[at:at+n], shift-8, tied)
+			}
+			at += n
+		}
+		return
+	}
+	if tied {
 		slices.SortFunc(es, m.compare)
 		return
 	}
-	var count, from [256]int
-	for _, e := range es {
-		count[byte(e.key>>shift)]++
+	m.ties(es)
+}
+
+// countBytes counts the bytes at shift, or at the first place after it where the keys do not
+// agree; it returns that place, or a negative one if the keys agree in all.
+func countBytes(es []entry, shift int, count *[256]int) int {
+	for ; shift >= 0; shift -= 8 {
+		for _, e := range es {
+			count[byte(e.key>>shift)]++
+		}
+		first := byte(es[0].key >> shift)
+		if count[first] < len(es) {
+			break
+		}
+		count[first] = 0
 	}
+	return shift
+}
+
+// distribute brings entries into the order of the bytes at shift, whose counts are given.
+func distribute(es []entry, shift int, count *[256]int) {
+	var next, ends [256]int
 	at := 0
 	for b, n := range count {
-		from[b] = at
+		next[b] = at
 		at += n
+		ends[b] = at
 	}
-	next := from
 	for b := range count {
-		for end := from[b] + count[b]; next[b] < end; {
+		for next[b] < ends[b] {
 			e := es[next[b]]
 			for to := byte(e.key >> shift); int(to) != b; to = byte(e.key >> shift) {
 				e, es[next[to]] = es[next[to]], e
@@ -167,10 +226,20 @@ func (m *memory) radix(es []entry, shift int) {
 			next[b]++
 		}
 	}
-	for b, n := range count {
-		if n > 1 {
-			m.radix(es[from[b]:from[b]+n], shift-8)
-		}
+}
+
+// ties sorts entries of one key by the first eight bytes of their payloads, and by all else where
+// these agree; what is missing of the eight counts as zeros, which never turns an order round.
+func (m *memory) ties(es []entry) {
+	key := es[0].key
+	for i, e := range es {
+		var start [8]byte
+		copy(start[:], m.record(e).Payload)
+		es[i].key = binary.BigEndian.Uint64(start[:])
+	}
+	m.radix(es, topShift, true)
+	for i := range es {
+		es[i].key = key
 	}
 }
 

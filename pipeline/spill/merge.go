@@ -128,6 +128,9 @@ func (m *Merged) merge(parts []Part, lines *memory, visit func(r *Record) error)
 		m.total += uint64(len(lines.entries))
 		sources = append(sources, &memorySource{memory: lines})
 	}
+	if len(sources) == 1 {
+		return each(sources[0], visit)
+	}
 	t, err := newTree(sources)
 	if err != nil {
 		return err
@@ -142,6 +145,23 @@ func (m *Merged) merge(parts []Part, lines *memory, visit func(r *Record) error)
 		}
 	}
 	return nil
+}
+
+// each calls visit with every record of one source.
+func each(s source, visit func(r *Record) error) error {
+	var r Record
+	for {
+		switch err := s.Next(&r); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+		if err := visit(&r); err != nil {
+			return err
+		}
+	}
 }
 
 // tree is a tournament of sources, in which the least record wins: at each inner node stands

@@ -2,6 +2,7 @@ package spill
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,7 @@ func TestSorterExhaustively(t *testing.T) {
 	alphabet := []Record{
 		{0, 0, 0, nil}, {0, 0, 0, []byte("a")}, {0, 1, 0, []byte("a")}, {0, 0, 1 << 63, []byte("ab")},
 		{1 << 63, 0, 0, nil}, {^uint64(0), ^uint32(0), ^uint64(0), []byte{0}},
+		{0, 1<<23 - 1, 1<<40 - 1, nil}, {0, 1 << 23, 0, nil}, {0, 0, 1 << 40, nil},
 	}
 	var recs []Record
 	var walk func()
@@ -435,20 +437,24 @@ func (bytesFile) Close() error { return nil }
 func BenchmarkSorter(b *testing.B) {
 	const n = 1 << 20
 	for _, c := range []struct {
-		name  string
-		bytes int64
-	}{{"memory", 1 << 30}, {"runs", 8 << 20}} {
+		name          string
+		bytes         int64
+		payload, ties int
+	}{{"memory", 1 << 30, 8, 0}, {"runs", 8 << 20, 8, 0}, {"memory-empty", 1 << 30, 0, 0}, {"ties", 1 << 30, 8, 64}} {
 		b.Run(c.name, func(b *testing.B) {
 			dir := b.TempDir()
-			payload := make([]byte, 8)
-			b.SetBytes(n * (8 + 8 + 12))
+			payload := make([]byte, c.payload)
+			b.SetBytes(n * int64(8+c.payload+12))
 			b.ReportAllocs()
 			for b.Loop() {
 				s := NewSorter(Options{FS: store.OS(), Dir: dir, Bytes: c.bytes})
 				key := uint64(1)
 				for i := range uint64(n) {
 					key = key*0x9e3779b97f4a7c15 + 1
-					if err := s.Add(&Record{key, 1, i, payload}); err != nil {
+					if c.ties > 0 {
+						binary.BigEndian.PutUint64(payload, key)
+					}
+					if err := s.Add(&Record{key >> c.ties, 1, i, payload}); err != nil {
 						b.Fatal(err)
 					}
 				}
