@@ -58,6 +58,38 @@ func (g *gram) hash() uint64 { return mix(g.sum + g.length) }
 // Distinct sorts shingles in place and returns them without repetitions: the form
 // that [Jaccard], [Resolver] and [NearIndex] take.
 func Distinct(shingles []uint64) []uint64 {
-	slices.Sort(shingles)
+	sortHashes(shingles)
 	return slices.Compact(shingles)
+}
+
+// hashesMax is how many numbers [sortHashes] brings near their place; more are sorted as any.
+const hashesMax = 1 << 10
+
+// sortHashes sorts numbers that are as good as random: those of one first byte are brought
+// together, which leaves little to insert. [slices.Sort] is its twin.
+func sortHashes(v []uint64) {
+	if len(v) > hashesMax {
+		slices.Sort(v)
+		return
+	}
+	var next [256]int
+	for _, x := range v {
+		next[x>>56]++
+	}
+	at := 0
+	for b, n := range next {
+		next[b] = at
+		at += n
+	}
+	var near [hashesMax]uint64
+	for _, x := range v {
+		near[next[x>>56]] = x
+		next[x>>56]++
+	}
+	for i, x := range near[:len(v)] {
+		for ; i > 0 && v[i-1] > x; i-- {
+			v[i] = v[i-1]
+		}
+		v[i] = x
+	}
 }

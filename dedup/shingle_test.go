@@ -137,3 +137,20 @@ func perDocument(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "docs/s")
 	b.SetBytes(benchTextBytes)
 }
+
+// TestSortHashes compares with the twin: random numbers, numbers of one first byte, repetitions.
+func TestSortHashes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for _, n := range []int{0, 1, 2, 150, hashesMax - 1, hashesMax, hashesMax + 1} {
+		for _, shift := range []int{0, 8, 60} {
+			v := make([]uint64, n)
+			for i := range v {
+				v[i] = rng.Uint64() >> shift
+			}
+			want := slices.Sorted(slices.Values(v))
+			if sortHashes(v); !slices.Equal(v, want) {
+				t.Errorf("%d numbers of %d bits are out of order", n, 64-shift)
+			}
+		}
+	}
+}
