@@ -203,11 +203,20 @@ func Apply(name string) Pass {
 		if err != nil {
 			return nil, err
 		}
-		return MapFunc(func(d *Doc, out *Out) error {
-			if v, ok := about.of(d.Ref.Record); ok {
-				out.Carry(v)
-			}
-			return nil
-		}), nil
+		return applier{about}, nil
 	}}
+}
+
+// applier carries out what was decided about documents, of which it only knows the ids.
+type applier struct{ about *verdicts }
+
+// Skims is always true.
+func (applier) Skims(*Doc) bool { return true }
+
+// Map carries out what was decided about d, if anything was.
+func (a applier) Map(d *Doc, out *Out) error {
+	if v, ok := a.about.of(d.Ref.Record); ok {
+		out.Carry(v)
+	}
+	return nil
 }

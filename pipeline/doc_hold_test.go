@@ -16,7 +16,7 @@ func TestNamesHoldNoBlocks(t *testing.T) {
 	const docs, bytes = 200, 200 << 10
 	fsys := store.NewCrashFS()
 	err := store.WriteFile(fsys, "/docs", func(w io.Writer) error {
-		dw := newDocWriter(w)
+		dw := newDocWriter(w, false)
 		for i := range docs {
 			d := &Doc{Source: "source", Path: fmt.Sprint("a file of some name ", i/3), Copies: 1, Slot: -1,
 				Fields: []store.Field{{Key: fmt.Sprint("a key of some name ", i/5), Value: []byte("1")}},
@@ -47,6 +47,9 @@ func TestNamesHoldNoBlocks(t *testing.T) {
 		d, err := r.Next()
 		if err == io.EOF {
 			break
+		}
+		if err == nil {
+			err = d.fill()
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -47,7 +47,8 @@ type Doc struct {
 	// Messages are the turns of a conversation, or nil. Text is derived from them.
 	Messages []Message
 	// Fields are all fields of the record, as raw JSON, in order. The text or
-	// messages field, if there is one, is at Slot and follows the edits.
+	// messages field, if there is one, is at Slot and follows the edits. A value is replaced as a
+	// whole: its bytes may be those of Text.
 	Fields []store.Field
 	// Slot is the field that Text or Messages came from, or -1 for a template.
 	Slot int
@@ -56,7 +57,8 @@ type Doc struct {
 	// Copies is how often the document goes on, at least 1: more than once after mix.
 	Copies int
 
-	scratch []byte // where the text of the next record is put together
+	scratch []byte     // where the text of the next record is put together
+	stored  *docReader // has what is not filled in yet, or is nil
 }
 
 // Mark says which part of the held-out documents a document belongs to.

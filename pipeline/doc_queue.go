@@ -103,7 +103,7 @@ func (q *docQueue) spill() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	w := newDocWriter(f)
+	w := newDocWriter(f, q.t.run.storesPlain())
 	for i := range q.tail {
 		if err := w.Write(&q.tail[i]); err != nil {
 			return err

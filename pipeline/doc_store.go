@@ -1,65 +1,66 @@
 package pipeline
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"unsafe"
 
 	"bzdata/pipeline/store"
 )
 
 // The documents of a shard are stored in a block file ([store.BlockWriter]), since every
-// pass behind a barrier reads them again. A block holds whole documents:
+// pass behind a barrier reads them again. Blocks come in pairs, which hold whole documents.
+// The first says what there is:
 //
-//	uvarint documents · uvarint fields of all of them · the documents
+//	uvarint documents · the heads of the documents
 //
-// and a document is
+// and a head is
 //
 //	byte flags · byte mark · uvarint record · uvarint copies · uvarint slot+1 ·
+//	uvarint bytes of the text · uvarint bytes of the document in the second block ·
 //	unless flagged: bytes source · bytes path ·
-//	unless flagged: uvarint fields · for each: bytes key · bytes raw key ·
-//	for each field: bytes value ·
-//	unless flagged: bytes text
+//	unless flagged: uvarint fields · for each: bytes key · bytes raw key
 //
 // where bytes is a uvarint length and that many bytes, and what is flagged is as in the
-// document before it in the block. The text is left out where it is what stands between
-// the quotes of the value at slot; elsewhere it is stored beside the value, since to the
-// compressor it is a repetition, and to the reader it is work done.
+// document before it in the block. The second block has for each document
+//
+//	for each field: bytes value · unless flagged: text
+//
+// The text is left out where it is what the JSON string at slot stands for. A reader that asks
+// for no document of a pair does not read the second block.
 const (
-	docHasMessages = 1 << iota // the value at slot holds messages
-	docSameOrigin              // source and path
-	docSameNames               // keys and raw keys of all fields
-	docTextInValue
+	docHasMessages  = 1 << iota // the value at slot holds messages
+	docSameOrigin               // source and path
+	docSameNames                // keys and raw keys of all fields
+	docTextInValue              // between the quotes, as it stands
+	docTextUnquoted             // with escapes
 )
 
-// docBlockBytes is about how much a block holds, uncompressed.
+// docBlockBytes is about how much a pair of blocks holds, uncompressed.
 const docBlockBytes = 256 << 10
 
 // docWriter writes the documents of a shard.
 type docWriter struct {
 	blocks     *store.BlockWriter
-	body, head []byte
+	heads      []byte
+	body       []byte
 	docs       uint64
-	fields     uint64
 	source     string
 	path       string
-	names      []byte // of the document before, encoded
-	buf        []byte
+	names, buf []byte // names of the document before, and of this one, encoded
+	text       []byte
 }
 
-func newDocWriter(w io.Writer) *docWriter { return &docWriter{blocks: store.NewBlockWriter(w)} }
+// newDocWriter returns a writer of documents, which are compressed unless plain is set.
+func newDocWriter(w io.Writer, plain bool) *docWriter {
+	return &docWriter{blocks: store.NewBlockWriter(w, plain)}
+}
 
 // Write appends d.
 func (w *docWriter) Write(d *Doc) error {
-	flags := byte(0)
-	if d.Messages != nil {
-		flags |= docHasMessages
-	} else if d.Slot >= 0 && textInValue(d.Fields[d.Slot].Value, d.Text) {
-		flags |= docTextInValue
-	}
+	flags := w.textFlags(d)
 	if w.docs > 0 && d.Source == w.source && d.Path == w.path {
 		flags |= docSameOrigin
 	}
@@ -70,36 +71,53 @@ func (w *docWriter) Write(d *Doc) error {
 	w.append(d, flags)
 	w.source, w.path = d.Source, d.Path
 	w.names, w.buf = w.buf, w.names
-	w.docs, w.fields = w.docs+1, w.fields+uint64(len(d.Fields))
-	if len(w.body) < docBlockBytes {
+	w.docs++
+	if len(w.heads)+len(w.body) < docBlockBytes {
 		return nil
 	}
 	return w.flush()
 }
 
+// textFlags says how the text is stored.
+func (w *docWriter) textFlags(d *Doc) byte {
+	switch {
+	case d.Messages != nil:
+		return docHasMessages
+	case d.Slot < 0:
+		return 0
+	}
+	value := d.Fields[d.Slot].Value
+	if len(value) == len(d.Text)+2 && string(value[1:len(value)-1]) == d.Text {
+		return docTextInValue
+	}
+	text, err := store.Unquote(w.text[:0], value)
+	if w.text = text; err == nil && string(text) == d.Text {
+		return docTextUnquoted
+	}
+	return 0
+}
+
 func (w *docWriter) append(d *Doc, flags byte) {
-	b := append(w.body, flags, byte(d.Mark))
-	b = binary.AppendUvarint(b, d.Ref.Record)
-	b = binary.AppendUvarint(b, uint64(d.Copies))
-	b = binary.AppendUvarint(b, uint64(d.Slot+1))
+	at, b := len(w.body), w.body
+	for _, f := range d.Fields {
+		b = appendBytes(b, f.Value)
+	}
+	if flags&(docTextInValue|docTextUnquoted) == 0 {
+		b = append(b, d.Text...)
+	}
+	w.body = b
+	b = append(w.heads, flags, byte(d.Mark))
+	for _, n := range [...]uint64{d.Ref.Record, uint64(d.Copies), uint64(d.Slot + 1),
+		uint64(len(d.Text)), uint64(len(w.body) - at)} {
+		b = binary.AppendUvarint(b, n)
+	}
 	if flags&docSameOrigin == 0 {
 		b = appendBytes(appendBytes(b, d.Source), d.Path)
 	}
 	if flags&docSameNames == 0 {
 		b = append(b, w.buf...)
 	}
-	for _, f := range d.Fields {
-		b = appendBytes(b, f.Value)
-	}
-	if flags&docTextInValue == 0 {
-		b = appendBytes(b, d.Text)
-	}
-	w.body = b
-}
-
-// textInValue reports whether a JSON string's value is its text between quotes.
-func textInValue(value []byte, text string) bool {
-	return len(value) == len(text)+2 && string(value[1:len(value)-1]) == text
+	w.heads = b
 }
 
 func appendNames(b []byte, fields []store.Field) []byte {
@@ -114,10 +132,10 @@ func (w *docWriter) flush() error {
 	if w.docs == 0 {
 		return nil
 	}
-	b := binary.AppendUvarint(binary.AppendUvarint(w.head[:0], w.docs), w.fields)
-	b = append(b, w.body...)
-	w.head, w.body, w.docs, w.fields = b, w.body[:0], 0, 0
-	return w.blocks.Write(b)
+	w.buf = append(binary.AppendUvarint(w.buf[:0], w.docs), w.heads...)
+	err := errors.Join(w.blocks.Write(w.buf), w.blocks.Write(w.body))
+	w.heads, w.body, w.docs = w.heads[:0], w.body[:0], 0
+	return err
 }
 
 // Close writes what is left; the writer below stays open.
@@ -133,21 +151,29 @@ type docReader struct {
 	file   store.ReadFile
 	blocks *store.BlockReader
 
-	block  docBlock
-	docs   []Doc // of the block, the read ones first
-	next   int
-	fields []store.Field // of the block's documents that are still to be read
+	left  uint64 // documents of the pair that are to be read
+	heads docBlock
+	block store.Block // the second of the pair
+	body  docBlock    // its content, once a document has asked for it
 
-	source, path string // of the document before, also in another block
+	docs   []Doc // for those to come
+	fields []store.Field
+	unread *Doc // the latest document, if it was not filled: the next takes its place
+
+	source, path string        // of the document before, also in another block
+	names        []store.Field // of the document before, without values
+	flags        byte          // of the latest document
+	textBytes    int
+	from, to     int // its place in the second block
 }
 
 // kept returns a name that may be held for long, as ledgers do: not a part of a block, which
 // would be held with it.
-func kept(before, name string) string {
-	if name == before {
+func kept(before string, name []byte) string {
+	if string(name) == before {
 		return before
 	}
-	return strings.Clone(name)
+	return string(name)
 }
 
 func openDocs(fsys store.FS, name string) (*docReader, error) {
@@ -155,133 +181,195 @@ func openDocs(fsys store.FS, name string) (*docReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &docReader{name: name, file: file, blocks: store.NewBlockReader(bufio.NewReaderSize(file, 1<<16))}, nil
+	return &docReader{name: name, file: file, blocks: store.NewBlockReader(file, file.Size())}, nil
 }
 
-// Next returns the next document, or io.EOF. It stays valid, but keeps the memory of its
-// block; its source, path and keys do not.
+// Next returns the next document, or io.EOF. Before [Doc.fill] it has no text, messages and
+// fields, and is valid until the call after. Once it is filled it stays valid, but keeps the
+// memory of its block; its source, path and keys do not.
 func (r *docReader) Next() (*Doc, error) {
-	for r.next == len(r.docs) {
+	for r.left == 0 {
 		if err := r.load(); err != nil {
 			return nil, err
 		}
 	}
-	d := &r.docs[r.next]
-	if r.next > 0 {
-		*d = Doc{Source: r.docs[r.next-1].Source, Path: r.docs[r.next-1].Path}
+	d := r.unread
+	if d == nil {
+		if len(r.docs) == 0 {
+			r.docs = make([]Doc, min(r.left, docsMade))
+		}
+		d, r.docs = &r.docs[0], r.docs[1:]
 	}
-	if err := r.read(d); err != nil {
-		return nil, fmt.Errorf("document shard: %w", err)
-	}
-	r.next++
-	return d, nil
+	r.left--
+	r.unread = d
+	return d, r.head(d)
 }
 
-// load reads the next block.
+// docsMade is how many documents, or fields, are made at a time.
+const docsMade = 256
+
+// load reads the next pair.
 func (r *docReader) load() error {
-	raw, err := r.blocks.Next()
+	if len(r.heads.raw) > r.heads.at || r.to != r.block.Bytes {
+		return errDocs
+	}
+	head, err := r.blocks.Next()
 	if err == io.EOF {
-		if r.block.at < len(r.block.raw) {
-			return errDocs
-		}
 		return err
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = r.blocks.Read(head)
+	}
+	if err == nil {
+		r.block, err = r.blocks.Next()
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		return fmt.Errorf("document shard: %w", err)
 	}
-	if r.block.at < len(r.block.raw) {
+	r.heads, r.body, r.names, r.from, r.to = docBlock{raw: raw}, docBlock{}, nil, 0, 0
+	if r.left = r.heads.uvarint(); r.heads.bad || r.left > uint64(len(raw)) {
 		return errDocs
 	}
-	r.block = docBlock{raw: raw, text: string(raw)}
-	docs, fields := r.block.uvarint(), r.block.uvarint()
-	if r.block.bad || docs > uint64(len(raw)) || fields > uint64(len(raw)) {
-		return errDocs
-	}
-	r.docs, r.next, r.fields, r.block.names = make([]Doc, docs), 0, make([]store.Field, fields), nil
 	return nil
 }
 
 // errDocs says that a block passes its checksum and makes no sense.
 var errDocs = errors.New("document shard: not of this version")
 
-func (r *docReader) read(d *Doc) error {
-	b := &r.block
-	flags := b.byte()
-	d.Mark = Mark(b.byte())
-	d.Ref.Record = b.uvarint()
-	d.Copies = int(b.uvarint())
-	d.Slot = int(b.uvarint()) - 1
-	if flags&docSameOrigin == 0 {
-		d.Source, d.Path = kept(r.source, b.string()), kept(r.path, b.string())
-		r.source, r.path = d.Source, d.Path
+// head reads what there is to know about a document before it is filled.
+func (r *docReader) head(d *Doc) error {
+	b := &r.heads
+	r.flags = b.byte()
+	*d = Doc{Mark: Mark(b.byte()), Ref: Ref{Record: b.uvarint()}, Copies: int(b.uvarint()), Slot: int(b.uvarint()) - 1}
+	text, bytes := b.uvarint(), b.uvarint()
+	if r.flags&docSameOrigin == 0 {
+		r.source, r.path = kept(r.source, b.bytes()), kept(r.path, b.bytes())
 	}
-	if flags&docSameNames == 0 {
-		b.readNames(len(r.fields))
+	if r.flags&docSameNames == 0 {
+		r.readNames()
 	}
-	n := len(b.names)
-	if b.bad || n > len(r.fields) {
+	d.Source, d.Path = r.source, r.path
+	inFields := d.Slot >= 0 && d.Slot < len(r.names)
+	needsSlot := r.flags&(docTextInValue|docTextUnquoted|docHasMessages) != 0
+	if b.bad || d.Mark > Judge || !inFields && (d.Slot != -1 || needsSlot) ||
+		text > store.BlockBytesMax || bytes > uint64(r.block.Bytes-r.to) || uint64(len(r.names)) > bytes {
 		return errDocs
 	}
-	d.Fields, r.fields = r.fields[:n:n], r.fields[n:]
-	copy(d.Fields, b.names)
-	end := 0 // of the value at slot
-	for i := range d.Fields {
-		if d.Fields[i].Value = b.bytes(); i == d.Slot {
-			end = b.at
-		}
-	}
-	return b.readText(d, flags, end)
+	r.from, r.to = r.to, r.to+int(bytes)
+	r.textBytes, d.stored = int(text), r
+	return nil
 }
 
-// docBlock is a block being read: its bytes, and the same as a string, of which texts are
-// cut without another copy.
-type docBlock struct {
-	raw   []byte
-	text  string
-	at    int
-	bad   bool
-	names []store.Field // of the document before, without values
-}
-
-func (b *docBlock) readNames(most int) {
+func (r *docReader) readNames() {
+	b := &r.heads
 	n := b.uvarint()
-	if n > uint64(most) {
-		b.bad = true
+	if n > uint64(len(b.raw)-b.at) {
+		b.fail()
 		return
 	}
-	b.names = make([]store.Field, n)
-	for i := range b.names {
-		b.names[i].Key, b.names[i].RawKey = strings.Clone(b.string()), b.bytes()
-		if len(b.names[i].RawKey) == 0 {
-			b.names[i].RawKey = nil
+	r.names = make([]store.Field, n)
+	for i := range r.names {
+		r.names[i].Key = string(b.bytes())
+		if raw := b.bytes(); len(raw) > 0 {
+			r.names[i].RawKey = raw
 		}
 	}
 }
 
-func (b *docBlock) readText(d *Doc, flags byte, end int) error {
-	inFields := d.Slot >= 0 && d.Slot < len(d.Fields)
-	if !inFields && (d.Slot != -1 || flags&(docTextInValue|docHasMessages) != 0) || d.Mark > Judge {
-		return errDocs
-	}
-	if flags&docTextInValue == 0 {
-		d.Text = b.string()
-	} else if length := len(d.Fields[d.Slot].Value); length >= 2 && !b.bad {
-		d.Text = b.text[end-length+1 : end-1]
-	} else {
-		return errDocs
-	}
-	if b.bad {
-		return errDocs
-	}
-	if flags&docHasMessages != 0 {
-		ms, err := parseMessages(d.Fields[d.Slot].Value)
-		d.Messages = ms
+// fill reads text, messages and fields of the latest document.
+func (r *docReader) fill(d *Doc) error {
+	if err := r.fillFields(d); err != nil {
 		return err
+	}
+	return r.fillText(d)
+}
+
+// fillFields reads all but the text, unless it stands beside the fields.
+func (r *docReader) fillFields(d *Doc) error {
+	r.unread = nil
+	if r.body.raw == nil {
+		raw, err := r.blocks.Read(r.block)
+		if err != nil {
+			return fmt.Errorf("document shard: %w", err)
+		}
+		r.body.raw = raw
+	}
+	b := docBlock{raw: r.body.raw[:r.to], at: r.from}
+	d.Fields = r.makeFields()
+	for i := range d.Fields {
+		d.Fields[i].Value = b.bytes()
+	}
+	if r.flags&(docTextInValue|docTextUnquoted) == 0 {
+		d.Text = stringOf(b.raw[b.at:])
+		b.at = r.to
+	}
+	if b.bad || b.at != r.to {
+		return errDocs
+	}
+	if r.flags&docHasMessages == 0 {
+		return nil
+	}
+	ms, err := parseMessages(d.Fields[d.Slot].Value)
+	d.Messages = ms
+	return err
+}
+
+// makeFields returns the names of the document's fields.
+func (r *docReader) makeFields() []store.Field {
+	n := len(r.names)
+	if n > len(r.fields) {
+		r.fields = make([]store.Field, max(n, docsMade))
+	}
+	fields := r.fields[:n:n]
+	r.fields = r.fields[n:]
+	copy(fields, r.names)
+	return fields
+}
+
+func (r *docReader) fillText(d *Doc) error {
+	switch {
+	case r.flags&docTextInValue != 0:
+		value := d.Fields[d.Slot].Value
+		if len(value) < 2 {
+			return errDocs
+		}
+		d.Text = stringOf(value[1 : len(value)-1])
+	case r.flags&docTextUnquoted != 0:
+		value := d.Fields[d.Slot].Value
+		text, err := store.Unquote(make([]byte, 0, min(r.textBytes+textSlack, len(value)+textSlack)), value)
+		if err != nil {
+			return errDocs
+		}
+		d.Text = stringOf(text)
+	}
+	if len(d.Text) != r.textBytes {
+		return errDocs
 	}
 	return nil
 }
 
+// textSlack is what [store.Unquote] writes to behind a text.
+const textSlack = 32
+
+// stringOf is bytes that are never changed, as a string.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// docBlock is a block being read.
+type docBlock struct {
+	raw []byte
+	at  int
+	bad bool
+}
+
 func (b *docBlock) uvarint() uint64 {
+	if b.at < len(b.raw) && b.raw[b.at] < 0x80 {
+		b.at++
+		return uint64(b.raw[b.at-1])
+	}
 	v, n := binary.Uvarint(b.raw[b.at:])
 	if n <= 0 {
 		b.fail()
@@ -300,28 +388,36 @@ func (b *docBlock) byte() byte {
 	return b.raw[b.at-1]
 }
 
-// span cuts the next length and as many bytes.
-func (b *docBlock) span() (from, to int) {
+// bytes cuts the next length and as many bytes.
+func (b *docBlock) bytes() []byte {
 	n := b.uvarint()
 	if n > uint64(len(b.raw)-b.at) {
 		b.fail()
-		return 0, 0
+		return nil
 	}
 	b.at += int(n)
-	return b.at - int(n), b.at
-}
-
-func (b *docBlock) bytes() []byte {
-	from, to := b.span()
-	return b.raw[from:to:to]
-}
-
-func (b *docBlock) string() string {
-	from, to := b.span()
-	return b.text[from:to]
+	return b.raw[b.at-int(n) : b.at : b.at]
 }
 
 // fail ends the reading of the block.
 func (b *docBlock) fail() { b.bad, b.at = true, len(b.raw) }
 
 func (r *docReader) Close() error { return r.file.Close() }
+
+// fill completes a document that comes from a [docReader], and was its latest.
+func (d *Doc) fill() error {
+	r := d.stored
+	if r == nil {
+		return nil
+	}
+	d.stored = nil
+	return r.fill(d)
+}
+
+// TextBytes is the length of the text, also where [Task.EachRecord] leaves it out.
+func (d *Doc) TextBytes() int {
+	if d.stored != nil {
+		return d.stored.textBytes
+	}
+	return len(d.Text)
+}

@@ -290,7 +290,7 @@ func (b *builder) committed(nodes []*node) bool {
 func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	ingest := !b.materialised()
 	stores := ingest
-	chain := []string{"segment/3"}
+	chain := []string{"segment/4"}
 	var deps []*node
 	for _, p := range passes {
 		stores = stores || p.pass.Edits
@@ -311,7 +311,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 	nodes := make([]*node, len(b.shards))
 	var previous []*node
 	for i := range b.shards {
-		nodes[i] = b.segmentNode(i, passes, segmentShape{n, stores, chain, deps}, previous)
+		nodes[i] = b.segmentNode(i, passes, segmentShape{n, stores, b.storesPlain(), chain, deps}, previous)
 		if ingest && b.shards[i].file.limit >= 0 && b.shards[i].source.file.count == nil {
 			previous = append(previous, nodes[i])
 		}
@@ -322,6 +322,7 @@ func (b *builder) segment(passes []stagePass, parts *int) []*node {
 type segmentShape struct {
 	parts  int
 	stores bool
+	plain  bool // what it stores
 	chain  []string
 	deps   []*node
 }
@@ -363,6 +364,9 @@ func (b *builder) segmentNode(shard int, passes []stagePass, shape segmentShape,
 func (s segmentShape) diskShares(passes []stagePass) (writes, spills float64) {
 	if s.stores {
 		writes = storedShare
+		if s.plain {
+			writes = plainShare
+		}
 	}
 	if s.parts > 0 {
 		spills = float64(passes[len(passes)-1].pass.RecordBytes) / documentBytes

@@ -190,7 +190,7 @@ func gatherHeldOut(
 	}
 	err := g.open(func() error {
 		for _, n := range holders {
-			if err := eachStored(ctx, t.FS, filepath.Join(n.dir(), file), nil, g.add); err != nil {
+			if err := eachStored(ctx, t.FS, filepath.Join(n.dir(), file), g.add); err != nil {
 				return err
 			}
 		}
@@ -228,7 +228,7 @@ func (g *heldOutGatherer) open(gather func() error) error {
 			return err
 		}
 		err = g.t.WriteFile(heldOutName, func(w io.Writer) (err error) {
-			g.docs = newDocWriter(w)
+			g.docs = newDocWriter(w, g.t.run.storesPlain())
 			return errors.Join(gather(), g.docs.Close())
 		})
 		return errors.Join(err, g.drops.Close())

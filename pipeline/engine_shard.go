@@ -111,14 +111,25 @@ func (s storedSource) each(ctx context.Context, t *Task, shard int, visit func(d
 		return err
 	}
 	fsys, visit := metered(t, t.FS, info.Size(), visit)
-	return eachStored(ctx, fsys, name, keep, func(d *Doc) error {
+	return skimStored(ctx, fsys, name, keep, func(d *Doc) error {
 		d.Ref.Shard = uint32(shard)
 		return visit(d)
 	})
 }
 
-// eachStored reads a file of documents; keep, if not nil, names those that are left.
-func eachStored(ctx context.Context, fsys store.FS, name string, keep *keepReader, visit func(d *Doc) error) error {
+// eachStored reads a file of documents.
+func eachStored(ctx context.Context, fsys store.FS, name string, visit func(d *Doc) error) error {
+	return skimStored(ctx, fsys, name, nil, func(d *Doc) error {
+		if err := d.fill(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return visit(d)
+	})
+}
+
+// skimStored reads a file of documents, which are not filled; keep, if not nil, names those that
+// are left.
+func skimStored(ctx context.Context, fsys store.FS, name string, keep *keepReader, visit func(d *Doc) error) error {
 	r, err := openDocs(fsys, name)
 	if err != nil {
 		return err

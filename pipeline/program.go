@@ -129,6 +129,15 @@ type Ahead interface {
 	End(due func() error) error
 }
 
+// A Skimmer is a [Mapper] that decides about some documents by their ids alone. Where all of a
+// segment's do, a stored document need not be read.
+type Skimmer interface {
+	Mapper
+	// Skims reports whether Map will look at nothing but Ref, Source, Path, Mark and Copies of
+	// the document at hand; the rest need not be there, neither in this call nor in Map.
+	Skims(d *Doc) bool
+}
+
 // A Closer is a [Mapper] that has something to send or count after the last document.
 type Closer interface {
 	Close(out *Out) error

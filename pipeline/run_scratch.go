@@ -11,13 +11,24 @@ import (
 // since documents are counted only as they are read. The shares were measured on composed
 // word problems and on web text.
 const (
-	// storedShare is the stored documents' size for a byte of plain input.
+	// storedShare is the stored documents' size for a byte of plain input, and plainShare the same
+	// where they are not compressed.
 	storedShare = 0.6
+	plainShare  = 1.1
 	// unzippedShare is how many bytes of text are in a byte of a compressed file, and of Parquet.
 	unzippedShare = 4
 	// documentBytes is the length of a document for which pass records are estimated.
 	documentBytes = 1 << 10
 )
+
+// plainTextBytes is the size of all input from which stored documents are compressed. What is
+// smaller has room in any machine's memory, between the program and the disk, and compressing it
+// takes more time than writing it.
+const plainTextBytes = 1 << 30
+
+// storesPlain reports whether documents are stored as they are. It is of no consequence to what is
+// read, and so in no key.
+func (r *run) storesPlain() bool { return r.textBytes() < plainTextBytes }
 
 // Scratch is an estimate of what a run writes to its disk.
 type Scratch struct {

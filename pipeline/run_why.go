@@ -136,7 +136,7 @@ func (w *whySearch) documents(ctx context.Context, tasks []TaskRecord) error {
 	// What was held out stands among the input's documents, too: it is looked for first.
 	for _, file := range []string{heldOutName, docsName} {
 		for _, t := range tasks {
-			err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), file), nil, func(d *Doc) error {
+			err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), file), func(d *Doc) error {
 				if seen[d.Ref.Record] || dropped[d.Ref.Record] || !w.match(d) {
 					return nil
 				}
@@ -272,7 +272,7 @@ func (w *whySearch) heldOutSet(ctx context.Context, t TaskRecord) error {
 			w.found(Fate{Name: d.Name(), Outcome: heldOutOutcome, Text: excerpt(d.Text)})
 		}
 	}
-	err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), heldOutName), nil, func(d *Doc) error { found(d); return nil })
+	err := eachStored(ctx, w.fsys, filepath.Join(w.dir(t), heldOutName), func(d *Doc) error { found(d); return nil })
 	if err != nil {
 		return err
 	}

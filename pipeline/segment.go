@@ -100,6 +100,7 @@ type segmentTask struct {
 	*segment
 	t       *Task
 	mappers []Mapper
+	skims   []Skimmer // the mappers that are any; nil for others
 	outs    []*Out
 	waiting []*waiting    // by mapper: those that decide later have one
 	sent    *spill.Sorter // for the barrier, or nil
@@ -151,7 +152,8 @@ func (st *segmentTask) open(ctx context.Context) error {
 		l := newLedger(p.step.Label())
 		l.Pass = p.pass.Name
 		st.t.Report.Ledgers = append(st.t.Report.Ledgers, l)
-		st.mappers = append(st.mappers, m)
+		skimmer, _ := m.(Skimmer)
+		st.mappers, st.skims = append(st.mappers, m), append(st.skims, skimmer)
 		st.outs = append(st.outs, &Out{ledger: l})
 		st.waiting = append(st.waiting, st.waitingFor(m))
 	}
@@ -200,7 +202,7 @@ func (st *segmentTask) writeAll(ctx context.Context) error {
 
 func (st *segmentTask) withDocWriter(name string, to **docWriter, inner func() error) error {
 	return st.t.WriteFile(name, func(w io.Writer) error {
-		dw := newDocWriter(w)
+		dw := newDocWriter(w, st.t.run.storesPlain())
 		*to = dw
 		return errors.Join(inner(), dw.Close())
 	})
@@ -255,7 +257,12 @@ func (st *segmentTask) judge(i int, d *Doc) (stays bool, err error) {
 	l := o.ledger
 	o.verdict, o.detail, o.matched = Verdict{}, "", ""
 	o.send = func(key uint64, payload []byte) { st.send(d.Ref, key, payload) }
-	before := int64(len(d.Text))
+	if s := st.skims[i]; s == nil || !s.Skims(d) {
+		if err := d.fill(); err != nil {
+			return false, err
+		}
+	}
+	before := int64(d.TextBytes())
 	if err := st.mappers[i].Map(d, o); err != nil {
 		return false, fmt.Errorf("%s: %w", st.t.DocName(d.Ref), err)
 	}
@@ -267,6 +274,9 @@ func (st *segmentTask) judge(i int, d *Doc) (stays bool, err error) {
 	switch v := o.verdict; {
 	case v.HeldOut:
 		l.HeldOut++
+		if err := d.fill(); err != nil {
+			return false, err
+		}
 		return false, st.heldOut.Write(d)
 	case v.Reason != "":
 		return false, st.drop(i, d, o)
@@ -274,12 +284,15 @@ func (st *segmentTask) judge(i int, d *Doc) (stays bool, err error) {
 		l.Extra += int64(d.Copies * (v.Copies - 1))
 		d.Copies *= v.Copies
 	}
-	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+int64(len(d.Text)), src.Kept+1
+	l.Kept, l.BytesOut, src.Kept = l.Kept+1, l.BytesOut+int64(d.TextBytes()), src.Kept+1
 	return true, nil
 }
 
 func (st *segmentTask) store(d *Doc) error {
 	if st.stores {
+		if err := d.fill(); err != nil {
+			return err
+		}
 		return st.docs.Write(d)
 	}
 	st.keep.add(d.Ref.Record, d.Copies)
@@ -301,7 +314,13 @@ func (st *segmentTask) drop(i int, d *Doc, o *Out) error {
 		matched = st.t.DocName(*v.Matched)
 	}
 	rank := HashID(st.t.Plan.Seed, "example", d.Source, d.Path, d.Ref.Record)
-	if l.wanted(v.Reason, rank) {
+	wanted := l.wanted(v.Reason, rank)
+	if wanted || st.t.Plan.KeepDropped {
+		if err := d.fill(); err != nil {
+			return err
+		}
+	}
+	if wanted {
 		l.example(Example{v.Reason, d.Path, d.Ref.Record, finite(v.Value), matched, excerpt(d.Text), rank})
 	}
 	text := ""

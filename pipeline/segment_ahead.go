@@ -23,6 +23,9 @@ func (st *segmentTask) waitingFor(m Mapper) *waiting {
 }
 
 func (w *waiting) see(d *Doc) error {
+	if err := d.fill(); err != nil {
+		return err
+	}
 	if err := w.docs.put(d); err != nil {
 		return err
 	}

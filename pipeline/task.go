@@ -257,13 +257,30 @@ func (t *Task) HeldOut(ctx context.Context, visit func(d *Doc) error) error {
 	if t.node.heldOut == nil {
 		return nil
 	}
-	return eachStored(ctx, t.FS, filepath.Join(t.node.heldOut.dir(), heldOutName), nil, visit)
+	return eachStored(ctx, t.FS, filepath.Join(t.node.heldOut.dir(), heldOutName), visit)
 }
 
 // EachDoc calls visit with every document of one shard that is left, in order.
 func (t *Task) EachDoc(ctx context.Context, shard int, visit func(d *Doc) error) error {
-	s := t.node.shards[shard]
-	return s.each(ctx, t, shard, visit)
+	return t.node.shards[shard].each(ctx, t, shard, func(d *Doc) error {
+		if err := d.fill(); err != nil {
+			return err
+		}
+		return visit(d)
+	})
+}
+
+// EachRecord is [Task.EachDoc] for those who want the records: a text that is the value of a
+// field may be missing, and only [Doc.TextBytes] tells its length.
+func (t *Task) EachRecord(ctx context.Context, shard int, visit func(d *Doc) error) error {
+	return t.node.shards[shard].each(ctx, t, shard, func(d *Doc) error {
+		if r := d.stored; r != nil {
+			if err := r.fillFields(d); err != nil {
+				return err
+			}
+		}
+		return visit(d)
+	})
 }
 
 // OutputDir is where [Task.WriteFile] puts the task's outputs until they are committed.

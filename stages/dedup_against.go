@@ -120,7 +120,11 @@ type againstReader struct {
 	t       *pipeline.Task
 	against []Against
 	visit   func(file int, d *pipeline.Doc, out *pipeline.Out) error
+	skims   func(d *pipeline.Doc) bool // or nil
 }
+
+// Skims reports whether a document's id is all that counts.
+func (r *againstReader) Skims(d *pipeline.Doc) bool { return r.skims != nil && r.skims(d) }
 
 // Close reads the parts whose turn it is.
 func (r *againstReader) Close(out *pipeline.Out) error {

@@ -184,21 +184,25 @@ func readCandidates(t *pipeline.Task, shard int) (*candidateCursor, error) {
 	return c, err
 }
 
+// has reports whether a document is a candidate.
+func (c *candidateCursor) has(record uint64) bool {
+	for len(c.entries) > 0 && c.entries[0].record < record {
+		c.entries = c.entries[1:]
+	}
+	return len(c.entries) > 0 && c.entries[0].record == record
+}
+
 // of returns a document's group and the band keys that it shares; there are none if it is no
 // candidate.
 func (c *candidateCursor) of(record uint64) (group uint64, keys []uint64) {
 	for len(c.groups) >= candidateBytes && binary.BigEndian.Uint64(c.groups) < record {
 		c.groups = c.groups[candidateBytes:]
 	}
-	for len(c.entries) > 0 && c.entries[0].record < record {
-		c.entries = c.entries[1:]
+	if c.keys = c.keys[:0]; !c.has(record) {
+		return 0, nil
 	}
-	c.keys = c.keys[:0]
 	for len(c.entries) > 0 && c.entries[0].record == record {
 		c.keys, c.entries = append(c.keys, c.entries[0].key), c.entries[1:]
-	}
-	if len(c.keys) == 0 {
-		return 0, nil
 	}
 	return binary.BigEndian.Uint64(c.groups[8:]), c.keys
 }

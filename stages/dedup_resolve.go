@@ -76,6 +76,7 @@ func (c MinHash) openShingle(ctx context.Context, t *pipeline.Task) (pipeline.Ma
 	}
 	file, known := -1, (*candidateCursor)(nil)
 	return &againstReader{MapFunc: mapper, ctx: ctx, t: t, against: c.Against,
+		skims: func(d *pipeline.Doc) bool { return !candidates.has(d.Ref.Record) },
 		visit: func(i int, d *pipeline.Doc, out *pipeline.Out) error {
 			if i != file {
 				file = i

@@ -167,7 +167,7 @@ func (c Export) run(ctx context.Context, t *pipeline.Task) error {
 func (e *exporter) gather(ctx context.Context, shard int) error {
 	text, messages, order := int64(0), false, e.t.Seed("order")
 	var buf []byte
-	err := e.t.EachDoc(ctx, shard, func(d *pipeline.Doc) error {
+	err := e.t.EachRecord(ctx, shard, func(d *pipeline.Doc) error {
 		messages = messages || d.Messages != nil
 		fields := d.ExportFields()
 		if e.Format == "parquet" {
@@ -179,7 +179,7 @@ func (e *exporter) gather(ctx context.Context, shard int) error {
 			if err := e.set.Add(shuffle.Record{Key: key, Shard: d.Ref.Shard, Row: d.Ref.Record, Payload: buf}); err != nil {
 				return err
 			}
-			text += int64(len(d.Text))
+			text += int64(d.TextBytes())
 		}
 		return nil
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -12,10 +13,10 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-func blockFile(t testing.TB, blocks ...[]byte) []byte {
+func blockFile(t testing.TB, plain bool, blocks ...[]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	w := NewBlockWriter(&b)
+	w := NewBlockWriter(&b, plain)
 	for _, block := range blocks {
 		if err := w.Write(block); err != nil {
 			t.Fatal(err)
@@ -25,14 +26,21 @@ func blockFile(t testing.TB, blocks ...[]byte) []byte {
 }
 
 func readBlocks(data []byte) (blocks [][]byte, err error) {
-	r := NewBlockReader(bytes.NewReader(data))
+	r := NewBlockReader(bytes.NewReader(data), int64(len(data)))
 	for {
-		block, err := r.Next()
+		b, err := r.Next()
 		if err == io.EOF {
 			return blocks, nil
 		}
 		if err != nil {
 			return blocks, err
+		}
+		block, err := r.Read(b)
+		if err != nil {
+			return blocks, err
+		}
+		if len(block) != b.Bytes {
+			return blocks, fmt.Errorf("a block of %d bytes has %d", b.Bytes, len(block))
 		}
 		blocks = append(blocks, block)
 	}
@@ -48,38 +56,48 @@ func TestBlocksRoundTrip(t *testing.T) {
 		}
 		blocks = append(blocks, random, []byte(strings.Repeat("even text ", size/10)))
 	}
-	got, err := readBlocks(blockFile(t, blocks...))
-	if err != nil || len(got) != len(blocks) {
-		t.Fatalf("%d blocks of %d, %v", len(got), len(blocks), err)
-	}
-	for i := range blocks {
-		if !bytes.Equal(got[i], blocks[i]) {
-			t.Errorf("block %d of %d bytes comes back as %d others", i, len(blocks[i]), len(got[i]))
+	for _, plain := range []bool{false, true} {
+		got, err := readBlocks(blockFile(t, plain, blocks...))
+		if err != nil || len(got) != len(blocks) {
+			t.Fatalf("%d blocks of %d, %v", len(got), len(blocks), err)
+		}
+		for i := range blocks {
+			if !bytes.Equal(got[i], blocks[i]) {
+				t.Errorf("block %d of %d bytes comes back as %d others", i, len(blocks[i]), len(got[i]))
+			}
 		}
 	}
 }
 
 // TestDamagedBlocks flips every bit and cuts at every length.
 func TestDamagedBlocks(t *testing.T) {
-	data := blockFile(t, []byte("first block, first block"), []byte("second"))
-	for i := range 8 * len(data) {
-		bad := bytes.Clone(data)
-		bad[i/8] ^= 1 << (i % 8)
-		if _, err := readBlocks(bad); err == nil {
-			t.Errorf("bit %d flipped: no error", i)
+	for _, plain := range []bool{false, true} {
+		data := blockFile(t, plain, []byte("first block, first block"), []byte("second"))
+		for i := range 8 * len(data) {
+			bad := bytes.Clone(data)
+			bad[i/8] ^= 1 << (i % 8)
+			if _, err := readBlocks(bad); err == nil {
+				t.Errorf("bit %d flipped: no error", i)
+			}
 		}
-	}
-	first := blockHeadBytes + int(binary.LittleEndian.Uint32(data[4:]))
-	for n := range data {
-		_, err := readBlocks(data[:n])
-		if whole := n == 0 || n == first; (err == nil) != whole {
-			t.Errorf("cut after %d bytes: %v", n, err)
+		first := blockHeadBytes + storedBytes(data)
+		for n := range data {
+			_, err := readBlocks(data[:n])
+			if whole := n == 0 || n == first; (err == nil) != whole {
+				t.Errorf("cut after %d bytes: %v", n, err)
+			}
 		}
 	}
 }
 
+// storedBytes is the length of what is stored of the block at the start of data.
+func storedBytes(data []byte) int {
+	return int(cmp.Or(binary.LittleEndian.Uint32(data[4:]), binary.LittleEndian.Uint32(data)))
+}
+
 func FuzzBlockReader(f *testing.F) {
-	f.Add(blockFile(f, []byte("one"), nil, bytes.Repeat([]byte("ab"), 100)))
+	f.Add(blockFile(f, false, []byte("one"), nil, bytes.Repeat([]byte("ab"), 100)))
+	f.Add(blockFile(f, true, []byte("one"), nil, bytes.Repeat([]byte("ab"), 100)))
 	f.Add([]byte("no blocks"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		blocks, err := readBlocks(data)
@@ -88,8 +106,11 @@ func FuzzBlockReader(f *testing.F) {
 		}
 		var at int
 		for i, b := range blocks { // what is read without error is what the bytes say
-			stored := int(binary.LittleEndian.Uint32(data[at+4:]))
-			want, err := s2.Decode(nil, data[at+blockHeadBytes:][:stored])
+			stored := storedBytes(data[at:])
+			want, err := data[at+blockHeadBytes:][:stored], error(nil)
+			if binary.LittleEndian.Uint32(data[at+4:]) > 0 {
+				want, err = s2.Decode(nil, want)
+			}
 			if err != nil || !bytes.Equal(want, b) {
 				t.Fatalf("block %d: %v", i, err)
 			}
@@ -107,10 +128,10 @@ func BenchmarkBlocks(b *testing.B) {
 	for len(text) < 256<<10 {
 		text = fmt.Appendf(text, "problem %d has %d apples and %d pears. ", rng.IntN(1000), rng.IntN(100), rng.IntN(100))
 	}
-	data := blockFile(b, text)
+	data := blockFile(b, false, text)
 	b.Run("write", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
-		w := NewBlockWriter(io.Discard)
+		w := NewBlockWriter(io.Discard, false)
 		for b.Loop() {
 			_ = w.Write(text)
 		}
