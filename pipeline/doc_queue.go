@@ -103,7 +103,7 @@ func (q *docQueue) spill() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	w := newDocWriter(f, q.t.run.storesPlain())
+	w := newDocWriter(f, false)
 	for i := range q.tail {
 		if err := w.Write(&q.tail[i]); err != nil {
 			return err
@@ -146,7 +146,7 @@ func (q *docQueue) stored() (*Doc, error) {
 		d, err := q.reader.Next()
 		if err == nil {
 			d.Ref.Shard = q.shard
-			return d, nil
+			return d, d.fill()
 		}
 		if err != io.EOF {
 			return nil, fmt.Errorf("%s: %w", q.files[0], err)
