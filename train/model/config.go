@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -28,17 +29,43 @@ type Config struct {
 	// NSharedExperts experts see every token; they are one block of that many times the width.
 	NSharedExperts   int `json:"n_shared_experts"`
 	NumExpertsPerTok int `json:"num_experts_per_tok"`
+	// NGroup and TopkGroup, with TopkMethod group_limited_greedy, restrict each token to the experts
+	// of the groups that hold its most probable ones.
+	NGroup     int    `json:"n_group,omitempty"`
+	TopkGroup  int    `json:"topk_group,omitempty"`
+	TopkMethod string `json:"topk_method,omitempty"`
+	// NumExperts is what some architectures call NRoutedExperts.
+	NumExperts int `json:"num_experts,omitempty"`
+	// NumLocalExperts is the same in files that transformers 5 writes.
+	NumLocalExperts int `json:"num_local_experts,omitempty"`
+	// DecoderSparseStep makes every such layer a mixture, but for MlpOnlyLayers.
+	DecoderSparseStep int   `json:"decoder_sparse_step,omitempty"`
+	MlpOnlyLayers     []int `json:"mlp_only_layers,omitempty"`
+	// QLoraRank is the width of the query latent, 0 if there is none.
+	QLoraRank int `json:"q_lora_rank,omitempty"`
+	// KVLoraRank is the width of the latent of keys and values.
+	KVLoraRank int `json:"kv_lora_rank,omitempty"`
+	// QKNopeHeadDim and QKRopeHeadDim are the parts of a head of latent attention without and
+	// with rotation, VHeadDim the width of its values.
+	QKNopeHeadDim int  `json:"qk_nope_head_dim,omitempty"`
+	QKRopeHeadDim int  `json:"qk_rope_head_dim,omitempty"`
+	VHeadDim      int  `json:"v_head_dim,omitempty"`
+	AttentionBias bool `json:"attention_bias,omitempty"`
 	// NormTopkProb makes the chosen experts' probabilities sum to 1.
 	NormTopkProb bool `json:"norm_topk_prob"`
 	// RoutedScalingFactor multiplies the routed experts' weights, after NormTopkProb; 1 if absent.
-	RoutedScalingFactor   float64 `json:"routed_scaling_factor"`
-	RMSNormEps            float64 `json:"rms_norm_eps"`
-	RopeTheta             float64 `json:"rope_theta"`
-	MaxPositionEmbeddings int     `json:"max_position_embeddings"`
-	TieWordEmbeddings     bool    `json:"tie_word_embeddings"`
-	BOSTokenID            *int32  `json:"bos_token_id"`
-	EOSTokenID            *int32  `json:"eos_token_id"`
-	PadTokenID            *int32  `json:"pad_token_id"`
+	RoutedScalingFactor float64 `json:"routed_scaling_factor"`
+	RMSNormEps          float64 `json:"rms_norm_eps"`
+	RopeTheta           float64 `json:"rope_theta"`
+	// RopeScaling is nil if rotary embedding is as it was trained first.
+	RopeScaling *RopeScaling `json:"rope_scaling,omitempty"`
+	// RopeParameters is where newer files have RopeTheta and RopeScaling; nil once read.
+	RopeParameters        *RopeScaling `json:"rope_parameters,omitempty"`
+	MaxPositionEmbeddings int          `json:"max_position_embeddings"`
+	TieWordEmbeddings     bool         `json:"tie_word_embeddings"`
+	BOSTokenID            *int32       `json:"bos_token_id"`
+	EOSTokenID            *int32       `json:"eos_token_id"`
+	PadTokenID            *int32       `json:"pad_token_id"`
 	// TorchDtype is the type of the stored weights: float32, float16 or bfloat16.
 	TorchDtype string `json:"torch_dtype"`
 	// InitializerRange is the deviation of the random weights of [New]; 0.02 if absent.
@@ -61,7 +88,11 @@ func ParseConfig(data []byte) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("config.json: %w", err)
 	}
-	cfg, err := arch.parse(data)
+	cfg := arch.defaults
+	err = decodeConfig(data, &cfg)
+	if err == nil {
+		err = cmp.Or(refuse(data, arch.only), arch.validate(&cfg))
+	}
 	if err != nil {
 		return Config{}, fmt.Errorf("config.json: %w", err)
 	}
@@ -71,14 +102,20 @@ func ParseConfig(data []byte) (Config, error) {
 // architecture is how one model_type is read and built.
 type architecture struct {
 	modelType string
-	parse     func(data []byte) (Config, error)
+	defaults  Config        // what absent fields mean
+	only      []unsupported // fields that must be plain if they are there
 	validate  func(cfg *Config) error
-	build     func(m *Model)
+	// mixture says whether a layer's feed-forward block is a mixture of experts.
+	mixture func(cfg *Config, layer int) bool
+	// attention adds the attention block whose weights begin with prefix.
+	attention func(m *Model, prefix string) attention
+	// ropeDim is how many values of a head are rotated.
+	ropeDim func(cfg *Config) int
 }
 
 // architectures is the list of all that are known.
 func architectures() []architecture {
-	return []architecture{bzMoE()}
+	return []architecture{bzMoE(), deepseekV2(), qwen3MoE(), olmoe(), llama(), qwen2(), qwen3()}
 }
 
 func architectureOf(modelType string) (architecture, error) {

@@ -102,3 +102,30 @@ func (h *headActs) sum(tokenLoss []float32) float64 {
 	}
 	return sum
 }
+
+// Logits runs the forward pass and calls visit with the logits of each position in turn. The slice
+// is valid during the call. Targets are not used and may be nil.
+func (m *Model) Logits(ctx context.Context, b Batch, visit func(position int, logits []float32)) error {
+	p, err := m.start(b, false)
+	if err != nil {
+		return err
+	}
+	if err := p.forward(ctx, len(m.layers), nil); err != nil {
+		return err
+	}
+	h, d, vocab := &m.state.head, p.hidden, m.cfg.VocabSize
+	p.dev.RMSNorm(grow(&h.normed, p.rows*d), grow(&h.inverse, p.rows), p.x, m.norm.Data, m.cfg.RMSNormEps)
+	logits := p.dev.Borrow(headBlock * vocab)
+	defer p.dev.Return(logits)
+	for from := 0; from < p.rows; from += headBlock {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(headBlock, p.rows-from)
+		linear(p.dev, n, m.head, h.normed[from*d:(from+n)*d], logits, false)
+		for i := range n {
+			visit(from+i, logits[i*vocab:(i+1)*vocab])
+		}
+	}
+	return nil
+}

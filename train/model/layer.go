@@ -6,9 +6,10 @@ import "bzdata/train/tensor"
 // feed-forward block is dense, or moe plus, if there are shared experts, dense.
 type layer struct {
 	inputNorm, postNorm *Param
-	attention           *attention
+	attention           attention
 	moe                 *moe
 	dense               *glu
+	params              []*Param // all weights of the layer
 }
 
 // layerActs are what a layer's forward pass leaves for its backward pass. Widths: d hidden,
@@ -94,16 +95,6 @@ func (y *layer) trainable() bool {
 		y.moe != nil && y.moe.trainable() || y.dense != nil && y.dense.trainable()
 }
 
-// trains reports whether any of the weights has a gradient.
-func trains(params ...*Param) bool {
-	for _, p := range params {
-		if p.Grad != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // grow makes *buf hold n values of unspecified content, allocating only when it must.
 func grow[E any](buf *[]E, n int) []E {
 	if cap(*buf) < n {
@@ -111,25 +102,4 @@ func grow[E any](buf *[]E, n int) []E {
 	}
 	*buf = (*buf)[:n]
 	return *buf
-}
-
-// linear sets y = x Wᵀ, or adds it, for rows of x and a weight [out, in].
-func linear(dev *tensor.Device, rows int, w *Param, x, y []float32, add bool) {
-	out, in := w.Shape[0], w.Shape[1]
-	dev.Gemm(rows, out, in, tensor.Matrix{Data: x, Stride: in},
-		tensor.Matrix{Data: w.Data, Stride: in, Transposed: true}, y, out, add)
-}
-
-// linearBack adds to the weight's gradient, if it has one, and sets dx = dy W, or adds it,
-// unless dx is nil.
-func linearBack(dev *tensor.Device, rows int, w *Param, dy, x, dx []float32, add bool) {
-	out, in := w.Shape[0], w.Shape[1]
-	if w.Grad != nil {
-		dev.Gemm(out, in, rows, tensor.Matrix{Data: dy, Stride: out, Transposed: true},
-			tensor.Matrix{Data: x, Stride: in}, w.Grad, in, true)
-	}
-	if dx != nil {
-		dev.Gemm(rows, in, out, tensor.Matrix{Data: dy, Stride: out},
-			tensor.Matrix{Data: w.Data, Stride: in}, dx, in, add)
-	}
 }

@@ -94,10 +94,15 @@ func (m *Model) start(b Batch, targets bool) (*pass, error) {
 	}
 	p := &pass{m: m, dev: m.dev, batch: b, rows: b.positions(), hidden: m.cfg.HiddenSize}
 	p.x = grow(&m.state.x, p.rows*p.hidden)
-	for t, id := range b.Tokens {
-		copy(p.x[t*p.hidden:(t+1)*p.hidden], m.embed.Data[int(id)*p.hidden:])
-	}
+	p.embedTokens()
 	return p, nil
+}
+
+// embedTokens fills p.x with the tokens' embeddings.
+func (p *pass) embedTokens() {
+	for t, id := range p.batch.Tokens {
+		copy(p.x[t*p.hidden:(t+1)*p.hidden], p.m.embed.Data[int(id)*p.hidden:])
+	}
 }
 
 // firstTrainable is the lowest layer that the backward pass must reach: the number of layers if

@@ -28,6 +28,7 @@ type Model struct {
 
 	embed, norm, head *Param
 	layers            []*layer
+	ropeDim           int // how many values of a head are rotated
 	state             state
 }
 
@@ -55,7 +56,7 @@ func build(cfg Config, dev *tensor.Device) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg: cfg, dev: dev, byName: map[string]*Param{}}
-	arch.build(m)
+	m.buildDecoder(arch)
 	return m, nil
 }
 

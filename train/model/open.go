@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
 	"bzdata/pipeline/store"
 	"bzdata/train/checkpoint"
@@ -46,13 +45,8 @@ func FromSource(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Mod
 		return nil, err
 	}
 	for _, p := range m.params {
-		info, ok := weights.Info(p.Name)
-		if !ok {
-			return nil, fmt.Errorf("tensor %q of shape %v is missing", p.Name, p.Shape)
-		}
-		if !slices.Equal(info.Shape, p.Shape) {
-			return nil, fmt.Errorf("tensor %q has shape %v; config.json asks for %v",
-				p.Name, info.Shape, p.Shape)
+		if err := fits(p, weights); err != nil {
+			return nil, err
 		}
 		p.Data, err = weights.Float32(p.Name, make([]float32, elements(p.Shape)))
 		if err != nil {

@@ -130,6 +130,7 @@ func TestParseConfig(t *testing.T) {
 		`,"routed_scaling_factor":-1`:                                   "routed_scaling_factor is -1",
 		`,"hidden_act":"gelu"`:                                          `hidden_act "gelu" is not supported`,
 		`,"rope_scaling":{"type":"yarn"}`:                               "rope_scaling",
+		`,"rope_theta":1e999`:                                           "rope_theta",
 		`,"attention_bias":true`:                                        "attention_bias true",
 		`,"scoring_func":"sigmoid"`:                                     "scoring_func",
 		`,"torch_dtype":"float8"`:                                       "torch_dtype",
@@ -146,12 +147,81 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// configs are the smallest configurations of the architectures besides bz_moe.
+func configs() map[string]string {
+	const shape = `"hidden_size":8,"num_hidden_layers":2,"num_attention_heads":2,"vocab_size":10,`
+	return map[string]string{
+		"deepseek_v2": `{"model_type":"deepseek_v2",` + shape + `"n_routed_experts":4,"moe_intermediate_size":4%s}`,
+		"qwen3_moe":   `{"model_type":"qwen3_moe",` + shape + `"num_key_value_heads":1,"num_experts_per_tok":2%s}`,
+		"olmoe":       `{"model_type":"olmoe",` + shape + `"num_experts":9%s}`,
+		"llama":       `{"model_type":"llama",` + shape + `"intermediate_size":6%s}`,
+		"qwen2":       `{"model_type":"qwen2",` + shape + `"intermediate_size":6%s}`,
+		"qwen3":       `{"model_type":"qwen3",` + shape + `"intermediate_size":6%s}`,
+	}
+}
+
+// TestParseArchitectures checks what absent fields mean, and the errors of each architecture.
+func TestParseArchitectures(t *testing.T) {
+	for _, c := range []struct{ modelType, extra, want string }{
+		{"deepseek_v2", `,"num_experts_per_tok":6`, "more than n_routed_experts 4"},
+		{"deepseek_v2", `,"num_experts_per_tok":2`, ""},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"q_lora_rank":null,"n_group":1,"topk_group":1,"topk_method":"greedy"`, ""},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"num_key_value_heads":1`, "num_key_value_heads 1 differs"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"qk_rope_head_dim":3`, "qk_rope_head_dim 3 is odd"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"kv_lora_rank":0`, "kv_lora_rank is 0"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"v_head_dim":-1`, "v_head_dim is -1"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"norm_topk_prob":true`, "norm_topk_prob true is not supported"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"scoring_func":"sigmoid"`, "scoring_func"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"topk_method":"noaux_tc"`, `topk_method "noaux_tc" is not supported`},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"topk_method":"group_limited_greedy"`, "n_group is 0"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"topk_method":"group_limited_greedy","n_group":3,"topk_group":1`, "no multiple of n_group 3"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"topk_method":"group_limited_greedy","n_group":2,"topk_group":3`, "topk_group 3 is more"},
+		{"deepseek_v2", `,"num_experts_per_tok":3,"topk_method":"group_limited_greedy","n_group":2,"topk_group":1`, "more than the 2 experts"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"rope_scaling":{"type":"yarn","factor":40}`, "original_max_position_embeddings is 0"},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"rope_parameters":{"rope_type":"dynamic"}`, `type "dynamic" is not supported`},
+		{"deepseek_v2", `,"num_experts_per_tok":2,"rope_scaling":{"type":"linear"}`, "factor is 0"},
+		{"qwen3_moe", ``, ""},
+		{"qwen3_moe", `,"num_experts":1`, "more than n_routed_experts 1"},
+		{"qwen3_moe", `,"num_local_experts":1`, "more than n_routed_experts 1"},
+		{"qwen3_moe", `,"decoder_sparse_step":0`, "decoder_sparse_step is 0"},
+		{"qwen3_moe", `,"mlp_only_layers":[0]`, "intermediate_size is 0"},
+		{"qwen3_moe", `,"use_sliding_window":true`, "use_sliding_window"},
+		{"olmoe", ``, ""},
+		{"olmoe", `,"clip_qkv":8`, "clip_qkv 8 is not supported"},
+		{"llama", ``, ""},
+		{"llama", `,"mlp_bias":true`, "mlp_bias"},
+		{"llama", `,"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":4,"original_max_position_embeddings":8192}`, "is not above"},
+		{"llama", `,"rope_parameters":{"rope_type":"default","partial_rotary_factor":0.5}`, "partial_rotary_factor 0.5"},
+		{"llama", `,"eos_token_id":[128001,128008]`, ""},
+		{"qwen2", `,"hidden_act":"gelu"`, "hidden_act"},
+		{"qwen3", `,"head_dim":5`, "head_dim 5 is odd"},
+	} {
+		cfg, err := ParseConfig(fmt.Appendf(nil, configs()[c.modelType], c.extra))
+		if c.want == "" {
+			if err != nil || cfg.RopeTheta != 10000 || cfg.RopeParameters != nil {
+				t.Errorf("%s%s: %v, %+v", c.modelType, c.extra, err, cfg)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s%s: error %v, want one that says %q", c.modelType, c.extra, err, c.want)
+		}
+	}
+	cfg, err := ParseConfig(fmt.Appendf(nil, configs()["llama"], `,"dtype":"bfloat16","eos_token_id":[7,8],"rope_parameters":{"rope_theta":5e5}`))
+	if err != nil || cfg.TorchDtype != "bfloat16" || *cfg.EOSTokenID != 7 || cfg.RopeTheta != 5e5 || cfg.RopeScaling != nil {
+		t.Errorf("newer names: %v, %+v", err, cfg)
+	}
+}
+
 // FuzzParseConfig checks that what is accepted is consistent, and is accepted again when written.
 func FuzzParseConfig(f *testing.F) {
 	f.Add(fmt.Appendf(nil, minimalConfig, ""))
 	f.Add(fmt.Appendf(nil, minimalConfig, `,"num_key_value_heads":1,"head_dim":6,"first_k_dense_replace":2,"intermediate_size":5`))
 	f.Add([]byte(`{"model_type":"bz_moe"}`))
 	f.Add([]byte(`[]`))
+	for _, config := range configs() {
+		f.Add(fmt.Appendf(nil, config, `,"num_experts_per_tok":2,"rope_scaling":{"type":"yarn","factor":4,"original_max_position_embeddings":32}`))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		cfg, err := ParseConfig(data)
 		if err != nil {

@@ -15,11 +15,12 @@ func (e *moe) route(p *pass, x []float32, a *moeActs) {
 	grow(&a.weights, slots)
 	linear(p.dev, p.rows, e.router, x, grow(&a.probs, p.rows*experts), false)
 	p.dev.ForBlocks(p.rows, 64, func(from, to int) {
+		open := make([]bool, experts)
 		for r := from; r < to; r++ {
 			probs := a.probs[r*experts : (r+1)*experts]
 			e.mask(probs)
 			p.dev.Softmax(probs, 1)
-			e.choose(p.m.cfg, probs, a.ids[r*a.k:(r+1)*a.k], a.weights[r*a.k:(r+1)*a.k])
+			e.choose(p.m.cfg, probs, open, a.ids[r*a.k:(r+1)*a.k], a.weights[r*a.k:(r+1)*a.k])
 		}
 	})
 	a.sort(experts)
@@ -37,19 +38,23 @@ func (e *moe) mask(logits []float32) {
 }
 
 // choose fills ids with the most probable allowed experts, and weights with what their outputs are
-// multiplied by.
-func (e *moe) choose(cfg Config, probs []float32, ids []int32, weights []float32) {
+// multiplied by. It uses open, a value for each expert, as it likes.
+func (e *moe) choose(cfg Config, probs []float32, open []bool, ids []int32, weights []float32) {
+	for i := range open {
+		open[i] = e.allowed == nil || e.allowed[i]
+	}
+	if cfg.TopkMethod == groupLimited {
+		limitGroups(cfg, probs, open, len(ids))
+	}
 	sum := float32(0)
 	for rank := range ids {
 		best := -1
 		for i, v := range probs {
-			if e.allowed != nil && !e.allowed[i] || contains(ids[:rank], i) {
-				continue
-			}
-			if best < 0 || v > probs[best] {
+			if open[i] && (best < 0 || v > probs[best]) {
 				best = i
 			}
 		}
+		open[best] = false
 		ids[rank], weights[rank] = int32(best), probs[best]
 		sum += probs[best]
 	}
@@ -61,13 +66,32 @@ func (e *moe) choose(cfg Config, probs []float32, ids []int32, weights []float32
 	}
 }
 
-func contains(ids []int32, id int) bool {
-	for _, v := range ids {
-		if int(v) == id {
-			return true
+// limitGroups closes the experts outside the topk_group groups with the most probable open expert, equal
+// groups by number; but not if fewer than k open ones would be left, which only a restriction of
+// the experts can bring about.
+func limitGroups(cfg Config, probs []float32, open []bool, k int) {
+	size := len(probs) / cfg.NGroup
+	in := make([]bool, cfg.NGroup)
+	for range cfg.TopkGroup {
+		best, top := -1, float32(0)
+		for i, p := range probs {
+			if g := i / size; open[i] && !in[g] && (best < 0 || p > top) {
+				best, top = g, p
+			}
+		}
+		if best >= 0 {
+			in[best] = true
 		}
 	}
-	return false
+	left := 0
+	for i := range open {
+		if open[i] && in[i/size] {
+			left++
+		}
+	}
+	for i := range open {
+		open[i] = open[i] && (left < k || in[i/size])
+	}
 }
 
 // sort fills the order of slots by expert.

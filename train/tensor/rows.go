@@ -20,7 +20,7 @@ func (d *Device) RMSNorm(y, inverse, x, w []float32, epsilon float64) {
 	})
 }
 
-// normBlock cuts the sum over rows of [Device.RMSNormBack], so it is part of the bits.
+// normBlock cuts the sums over rows of [Device.RMSNormBack] and [Device.SumRows], so it is part of the bits.
 const normBlock = 128
 
 // RMSNormBack adds the derivative of [Device.RMSNorm] for dy to dx, and to dw. Either may be nil.
@@ -54,6 +54,35 @@ func (d *Device) RMSNormBack(dx, dw, dy, x, w, inverse []float32) {
 	})
 	for b := range blocks {
 		d.kernels.axpy(dw, parts[b*n:(b+1)*n], 1)
+	}
+}
+
+// AddRow adds a row, such as a bias, to each row of y.
+func (d *Device) AddRow(y, row []float32) {
+	n := len(row)
+	d.ForBlocks(len(y)/n, rowBlock, func(from, to int) {
+		for t := from; t < to; t++ {
+			d.kernels.axpy(y[t*n:(t+1)*n], row, 1)
+		}
+	})
+}
+
+// SumRows adds the sum of y's rows to row: the derivative of [Device.AddRow].
+func (d *Device) SumRows(row, y []float32) {
+	n := len(row)
+	rows := len(y) / n
+	blocks := (rows + normBlock - 1) / normBlock
+	parts := d.Borrow(blocks * n)
+	defer d.Return(parts)
+	d.ForBlocks(rows, normBlock, func(from, to int) {
+		part := parts[from/normBlock*n:][:n]
+		clear(part)
+		for t := from; t < to; t++ {
+			d.kernels.axpy(part, y[t*n:(t+1)*n], 1)
+		}
+	})
+	for b := range blocks {
+		d.kernels.axpy(row, parts[b*n:(b+1)*n], 1)
 	}
 }
 

@@ -56,6 +56,41 @@ func TestSoftmax(t *testing.T) {
 	}
 }
 
+// TestAddRow checks a bias and its derivative against loops, and that workers change no bit.
+func TestAddRow(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for _, set := range sets(t) {
+		for _, rows := range []int{1, 3, normBlock, 2*normBlock + 5} {
+			n := 1 + rng.IntN(40)
+			y, row := randomRows(rng, 1, rows*n, 1)[0], randomRows(rng, 1, n, 1)[0]
+			sums := make([]float64, n)
+			for i, v := range y {
+				sums[i%n] += float64(v)
+			}
+			var bits []float32
+			for _, workers := range []int{1, 3} {
+				d, added, sum := New(set, workers), slices.Clone(y), slices.Clone(row)
+				d.AddRow(added, row)
+				d.SumRows(sum, y)
+				for i, v := range added {
+					if v != y[i]+row[i%n] {
+						t.Fatalf("%s: value %d is %v, want %v", d, i, v, y[i]+row[i%n])
+					}
+				}
+				for i, v := range sum {
+					if want := float64(row[i]) + sums[i]; math.Abs(float64(v)-want) > 1e-4 {
+						t.Fatalf("%s: sum %d of %d rows is %v, want %v", d, i, rows, v, want)
+					}
+				}
+				if bits != nil && !slices.Equal(bits, sum) {
+					t.Errorf("%s: other bits with %d workers", set.name, workers)
+				}
+				bits = sum
+			}
+		}
+	}
+}
+
 // TestSumSquares checks the sum over several blocks, and that it does not overflow.
 func TestSumSquares(t *testing.T) {
 	x := make([]float32, 2*elementBlock+77)
