@@ -306,7 +306,7 @@ func TestProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assembled, err := model.FromSource(m.Config(), over, m.Device())
+	assembled, err := model.FromSource(m.Config(), over, nil, m.Device())
 	if err != nil {
 		t.Fatal(err)
 	}

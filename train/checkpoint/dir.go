@@ -31,7 +31,13 @@ var _ Source = (*Dir)(nil)
 // else the shards that model.safetensors.index.json lists. A shard that is missing, and a
 // tensor that its shard does not hold, are errors; a tensor that a shard holds but the
 // index does not list is left out.
-func OpenDir(fsys store.FS, dir string) (*Dir, error) {
+func OpenDir(fsys store.FS, dir string) (*Dir, error) { return openDir(fsys, dir, false) }
+
+// OpenPartialDir is [OpenDir] for a folder from which shards may be absent: it is as if the index did
+// not list their tensors. One shard at least must be there.
+func OpenPartialDir(fsys store.FS, dir string) (*Dir, error) { return openDir(fsys, dir, true) }
+
+func openDir(fsys store.FS, dir string, partial bool) (*Dir, error) {
 	single := filepath.Join(dir, SingleFile)
 	if store.Exists(fsys, single) {
 		return openSingle(fsys, single)
@@ -46,9 +52,15 @@ func OpenDir(fsys store.FS, dir string) (*Dir, error) {
 	}
 	d := &Dir{files: map[string]*File{}, where: map[string]*File{}}
 	for _, shard := range slices.Sorted(maps.Keys(shards)) {
+		if partial && !store.Exists(fsys, filepath.Join(dir, shard)) {
+			continue
+		}
 		if err := d.openShard(fsys, index, shard, shards[shard]); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
+	}
+	if len(d.files) == 0 {
+		return nil, fmt.Errorf("%s: none of its %d shards is there", index, len(shards))
 	}
 	d.names = slices.Sorted(maps.Keys(d.where))
 	return d, nil

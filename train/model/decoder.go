@@ -6,14 +6,15 @@ import (
 )
 
 // buildDecoder adds the weights of a decoder: embedding, layers, final norm, head. The names are
-// those that Hugging Face's folders of these architectures share.
-func (m *Model) buildDecoder(arch architecture) {
+// those that Hugging Face's folders of these architectures share. Of the routed experts only own, by
+// layer, are made, or all if it is nil.
+func (m *Model) buildDecoder(arch architecture, own map[int][]int32) {
 	cfg := m.cfg
 	m.ropeDim = arch.ropeDim(&m.cfg)
 	m.embed = m.addParam("model.embed_tokens.weight", cfg.VocabSize, cfg.HiddenSize)
 	for l := range cfg.NumHiddenLayers {
 		from := len(m.params)
-		y := m.buildLayer(arch, l)
+		y := m.buildLayer(arch, l, own)
 		y.params = slices.Clone(m.params[from:])
 		m.layers = append(m.layers, y)
 	}
@@ -24,7 +25,7 @@ func (m *Model) buildDecoder(arch architecture) {
 	}
 }
 
-func (m *Model) buildLayer(arch architecture, l int) *layer {
+func (m *Model) buildLayer(arch architecture, l int, own map[int][]int32) *layer {
 	cfg := m.cfg
 	hidden, prefix := cfg.HiddenSize, fmt.Sprintf("model.layers.%d.", l)
 	y := &layer{inputNorm: m.addParam(prefix+"input_layernorm.weight", hidden)}
@@ -34,10 +35,12 @@ func (m *Model) buildLayer(arch architecture, l int) *layer {
 		y.dense = m.addGLU(prefix+"mlp.", cfg.IntermediateSize)
 		return y
 	}
-	y.moe = &moe{layer: l, router: m.addParam(prefix+"mlp.gate.weight", cfg.NRoutedExperts, hidden)}
-	for e := range cfg.NRoutedExperts {
-		name := fmt.Sprintf("%smlp.experts.%d.", prefix, e)
-		y.moe.experts = append(y.moe.experts, m.addGLU(name, cfg.MoeIntermediateSize))
+	y.moe = &moe{layer: l, router: m.addParam(prefix+"mlp.gate.weight", cfg.NRoutedExperts, hidden),
+		width: cfg.MoeIntermediateSize, experts: make([]*glu, cfg.NRoutedExperts)}
+	for e := range y.moe.experts {
+		if own == nil || slices.Contains(own[l], int32(e)) {
+			y.moe.experts[e] = m.addGLU(fmt.Sprintf("%smlp.experts.%d.", prefix, e), cfg.MoeIntermediateSize)
+		}
 	}
 	if cfg.NSharedExperts > 0 {
 		y.dense = m.addGLU(prefix+"mlp.shared_experts.", cfg.NSharedExperts*cfg.MoeIntermediateSize)

@@ -35,7 +35,7 @@ type Model struct {
 // New returns a model with random weights: norms 1, the others normal with deviation
 // initializer_range, seeded by seed and the tensor's name.
 func New(cfg Config, dev *tensor.Device, seed uint64) (*Model, error) {
-	m, err := build(cfg, dev)
+	m, err := build(cfg, dev, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,8 @@ func New(cfg Config, dev *tensor.Device, seed uint64) (*Model, error) {
 	return m, nil
 }
 
-// build makes a model without weights.
-func build(cfg Config, dev *tensor.Device) (*Model, error) {
+// build makes a model without weights, with the routed experts own, by layer, or all if it is nil.
+func build(cfg Config, dev *tensor.Device, own map[int][]int32) (*Model, error) {
 	arch, err := architectureOf(cfg.ModelType)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,18 @@ func build(cfg Config, dev *tensor.Device) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg: cfg, dev: dev, byName: map[string]*Param{}}
-	m.buildDecoder(arch)
+	m.buildDecoder(arch, own)
+	if own == nil {
+		return m, nil
+	}
+	for l, y := range m.layers {
+		if y.moe == nil {
+			continue
+		}
+		if err := m.SetAllowedExperts(l, append([]int32{}, own[l]...)); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
@@ -130,13 +141,35 @@ func (m *Model) ZeroGrad() {
 
 // SetAllowedExperts restricts the router of a mixture layer to some experts; nil admits all.
 // The others take no part in its softmax, as if their logits were -10000 (they then differ from 0 by
-// less than single precision can hold). With fewer allowed experts than num_experts_per_tok, a token
+// less than single precision can hold), which is what Connito's router does (0c936fa). Block Zero's
+// (907d2e4) takes the softmax over all experts, puts those that are absent below the others and
+// makes the chosen weights sum to 1; with norm_topk_prob, which its models have, both give
+// the same weights. With fewer allowed experts than num_experts_per_tok, a token
 // goes to all that are allowed. It is an error if there is no such layer or expert.
 func (m *Model) SetAllowedExperts(layer int, ids []int32) error {
 	if layer < 0 || layer >= len(m.layers) || m.layers[layer].moe == nil {
 		return fmt.Errorf("layer %d has no experts", layer)
 	}
 	return m.layers[layer].moe.allow(ids)
+}
+
+// SetExpertsPerToken sets how many experts a token goes to, in place of num_experts_per_tok: networks
+// train with fewer (their partial top-k) than they judge with.
+func (m *Model) SetExpertsPerToken(k int) error {
+	cfg := m.cfg
+	cfg.NumExpertsPerTok = k
+	if k < 1 {
+		return fmt.Errorf("a token goes to %d experts; it must be at least 1", k)
+	}
+	arch, err := architectureOf(cfg.ModelType)
+	if err != nil {
+		return err
+	}
+	if err := arch.validate(&cfg); err != nil {
+		return err
+	}
+	m.cfg.NumExpertsPerTok = k
+	return nil
 }
 
 // LayerCounts says how the last [Model.Backward] shared its tokens out among a layer's experts.

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"bzdata/train/tensor"
 )
@@ -12,7 +13,8 @@ import (
 type moe struct {
 	layer   int
 	router  *Param
-	experts []*glu
+	width   int    // of an expert
+	experts []*glu // nil where one was not loaded
 	allowed []bool // by expert; nil admits all
 	admits  int    // how many experts are allowed, if allowed is not nil
 }
@@ -34,6 +36,9 @@ type moeActs struct {
 
 func (e *moe) allow(ids []int32) error {
 	if ids == nil {
+		if missing := slices.Index(e.experts, nil); missing >= 0 {
+			return fmt.Errorf("layer %d: expert %d was not loaded, so not all can be allowed", e.layer, missing)
+		}
 		e.allowed = nil
 		return nil
 	}
@@ -41,6 +46,9 @@ func (e *moe) allow(ids []int32) error {
 	for _, id := range ids {
 		if id < 0 || int(id) >= len(allowed) {
 			return fmt.Errorf("layer %d has no expert %d; it has %d", e.layer, id, len(allowed))
+		}
+		if e.experts[id] == nil {
+			return fmt.Errorf("layer %d: expert %d was not loaded", e.layer, id)
 		}
 		if !allowed[id] {
 			allowed[id] = true
@@ -59,7 +67,7 @@ func (e *moe) trainable() bool {
 		return true
 	}
 	for _, g := range e.experts {
-		if g.trainable() {
+		if g != nil && g.trainable() {
 			return true
 		}
 	}
@@ -69,7 +77,7 @@ func (e *moe) trainable() bool {
 // forward adds the block's output for rows of x to y.
 func (e *moe) forward(p *pass, x, y []float32, a *moeActs) {
 	e.route(p, x, a)
-	hidden, width := p.hidden, e.experts[0].width()
+	hidden, width := p.hidden, e.width
 	grow(&a.x, p.rows*a.k*hidden)
 	a.inner.grow(p.rows*a.k, width)
 	a.gather(p, a.x, x)

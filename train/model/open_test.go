@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -242,4 +243,122 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("%s became %s (%v)", written, rewritten, err)
 		}
 	})
+}
+
+// ownSource fails when a tensor outside a set is read.
+type ownSource struct {
+	checkpoint.Source
+	t  *testing.T
+	ok func(name string) bool
+}
+
+func (s ownSource) Float32(name string, dst []float32) ([]float32, error) {
+	if !s.ok(name) {
+		s.t.Errorf("%s was read", name)
+	}
+	return s.Source.Float32(name, dst)
+}
+
+// TestOpenGroup checks that a model with a group's experts computes what the whole model does when its
+// routers are restricted to them, that no other expert is read, and that shards with others only
+// may be absent.
+func TestOpenGroup(t *testing.T) {
+	own := map[int][]int32{1: {0, 3}, 2: {4, 1}}
+	foreign := func(name string) bool {
+		for l, ids := range own {
+			for e := range int32(5) {
+				if strings.HasPrefix(name, fmt.Sprintf("model.layers.%d.mlp.experts.%d.", l, e)) && !slices.Contains(ids, e) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	whole := newModel(t, tinyConfig(), "auto", 2)
+	for l, ids := range own {
+		if err := whole.SetAllowedExperts(l, ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := randomBatch(whole.Config(), 2, 70, 4)
+	wantSum, _ := backward(t, whole, b, all)
+	dir := writeShards(t, whole, foreign)
+	part, err := OpenGroup(store.OS(), dir, own, whole.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum, _ := backward(t, part, b, all); sum != wantSum {
+		t.Errorf("loss %v, want %v", sum, wantSum)
+	}
+	for _, p := range part.Params() {
+		if foreign(p.Name) || !slices.Equal(p.Grad, whole.Param(p.Name).Grad) {
+			t.Errorf("%s: foreign, or another gradient", p.Name)
+		}
+	}
+	weights := (&peer{m: whole}).source(t)
+	src := ownSource{weights, t, func(name string) bool { return !foreign(name) }}
+	if _, err := FromSource(whole.Config(), src, own, whole.Device()); err != nil {
+		t.Fatal(err)
+	}
+	for _, ids := range [][]int32{nil, {0, 1}} {
+		if err := part.SetAllowedExperts(1, ids); err == nil || !strings.Contains(err.Error(), "expert 1 was not loaded") {
+			t.Errorf("allowing %v: %v", ids, err)
+		}
+	}
+	mustFail(t, dir, whole.Device(), "shard foreign.safetensors")
+	for want, own := range map[string]map[int][]int32{
+		`"model.layers.1.mlp.experts.1.gate_proj.weight" of shape [10 24] is missing`: {1: {1}, 2: {4}},
+		"layer 2: no expert is allowed":                                               {1: {0}},
+		"layer 2 has no expert 5":                                                     {1: {0}, 2: {5}},
+	} {
+		if _, err := OpenGroup(store.OS(), dir, own, whole.Device()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that says %q", err, want)
+		}
+	}
+}
+
+// writeShards writes a folder with an index of two shards, of which foreign.safetensors, with the
+// tensors that foreign names, is absent.
+func writeShards(t *testing.T, m *Model, foreign func(name string) bool) string {
+	t.Helper()
+	where := map[string]string{}
+	dir := writeFolder(t, m, checkpoint.F32, func(tensors []checkpoint.Tensor) []checkpoint.Tensor {
+		for _, x := range tensors {
+			where[x.Name] = "own.safetensors"
+			if foreign(x.Name) {
+				where[x.Name] = "foreign.safetensors"
+			}
+		}
+		return slices.DeleteFunc(tensors, func(x checkpoint.Tensor) bool { return foreign(x.Name) })
+	})
+	index, err := json.Marshal(map[string]any{"weight_map": where})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(
+		store.OS().Rename(filepath.Join(dir, checkpoint.SingleFile), filepath.Join(dir, "own.safetensors")),
+		store.WriteBytes(store.OS(), filepath.Join(dir, checkpoint.IndexFile), index))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestExpertsPerToken checks that fewer experts for each token is what a smaller num_experts_per_tok is.
+func TestExpertsPerToken(t *testing.T) {
+	cfg := tinyConfig()
+	cfg.NumExpertsPerTok = 1
+	want, m := newModel(t, cfg, "auto", 2), newModel(t, tinyConfig(), "auto", 2)
+	if err := m.SetExpertsPerToken(1); err != nil {
+		t.Fatal(err)
+	}
+	b := randomBatch(cfg, 2, 40, 3)
+	if x, y := loss(t, m, b), loss(t, want, b); x != y {
+		t.Errorf("loss %v, want %v", x, y)
+	}
+	for _, k := range []int{0, -1, 6} {
+		if err := m.SetExpertsPerToken(k); err == nil {
+			t.Errorf("%d experts were accepted", k)
+		}
+	}
 }

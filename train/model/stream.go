@@ -26,7 +26,7 @@ type Stream struct {
 
 // NewStream checks that weights has every weight of a model in its shape, and reads none.
 func NewStream(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Stream, error) {
-	m, err := build(cfg, dev)
+	m, err := build(cfg, dev, nil)
 	if err != nil {
 		return nil, err
 	}
