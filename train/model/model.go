@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strings"
 
 	"bzdata/train/tensor"
 )
@@ -32,18 +33,28 @@ type Model struct {
 	state             state
 }
 
-// New returns a model with random weights: norms 1, the others normal with deviation
-// initializer_range, seeded by seed and the tensor's name.
+// New returns a model with random weights, as [Param.Randomize] makes them with deviation
+// initializer_range.
 func New(cfg Config, dev *tensor.Device, seed uint64) (*Model, error) {
 	m, err := build(cfg, dev, nil)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range m.params {
-		p.Data = make([]float32, elements(p.Shape))
-	}
-	dev.For(len(m.params), func(i int) { m.fill(m.params[i], seed) })
+	dev.For(len(m.params), func(i int) { m.params[i].Randomize(seed, m.cfg.InitializerRange) })
 	return m, nil
+}
+
+// Shapes lists the weights of a model, without values.
+func Shapes(cfg Config) ([]Param, error) {
+	m, err := build(cfg, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out []Param
+	for _, p := range m.params {
+		out = append(out, *p)
+	}
+	return out, nil
 }
 
 // build makes a model without weights, with the routed experts own, by layer, or all if it is nil.
@@ -87,11 +98,15 @@ func elements(shape []int) int {
 	return n
 }
 
-// fill sets random weights: a tensor of one dimension is a norm's.
-func (m *Model) fill(p *Param, seed uint64) {
+// Randomize sets random values: 1 for a tensor of one dimension, a norm's, except that biases are 0;
+// others are normal with the given deviation, seeded by seed and the tensor's name.
+func (p *Param) Randomize(seed uint64, deviation float64) {
+	p.Data = make([]float32, elements(p.Shape))
 	if len(p.Shape) == 1 {
-		for i := range p.Data {
-			p.Data[i] = 1
+		if !strings.HasSuffix(p.Name, ".bias") {
+			for i := range p.Data {
+				p.Data[i] = 1
+			}
 		}
 		return
 	}
@@ -99,7 +114,7 @@ func (m *Model) fill(p *Param, seed uint64) {
 	fmt.Fprint(h, p.Name)
 	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
 	for i := range p.Data {
-		p.Data[i] = float32(rng.NormFloat64() * m.cfg.InitializerRange)
+		p.Data[i] = float32(rng.NormFloat64() * deviation)
 	}
 }
 
