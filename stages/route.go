@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -31,11 +32,11 @@ type Route struct {
 
 func routeSpec() pipeline.Spec[Route] {
 	return pipeline.Spec[Route]{
-		Name: "route", Version: 2,
+		Name: "route", Version: 3,
 		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
 		Doc: code(`
 A seeded sample of the documents, each copy that ‹mix› has made for itself and messages as ‹tokenize› writes
-them, runs through the base model, and the router's choices are counted:
+them, runs through the base model, layer by layer, so that memory need not hold the model, and the router's choices are counted:
 token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
 decimals as its published results are. The choice by ‹p›, ‹top_n› or ‹min_share› is written as
 ‹expert_config.json› and ‹expert_assignment.json›, the scores as ‹summary.json›, under out/routing. Where the plan
@@ -112,36 +113,143 @@ func openBase(t *pipeline.Task) (*model.Model, error) {
 	}
 	m, err := model.Open(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)), tensor.New(kernels, t.Workers))
 	if err != nil {
-		return nil, fmt.Errorf("base model %w; check network.base.model, or fetch it again", err)
+		return nil, baseError(err)
 	}
 	return m, nil
 }
 
-func (c Route) run(ctx context.Context, t *pipeline.Task) error {
-	m, err := openBase(t)
+// openStream is openBase for a model that is run layer by layer.
+func openStream(t *pipeline.Task) (*model.Stream, io.Closer, error) {
+	kernels, err := tensor.Choose(t.Kernels)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir := t.Plan.Path(string(t.Plan.Network.Base.Model))
+	cfg, err := model.ReadConfig(t.Inputs, dir)
+	if err != nil {
+		return nil, nil, baseError(err)
+	}
+	weights, err := checkpoint.OpenDir(t.Inputs, dir)
+	if err != nil {
+		return nil, nil, baseError(err)
+	}
+	s, err := model.NewStream(cfg, weights, tensor.New(kernels, t.Workers))
+	if err != nil {
+		return nil, nil, errors.Join(baseError(fmt.Errorf("%s: %w", dir, err)), weights.Close())
+	}
+	return s, weights, nil
+}
+
+func baseError(err error) error {
+	return fmt.Errorf("base model %w; check network.base.model, or fetch it again", err)
+}
+
+func (c Route) run(ctx context.Context, t *pipeline.Task) (err error) {
+	s, weights, err := openStream(t)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, weights.Close()) }()
 	tok, err := tokenize.Load(t.Inputs, t.Files("tokenizer")[0])
 	if err != nil {
 		return err
 	}
-	cfg := m.Config()
-	length := min(c.SequenceLength, cfg.MaxPositionEmbeddings)
+	cfg := s.Config()
+	if cfg.NRoutedExperts == 0 {
+		return fmt.Errorf("the base model is a %s, which has no experts to route to; leave route out, and train with trainable: all", cfg.ModelType)
+	}
+	length := c.SequenceLength
+	if cfg.MaxPositionEmbeddings > 0 {
+		length = min(length, cfg.MaxPositionEmbeddings)
+	}
 	sample, err := c.sample(ctx, t, length)
 	if err != nil {
 		return err
 	}
-	acc, err := routing.NewAccumulator(cfg.NRoutedExperts, cfg.NumExpertsPerTok)
+	r := &routed{t: t, score: c.Score}
+	if r.acc, err = routing.NewAccumulator(cfg.NRoutedExperts, cfg.NumExpertsPerTok); err != nil {
+		return err
+	}
+	groups, err := loadGroups(t)
 	if err != nil {
 		return err
 	}
-	tokens, documents, err := c.routeSample(ctx, t, m, tok, sample, length, acc)
+	if groups != nil {
+		r.ranking = routing.NewRanking(groups, cfg.NRoutedExperts)
+	}
+	tokens, documents, err := r.all(ctx, s, c.sequences(tok, sample, length))
 	if err != nil {
 		return err
 	}
 	t.Note("%d tokens of %d documents were routed", tokens, documents)
-	return c.write(t, acc)
+	return c.write(t, r)
+}
+
+// loadGroups reads the plan's expert groups, if it names any.
+func loadGroups(t *pipeline.Task) ([]*checkpoint.Group, error) {
+	if t.Plan.Network.ExpertGroups == "" {
+		return nil, nil
+	}
+	return checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
+}
+
+// routed is what routing counts.
+type routed struct {
+	t       *pipeline.Task
+	score   string
+	acc     *routing.Accumulator
+	ranking *routing.Ranking // nil without groups
+}
+
+// all runs documents, a sequence each, through the model, as many at a time as have room for
+// their residual streams in half of the memory budget.
+func (r *routed) all(ctx context.Context, s *model.Stream, docs []model.Batch) (tokens, documents int, err error) {
+	if len(docs) == 0 {
+		return 0, 0, &pipeline.DataError{Msg: "no document has a token to route"}
+	}
+	room := int(r.t.MemoryBytes/2) / (4 * s.Config().HiddenSize)
+	waves := cutWaves(docs, room)
+	for i, wave := range waves {
+		s.OnLayer = func(done, total int) {
+			r.t.Progress(float64(i*total+done), float64(len(waves)*total), "layers")
+		}
+		var added error
+		err := s.Routes(ctx, wave, func(batch int, route model.Route) {
+			added = cmp.Or(added, r.add(documents+batch, route))
+		})
+		if err = cmp.Or(err, added); err != nil {
+			return 0, 0, err
+		}
+		for _, b := range wave {
+			tokens += b.Length
+		}
+		documents += len(wave)
+	}
+	return tokens, documents, nil
+}
+
+// cutWaves cuts documents into runs of at most so many tokens, or of one document.
+func cutWaves(docs []model.Batch, tokensMax int) [][]model.Batch {
+	var waves [][]model.Batch
+	left := 0
+	for _, b := range docs {
+		if left -= b.Length; left < 0 {
+			waves, left = append(waves, nil), tokensMax-b.Length
+		}
+		waves[len(waves)-1] = append(waves[len(waves)-1], b)
+	}
+	return waves
+}
+
+func (r *routed) add(document int, route model.Route) error {
+	if r.ranking != nil {
+		weights := route.Weights
+		if r.score == "token" {
+			weights = nil
+		}
+		r.ranking.Add(document, route.Layer, route.Experts, weights)
+	}
+	return r.acc.Add(route.Layer, route.Experts, route.Weights)
 }
 
 // sampled is a document drawn for routing.
@@ -220,39 +328,21 @@ func eachDocument(ctx context.Context, t *pipeline.Task, visit func(d *pipeline.
 	return nil
 }
 
-// routeSample runs documents through the model, one sequence each, until there are
-// enough tokens.
-func (c Route) routeSample(ctx context.Context, t *pipeline.Task, m *model.Model, tok *tokenize.Tokenizer,
-	sample []sampled, length int, acc *routing.Accumulator) (tokens, documents int, err error) {
-	var ids []int32
-	for _, s := range sample {
-		ids = tok.Encode(ids[:0], s.text)
-		ids = ids[:min(len(ids), length, c.SampleTokens-tokens)]
-		if len(ids) == 0 {
-			continue
-		}
-		batch := model.Batch{Sequences: 1, Length: len(ids), Tokens: ids}
-		var added error
-		err := m.Routes(ctx, batch, func(r model.Route) {
-			added = cmp.Or(added, acc.Add(r.Layer, r.Experts, r.Weights))
-		})
-		if err = cmp.Or(err, added); err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", s.name, err)
-		}
-		tokens, documents = tokens+len(ids), documents+1
-		t.Progress(float64(tokens), float64(c.SampleTokens), "tokens")
-		if tokens >= c.SampleTokens {
-			break
+// sequences are the tokens of documents, until there are enough.
+func (c Route) sequences(tok *tokenize.Tokenizer, sample []sampled, length int) []model.Batch {
+	var out []model.Batch
+	for tokens := 0; len(sample) > 0 && tokens < c.SampleTokens; sample = sample[1:] {
+		ids := tok.Encode(nil, sample[0].text)
+		if ids = ids[:min(len(ids), length, c.SampleTokens-tokens)]; len(ids) > 0 {
+			out = append(out, model.Batch{Sequences: 1, Length: len(ids), Tokens: ids})
+			tokens += len(ids)
 		}
 	}
-	if tokens == 0 {
-		return 0, 0, &pipeline.DataError{Msg: "no document has a token to route"}
-	}
-	return tokens, documents, nil
+	return out
 }
 
-func (c Route) write(t *pipeline.Task, acc *routing.Accumulator) error {
-	scores := acc.Scores()
+func (c Route) write(t *pipeline.Task, r *routed) error {
+	scores := r.acc.Scores()
 	table, err := scores.Of(c.Score)
 	if err != nil {
 		return err
@@ -266,7 +356,7 @@ func (c Route) write(t *pipeline.Task, acc *routing.Accumulator) error {
 		"routing/summary.json":           scores.Encode(),
 		"routing/expert_assignment.json": chosen.Assignment(0).Encode(),
 	}
-	if ranking, err := c.rank(t, table); err != nil {
+	if ranking, err := r.rank(); err != nil {
 		return err
 	} else if ranking != nil {
 		files["routing/groups.json"] = ranking
@@ -276,31 +366,28 @@ func (c Route) write(t *pipeline.Task, acc *routing.Accumulator) error {
 			return err
 		}
 	}
-	c.report(t, table, chosen, acc.Balance())
+	c.report(t, table, chosen, r.acc.Balance())
 	return nil
 }
 
 // rank compares the plan's expert groups, if it names any.
-func (c Route) rank(t *pipeline.Task, table routing.Table) ([]byte, error) {
-	if t.Plan.Network.ExpertGroups == "" {
+func (r *routed) rank() ([]byte, error) {
+	if r.ranking == nil {
 		return nil, nil
 	}
-	groups, err := checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
+	groups, err := r.ranking.Groups(nil)
 	if err != nil {
 		return nil, err
 	}
-	shares, err := routing.RankGroups(table, groups)
-	if err != nil {
-		return nil, err
+	rows := &pipeline.Table{Columns: []string{"group", "name", "experts", "share of activation", "95 % interval", "lift"}}
+	for _, g := range groups {
+		rows.Rows = append(rows.Rows, []string{fmt.Sprint(g.ID), g.Name, fmt.Sprint(g.Experts), fmt.Sprintf("%.4f", g.Share),
+			fmt.Sprintf("%.4f to %.4f", g.ShareLow, g.ShareHigh), fmt.Sprintf("%.3f", g.Lift)})
 	}
-	rows := &pipeline.Table{Columns: []string{"group", "name", "experts", "share of activation", "lift"}}
-	for _, s := range shares {
-		rows.Rows = append(rows.Rows, []string{fmt.Sprint(s.ID), s.Name, fmt.Sprint(s.Experts),
-			fmt.Sprintf("%.4f", s.Share), fmt.Sprintf("%.3f", s.Lift)})
-	}
-	t.Panel(pipeline.Panel{Title: "Expert groups", Table: rows,
-		Note: "How much of the documents' activation falls on each group's experts; a lift above 1 is more than by chance."})
-	return json.MarshalIndent(shares, "", " ")
+	r.t.Panel(pipeline.Panel{Title: "Expert groups", Table: rows,
+		Note: "How much of the documents' activation falls on each group's experts, with the interval over documents; " +
+			"a lift above 1 is more than by chance."})
+	return json.MarshalIndent(groups, "", " ")
 }
 
 func (c Route) report(t *pipeline.Task, table routing.Table, chosen *routing.Config, balance []routing.Balance) {

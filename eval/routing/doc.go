@@ -17,6 +17,6 @@
 // (scores, [Scores.Encode]) and expert configurations ([Config.Encode]), written byte for
 // byte as published.
 //
-// [Accumulator.Balance] measures how evenly a layer spreads its load, and [RankGroups] how
+// [Accumulator.Balance] measures how evenly a layer spreads its load, and a [Ranking] how
 // much of the activation falls on each expert group.
 package routing

@@ -230,36 +230,6 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-func TestRankGroups(t *testing.T) {
-	group := func(name string, id int, a checkpoint.Assignment) *checkpoint.Group {
-		return &checkpoint.Group{Name: name, Config: checkpoint.GroupConfig{GroupID: id}, Assignment: a}
-	}
-	scores := Table{1: {0.5, 0.25, 0.125, 0.125}, 2: {0.1, 0.2, 0.1, 0}} // the second sums to 0.4
-	groups := []*checkpoint.Group{
-		group("few", 2, checkpoint.Assignment{1: {{My: 0, Org: 2}}, 2: {{My: 0, Org: 3}}}),
-		group("half", 1, checkpoint.Assignment{1: {{My: 0, Org: 0}, {My: 1, Org: 1}}, 2: {{My: 0, Org: 1}, {My: 1, Org: 0}}}),
-		group("part", 0, checkpoint.Assignment{1: {{My: 0, Org: 2}}}),
-	}
-	got, err := RankGroups(scores, groups)
-	want := []GroupShare{
-		{Name: "half", ID: 1, Experts: 4, Share: 0.75, Lift: 1.5},
-		{Name: "part", ID: 0, Experts: 1, Share: 0.0625, Lift: 0.5},
-		{Name: "few", ID: 2, Experts: 2, Share: 0.0625, Lift: 0.25},
-	}
-	for i := range got {
-		got[i].Share, got[i].Lift = Round4(got[i].Share*100)/100, Round4(got[i].Lift)
-	}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("got %v, %v\nwant %v", got, err, want)
-	}
-	_, err = RankGroups(scores, []*checkpoint.Group{group("x", 1, checkpoint.Assignment{3: {{Org: 0}}})})
-	mustSay(t, err, "group x: layer 3 has no scores")
-	_, err = RankGroups(scores, []*checkpoint.Group{group("x", 1, checkpoint.Assignment{1: {{Org: 4}}})})
-	mustSay(t, err, "group x: layer 1: expert 4 of 4")
-	_, err = RankGroups(nil, groups)
-	mustSay(t, err, "no layer")
-}
-
 func TestBalance(t *testing.T) {
 	a := accumulator(t, 4, 1)
 	if err := a.Add(1, []int32{0, 1, 2, 3}, make([]float32, 4)); err != nil {
