@@ -36,6 +36,9 @@ func (a *Accumulator) ReadRecords(layer int, r io.Reader) error {
 		if err == nil {
 			err = a.add(layer, experts, func(i int) float64 { return weights[i] })
 		}
+		if err == nil && a.OnRecord != nil {
+			a.OnRecord(layer, number, experts, single(weights))
+		}
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
@@ -44,6 +47,14 @@ func (a *Accumulator) ReadRecords(layer int, r io.Reader) error {
 		return fmt.Errorf("line %d: %w", number+1, err)
 	}
 	return nil
+}
+
+func single(values []float64) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return out
 }
 
 func parseRecord(line string) ([]int32, []float64, error) {

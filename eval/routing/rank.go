@@ -107,16 +107,23 @@ func (r *Ranking) Groups(miners map[int]int) ([]RankedGroup, error) {
 		if even > 0 {
 			ranked.Lift = ranked.Share / even
 		}
-		ranked.Miners, ranked.Value = miners[ranked.ID], ranked.Share
-		if miners != nil {
-			ranked.Value = ranked.Share / float64(ranked.Miners+1)
-		}
 		out = append(out, ranked)
 	}
-	slices.SortFunc(out, func(a, b RankedGroup) int {
+	Compete(out, miners)
+	return out, nil
+}
+
+// Compete sets the number of miners and the value of each group, and ranks the groups by it.
+func Compete(groups []RankedGroup, miners map[int]int) {
+	for i := range groups {
+		g := &groups[i]
+		if g.Miners, g.Value = miners[g.ID], g.Share; miners != nil {
+			g.Value = g.Share / float64(g.Miners+1)
+		}
+	}
+	slices.SortFunc(groups, func(a, b RankedGroup) int {
 		return cmp.Or(cmp.Compare(b.Value, a.Value), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Name, b.Name))
 	})
-	return out, nil
 }
 
 // evenShare is the share of a group if all experts were chosen alike.

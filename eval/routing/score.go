@@ -35,6 +35,9 @@ func (s Scores) Of(kind string) (Table, error) {
 // not depend on the order of the records nor on how they are divided. It is not safe for
 // concurrent use; give each worker its own and merge them.
 type Accumulator struct {
+	// OnRecord, if not nil, is called with each line that [Accumulator.ReadRecords] adds.
+	OnRecord func(layer, line int, experts []int32, weights []float32)
+
 	experts int // routed experts per layer
 	k       int // experts per token
 	layers  map[int]*layer

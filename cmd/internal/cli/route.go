@@ -1,0 +1,338 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"bzdata/eval/routing"
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/train/checkpoint"
+
+	"github.com/spf13/cobra"
+)
+
+// routeFlags are the flags of bzdata route.
+type routeFlags struct {
+	records, model         string
+	inputs                 []string
+	text, template, conv   string
+	experts, perToken      int
+	sampleTokens, length   int
+	score                  string
+	rule                   routing.Rule
+	groups, miners         string
+	config, summary        string
+	assignment, json       string
+	firstID                int
+	workers                int
+	memory, kernels, watch string
+}
+
+func newRoute(env *environment) *cobra.Command {
+	f := &routeFlags{}
+	cmd := &cobra.Command{
+		Use:   "route (--records DIR | --model DIR --input PATH)",
+		Short: "Find which experts of a model a text activates, and choose experts",
+		Long: `Route counts the choices of a mixture-of-experts model's routers: those of a seeded sample of
+documents that run through the model, layer by layer, or those that the files
+expert_weights_LAYER.txt of deepseek-ai/ESFT hold. It prints the chosen experts, and, with
+--groups, how much of the activation falls on each expert group. The files it writes are those
+of the ESFT repository and of Block Zero.
+
+` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
+		Args: exactly(0, "flags only"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.defaultRule(cmd.Flags().Changed("p"))
+			return f.run(cmd.Context(), env)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.records, "records", "", "read router records from this `DIR`")
+	fs.StringVar(&f.model, "model", "", "run a model from this `DIR`")
+	fs.StringArrayVar(&f.inputs, "input", nil, "documents to run through the model, a `PATH`; may be given again")
+	fs.StringVar(&f.text, "text", "", "`FIELD` of the documents' text (default text)")
+	fs.StringVar(&f.template, "template", "", "text made of fields, a `TEMPLATE` such as \"{{question}}\\n{{answer}}\"")
+	fs.StringVar(&f.conv, "messages", "", "`FIELD` of the documents' conversation")
+	fs.IntVar(&f.experts, "experts", 64, "`N` experts of a layer, of records")
+	fs.IntVar(&f.perToken, "experts-per-token", 6, "`N` experts of a token, of records")
+	fs.IntVar(&f.sampleTokens, "sample-tokens", 65536, "run `N` tokens at most")
+	fs.IntVar(&f.length, "sequence-length", 1024, "run `N` tokens of a document at most")
+	fs.StringVar(&f.score, "score", "token", "rank experts by `SCORE`: token or gate")
+	fs.Float64Var(&f.rule.P, "p", 0.2, "choose experts of a layer until their scores sum to `P`")
+	fs.IntVar(&f.rule.TopN, "top-n", 0, "choose `N` experts of each layer")
+	fs.Float64Var(&f.rule.MinShare, "min-share", 0, "choose experts with at least this `SHARE` of their layer's scores")
+	fs.StringVar(&f.groups, "groups", "", "rank the expert groups in this `DIR`")
+	fs.StringVar(&f.miners, "miners", "", "miners by group id, a JSON `FILE` such as {\"0\": 12}; groups are ranked by what is left for one more")
+	fs.StringVar(&f.config, "config", "", "write the expert configuration to this `FILE`")
+	fs.StringVar(&f.summary, "summary", "", "write all scores to this `FILE`")
+	fs.StringVar(&f.assignment, "assignment", "", "write the expert assignment to this `FILE`")
+	fs.IntVar(&f.firstID, "first-id", 0, "first running id of the assignment, `N`; -1 for the model's own ids")
+	fs.StringVar(&f.json, "json", "", "write the result as JSON to this `FILE` instead; - is standard output")
+	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
+	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
+	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+	fs.StringVar(&f.watch, "progress", "auto", "progress on standard error, a `MODE`: auto, plain, json, none")
+	return cmd
+}
+
+// defaultRule leaves p out where another rule is given and p is not.
+func (f *routeFlags) defaultRule(given bool) {
+	if !given && (f.rule.TopN != 0 || f.rule.MinShare != 0) {
+		f.rule.P = 0
+	}
+	if f.rule.MinShare > 0 {
+		f.rule.Floor = 1
+	}
+}
+
+func (f *routeFlags) run(ctx context.Context, env *environment) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	find := f.fromModel
+	if f.records != "" {
+		find = f.fromRecords
+	}
+	r, err := find(ctx, env)
+	if err != nil {
+		return err
+	}
+	if r.chosen, err = f.choose(r.scores); err != nil {
+		return err
+	}
+	if err := f.write(r); err != nil {
+		return err
+	}
+	if f.json != "" {
+		return writeJSON(env, f.json, r.writeJSON)
+	}
+	return r.writeText(env.stdout)
+}
+
+// check finds mistakes of the flags.
+func (f *routeFlags) check() error {
+	_, ruleErr := f.rule.Choose(routing.Table{})
+	_, scoreErr := routing.Scores{}.Of(f.score)
+	var err error
+	switch {
+	case (f.records == "") == (f.model == ""):
+		err = errors.New("give either --records DIR or --model DIR")
+	case f.model != "" && len(f.inputs) == 0:
+		err = errors.New("--model needs documents; name them by --input PATH")
+	case f.records != "" && len(f.inputs) > 0:
+		err = errors.New("--input goes with --model")
+	case f.miners != "" && f.groups == "":
+		err = errors.New("--miners goes with --groups")
+	default:
+		err = cmp.Or(ruleErr, scoreErr)
+	}
+	if err != nil {
+		return &flagError{err}
+	}
+	for flag, name := range map[string]string{"--config": f.config, "--summary": f.summary, "--assignment": f.assignment, "--json": f.json} {
+		if err := checkOutput(flag, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeResult is what routing found.
+type routeResult struct {
+	scores routing.Scores
+	chosen *routing.Config
+	groups []routing.RankedGroup
+	note   string
+}
+
+// fromRecords sums the records of ESFT's files; each line is a document.
+func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, error) {
+	acc, err := routing.NewAccumulator(f.experts, f.perToken)
+	if err != nil {
+		return nil, &flagError{err}
+	}
+	groups, miners, err := f.readGroups()
+	if err != nil {
+		return nil, err
+	}
+	ranking := routing.NewRanking(groups, f.experts)
+	acc.OnRecord = func(layer, line int, experts []int32, weights []float32) {
+		if f.score == "token" {
+			weights = nil
+		}
+		ranking.Add(line, layer, experts, weights)
+	}
+	layers, err := acc.ReadRecordDir(store.OS(), f.records)
+	if err != nil {
+		return nil, &pipeline.DataError{Msg: err.Error()}
+	}
+	r := &routeResult{scores: acc.Scores(), note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
+	if groups != nil {
+		r.groups, err = ranking.Groups(miners)
+	}
+	return r, err
+}
+
+// readGroups reads the groups and the numbers of their miners, nil if none were asked for.
+func (f *routeFlags) readGroups() ([]*checkpoint.Group, map[int]int, error) {
+	if f.groups == "" {
+		return nil, nil, nil
+	}
+	groups, err := checkpoint.LoadGroups(store.OS(), f.groups)
+	if err != nil || f.miners == "" {
+		return groups, nil, err
+	}
+	data, err := store.ReadAll(store.OS(), f.miners)
+	if err != nil {
+		return nil, nil, err
+	}
+	miners := map[int]int{}
+	if err := json.Unmarshal(data, &miners); err != nil {
+		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: want miners by group id, such as {\"0\": 12}: %v", f.miners, err), Err: err}
+	}
+	return groups, miners, nil
+}
+
+// choose picks the experts by the score that was asked for.
+func (f *routeFlags) choose(scores routing.Scores) (*routing.Config, error) {
+	table, err := scores.Of(f.score)
+	if err != nil {
+		return nil, err
+	}
+	return f.rule.Choose(table)
+}
+
+// fromModel runs a plan with a route stage in a folder of its own.
+func (f *routeFlags) fromModel(ctx context.Context, env *environment) (r *routeResult, err error) {
+	dir, err := os.MkdirTemp("", "bzdata-route-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	plan, err := f.plan()
+	if err != nil {
+		return nil, err
+	}
+	file, workdir := filepath.Join(dir, "plan.yaml"), filepath.Join(dir, "run")
+	if err := store.WriteBytes(store.OS(), file, plan); err != nil {
+		return nil, err
+	}
+	run := &runFlags{workdir: workdir, workers: f.workers, memory: f.memory, kernels: f.kernels, progress: f.watch,
+		json: filepath.Join(dir, "report.json")}
+	if err := run.run(ctx, env, file); err != nil {
+		return nil, err
+	}
+	return f.readOutput(filepath.Join(workdir, "out", "routing"))
+}
+
+// plan is the plan as JSON, which is YAML.
+func (f *routeFlags) plan() ([]byte, error) {
+	network := map[string]any{"base": map[string]any{"model": absolute(f.model)}}
+	if f.groups != "" {
+		network["expert_groups"] = absolute(f.groups)
+	}
+	var inputs []any
+	for _, path := range f.inputs {
+		in := map[string]any{"path": absolute(path)}
+		for key, value := range map[string]string{"text": f.text, "template": f.template, "messages": f.conv} {
+			if value != "" {
+				in[key] = value
+			}
+		}
+		inputs = append(inputs, in)
+	}
+	stage := map[string]any{"sample_tokens": f.sampleTokens, "sequence_length": f.length, "score": f.score,
+		"p": f.rule.P, "top_n": f.rule.TopN, "min_share": f.rule.MinShare}
+	return json.Marshal(map[string]any{"name": "route", "network": network, "input": inputs,
+		"stages": []any{map[string]any{"route": stage}}})
+}
+
+// absolute makes a local name independent of the folder; remote names are that already.
+func absolute(name string) string {
+	if strings.Contains(name, "://") {
+		return name
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
+}
+
+// readOutput reads what a route stage wrote.
+func (f *routeFlags) readOutput(dir string) (*routeResult, error) {
+	data, err := store.ReadAll(store.OS(), filepath.Join(dir, "summary.json"))
+	if err != nil {
+		return nil, err
+	}
+	scores, err := routing.ParseScores(data)
+	if err != nil {
+		return nil, err
+	}
+	r := &routeResult{scores: scores, note: fmt.Sprintf("%d layers", len(scores.Token))}
+	if f.groups == "" {
+		return r, nil
+	}
+	if data, err = store.ReadAll(store.OS(), filepath.Join(dir, "groups.json")); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &r.groups); err != nil {
+		return nil, err
+	}
+	_, miners, err := f.readGroups()
+	if miners != nil {
+		routing.Compete(r.groups, miners)
+	}
+	return r, err
+}
+
+// write writes the files that were asked for.
+func (f *routeFlags) write(r *routeResult) error {
+	for name, data := range map[string][]byte{f.config: r.chosen.Encode(), f.summary: r.scores.Encode(),
+		f.assignment: r.chosen.Assignment(f.firstID).Encode()} {
+		if name == "" {
+			continue
+		}
+		if err := store.WriteBytes(store.OS(), name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *routeResult) writeText(w io.Writer) error {
+	fmt.Fprintf(w, "%s, %d experts chosen\n", r.note, r.chosen.Count())
+	for _, layer := range r.chosen.Layers() {
+		fmt.Fprintf(w, "layer %2d  %v\n", layer, r.chosen.Experts[layer])
+	}
+	for _, g := range r.groups {
+		fmt.Fprintf(w, "group %d %s: %.4f of the activation (%.4f to %.4f), lift %.3f", g.ID, g.Name, g.Share, g.ShareLow, g.ShareHigh, g.Lift)
+		if g.Value != g.Share {
+			fmt.Fprintf(w, ", %.4f for one more beside %d miners", g.Value, g.Miners)
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// writeJSON writes the chosen experts by layer, scores and groups.
+func (r *routeResult) writeJSON(w io.Writer) error {
+	layers := slices.Sorted(maps.Keys(r.chosen.Experts))
+	data, err := json.MarshalIndent(map[string]any{"layers": layers, "experts": r.chosen.Experts,
+		"token_scores": r.scores.Token, "gate_scores": r.scores.Gate, "groups": r.groups}, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}
