@@ -42,6 +42,7 @@ func claims() []claim {
 		{"minhash", measureMinHash},
 		{"exact", measureExact},
 		{"parquet", measureParquet},
+		{"models", measureModels},
 	}
 }
 

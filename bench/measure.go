@@ -31,6 +31,8 @@ type said struct {
 	Startup float64 `json:"startup,omitempty"`
 	// Phases are processor times in seconds of named parts of the work.
 	Phases map[string]float64 `json:"phases,omitempty"`
+	// Walls are their wall times.
+	Walls map[string]float64 `json:"walls,omitempty"`
 }
 
 // sample is one run of a contender.

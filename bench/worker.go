@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/zeebo/xxh3"
 )
@@ -31,6 +32,7 @@ func workers() map[string]worker {
 		"minhash-ekzhu":      indexEkzhu,
 		"parquet-arrow":      scanArrow,
 		"parquet-write":      writeParquetBzdata,
+		"model-forward":      forwardBzdata,
 	}
 }
 
@@ -43,7 +45,7 @@ func runWorker(args []string) error {
 	if len(args) == 0 || workers()[args[0]] == nil {
 		return fmt.Errorf("no worker %q", args)
 	}
-	s := &said{Phases: map[string]float64{}}
+	s := &said{Phases: map[string]float64{}, Walls: map[string]float64{}}
 	if err := workers()[args[0]](args[1:], s); err != nil {
 		return err
 	}
@@ -59,11 +61,12 @@ func processorTime() float64 {
 	return seconds(u.Utime) + seconds(u.Stime)
 }
 
-// phase measures the processor time of a part of the work.
+// phase measures the processor and wall time of a part of the work.
 func (s *said) phase(name string, work func() error) error {
-	begin := processorTime()
+	begin, started := processorTime(), time.Now()
 	err := work()
 	s.Phases[name] += processorTime() - begin
+	s.Walls[name] += time.Since(started).Seconds()
 	return err
 }
 

@@ -5,7 +5,7 @@ import json
 import time
 from importlib.metadata import version
 
-_told = {"phases": {}}
+_told = {"phases": {}, "walls": {}}
 
 
 def started(*packages):
@@ -16,10 +16,11 @@ def started(*packages):
 
 @contextlib.contextmanager
 def phase(name):
-    """Measures the processor time of a named part of the work."""
-    begin = time.process_time()
+    """Measures the processor and wall time of a named part of the work."""
+    begin, started = time.process_time(), time.perf_counter()
     yield
     _told["phases"][name] = _told["phases"].get(name, 0) + time.process_time() - begin
+    _told["walls"][name] = _told["walls"].get(name, 0) + time.perf_counter() - started
 
 
 def done(**facts):
