@@ -3,9 +3,22 @@
 //
 // # Architectures
 //
-// One file describes one architecture: which shared blocks a layer is made of and how the
-// weights are named (bzmoe.go: "bz_moe", a mixture-of-experts decoder). A model folder is that
-// of Hugging Face: config.json, and weights in safetensors. Weights are held in single precision.
+// One file describes one architecture: what absent fields of config.json mean, which are refused,
+// which layers are mixtures of experts and which attention block they have. The blocks, and the names of
+// the weights, are shared: decoder.go. A model folder is that of Hugging Face: config.json, and
+// weights in safetensors. Weights are held in single precision.
+//
+//	deepseek_v2          latent attention, YaRN, dense layers first, shared experts, group-limited routing
+//	qwen3_moe            grouped-query attention with normed heads, mixtures in chosen layers
+//	olmoe                attention with normed rows, a mixture in every layer
+//	llama, qwen2, qwen3  dense
+//	bz_moe               DeepSeek's mixtures with grouped-query attention, for small models
+//
+// The tests compare logits, losses, gradients and router choices with those of transformers 5.24 on
+// small random models of each.
+//
+// A model can be held whole ([Open]), with the experts of a group only ([OpenGroup]), or not at all, its
+// layers read as they are needed ([Stream]). The first and the last give the same bits.
 //
 // # Contract
 //
