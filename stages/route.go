@@ -36,8 +36,8 @@ func routeSpec() pipeline.Spec[Route] {
 		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
 		Doc: code(`
 A seeded sample of the documents, each copy that ‹mix› has made for itself and messages as ‹tokenize› writes
-them, runs through the base model, layer by layer, so that memory need not hold the model, and the router's choices are counted:
-token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
+them, runs through the base model, layer by layer, so that memory need not hold the model, and the router's
+choices are counted: token scores and gate scores of Expert-Specialized Fine-Tuning (arXiv 2407.01906), rounded to four
 decimals as its published results are. The choice by ‹p›, ‹top_n› or ‹min_share› is written as
 ‹expert_config.json› and ‹expert_assignment.json›, the scores as ‹summary.json›, under out/routing. Where the plan
 names a folder of expert groups, they are ranked by how much of the activation falls on them.`),
@@ -156,7 +156,8 @@ func (c Route) run(ctx context.Context, t *pipeline.Task) (err error) {
 	}
 	cfg := s.Config()
 	if cfg.NRoutedExperts == 0 {
-		return fmt.Errorf("the base model is a %s, which has no experts to route to; leave route out, and train with trainable: all", cfg.ModelType)
+		return fmt.Errorf("the base model is a %s, which has no experts to route to; leave route out, and train with "+
+			"trainable: all", cfg.ModelType)
 	}
 	length := c.SequenceLength
 	if cfg.MaxPositionEmbeddings > 0 {

@@ -61,7 +61,7 @@ func (f *hashFlags) run(w io.Writer, files []string) error {
 }
 
 // linter returns a check of an update, nil if none was asked for, and a function that ends its use.
-func (f *hashFlags) linter() (func(checkpoint.Source) ([]checkpoint.Finding, error), func() error, error) {
+func (f *hashFlags) linter() (lintFunc, func() error, error) {
 	done := func() error { return nil }
 	if f.group == "" {
 		if f.base != "" {
@@ -90,8 +90,11 @@ func (f *hashFlags) linter() (func(checkpoint.Source) ([]checkpoint.Finding, err
 	}, done, nil
 }
 
+// lintFunc checks an update.
+type lintFunc func(checkpoint.Source) ([]checkpoint.Finding, error)
+
 // file prints a file's hash and faults, and returns the number of faults.
-func (f *hashFlags) file(w io.Writer, name string, lint func(checkpoint.Source) ([]checkpoint.Finding, error)) (n int, err error) {
+func (f *hashFlags) file(w io.Writer, name string, lint lintFunc) (n int, err error) {
 	file, err := checkpoint.OpenAny(store.OS(), name)
 	if err != nil {
 		return 0, &pipeline.DataError{Msg: err.Error()}

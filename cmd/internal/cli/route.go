@@ -73,7 +73,8 @@ of the ESFT repository and of Block Zero.
 	fs.IntVar(&f.rule.TopN, "top-n", 0, "choose `N` experts of each layer")
 	fs.Float64Var(&f.rule.MinShare, "min-share", 0, "choose experts with at least this `SHARE` of their layer's scores")
 	fs.StringVar(&f.groups, "groups", "", "rank the expert groups in this `DIR`")
-	fs.StringVar(&f.miners, "miners", "", "miners by group id, a JSON `FILE` such as {\"0\": 12}; groups are ranked by what is left for one more")
+	fs.StringVar(&f.miners, "miners", "",
+		"miners by group id, a JSON `FILE` such as {\"0\": 12}; groups are ranked by what is left for one more")
 	fs.StringVar(&f.config, "config", "", "write the expert configuration to this `FILE`")
 	fs.StringVar(&f.summary, "summary", "", "write all scores to this `FILE`")
 	fs.StringVar(&f.assignment, "assignment", "", "write the expert assignment to this `FILE`")
@@ -140,7 +141,8 @@ func (f *routeFlags) check() error {
 	if err != nil {
 		return &flagError{err}
 	}
-	for flag, name := range map[string]string{"--config": f.config, "--summary": f.summary, "--assignment": f.assignment, "--json": f.json} {
+	outputs := map[string]string{"--config": f.config, "--summary": f.summary, "--assignment": f.assignment, "--json": f.json}
+	for flag, name := range outputs {
 		if err := checkOutput(flag, name); err != nil {
 			return err
 		}
@@ -199,7 +201,8 @@ func (f *routeFlags) readGroups() ([]*checkpoint.Group, map[int]int, error) {
 	}
 	miners := map[int]int{}
 	if err := json.Unmarshal(data, &miners); err != nil {
-		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: want miners by group id, such as {\"0\": 12}: %v", f.miners, err), Err: err}
+		msg := fmt.Sprintf("%s: want miners by group id, such as {\"0\": 12}: %v", f.miners, err)
+		return nil, nil, &pipeline.UsageError{Msg: msg, Err: err}
 	}
 	return groups, miners, nil
 }
@@ -316,7 +319,8 @@ func (r *routeResult) writeText(w io.Writer) error {
 		fmt.Fprintf(w, "layer %2d  %v\n", layer, r.chosen.Experts[layer])
 	}
 	for _, g := range r.groups {
-		fmt.Fprintf(w, "group %d %s: %.4f of the activation (%.4f to %.4f), lift %.3f", g.ID, g.Name, g.Share, g.ShareLow, g.ShareHigh, g.Lift)
+		fmt.Fprintf(w, "group %d %s: %.4f of the activation (%.4f to %.4f), lift %.3f",
+			g.ID, g.Name, g.Share, g.ShareLow, g.ShareHigh, g.Lift)
 		if g.Value != g.Share {
 			fmt.Fprintf(w, ", %.4f for one more beside %d miners", g.Value, g.Miners)
 		}

@@ -142,7 +142,8 @@ func fullSizes() map[string]model.Config {
 		"qwen3_moe": with(func(c *model.Config) { // Qwen3-30B-A3B
 			c.ModelType, c.HiddenSize, c.NumHiddenLayers, c.NumAttentionHeads, c.VocabSize = "qwen3_moe", 2048, 48, 32, 151936
 			c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize, c.MoeIntermediateSize = 4, 128, 6144, 768
-			c.NumExperts, c.NumExpertsPerTok, c.NormTopkProb, c.DecoderSparseStep, c.MaxPositionEmbeddings = 128, 8, true, 1, 40960
+			c.NumExperts, c.NumExpertsPerTok, c.NormTopkProb, c.DecoderSparseStep = 128, 8, true, 1
+			c.MaxPositionEmbeddings = 40960
 		}),
 		"olmoe": with(func(c *model.Config) { // OLMoE-1B-7B-0924
 			c.ModelType, c.HiddenSize, c.NumHiddenLayers, c.NumAttentionHeads, c.VocabSize = "olmoe", 2048, 16, 16, 50304
@@ -153,7 +154,8 @@ func fullSizes() map[string]model.Config {
 			c.ModelType, c.HiddenSize, c.NumHiddenLayers, c.NumAttentionHeads, c.VocabSize = "llama", 2048, 16, 32, 128256
 			c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize, c.TieWordEmbeddings = 8, 64, 8192, true
 			c.RMSNormEps, c.RopeTheta, c.MaxPositionEmbeddings = 1e-5, 500000, 131072
-			c.RopeScaling = &model.RopeScaling{RopeType: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMax: 8192}
+			c.RopeScaling = &model.RopeScaling{RopeType: "llama3", Factor: 32, LowFreqFactor: 1, HighFreqFactor: 4,
+				OriginalMax: 8192}
 		}),
 		"qwen2": with(func(c *model.Config) { // Qwen2.5-0.5B
 			c.ModelType, c.HiddenSize, c.NumHiddenLayers, c.NumAttentionHeads, c.VocabSize = "qwen2", 896, 24, 14, 151936
@@ -161,7 +163,8 @@ func fullSizes() map[string]model.Config {
 		}),
 		"qwen3": with(func(c *model.Config) { // Qwen3-0.6B
 			c.ModelType, c.HiddenSize, c.NumHiddenLayers, c.NumAttentionHeads, c.VocabSize = "qwen3", 1024, 28, 16, 151936
-			c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize, c.TieWordEmbeddings, c.MaxPositionEmbeddings = 8, 128, 3072, true, 40960
+			c.NumKeyValueHeads, c.HeadDim, c.IntermediateSize, c.TieWordEmbeddings = 8, 128, 3072, true
+			c.MaxPositionEmbeddings = 40960
 		}),
 	}
 }
@@ -180,7 +183,8 @@ func (w *writer) randomConfigFile(dir string, cfg model.Config) error {
 		return v == nil || v == 0. && !strings.HasSuffix(name, "_token_id")
 	})
 	fields["hidden_act"] = "silu"
-	fields["routed_scaling_factor"] = json.RawMessage(fmt.Sprintf("%.1f", cfg.RoutedScalingFactor)) // transformers insists on a point
+	// transformers insists on a point.
+	fields["routed_scaling_factor"] = json.RawMessage(fmt.Sprintf("%.1f", cfg.RoutedScalingFactor))
 	if cfg.KVLoraRank > 0 && cfg.QLoraRank == 0 {
 		fields["q_lora_rank"] = nil // absent, it means another number
 	}
