@@ -44,31 +44,56 @@ type download struct {
 	spool *spool // of a file of the hub, or of one that is read at offsets; else nil
 	at    int64  // of the next Read
 	body  *stream
+	// keeps says that the spool was there when body began: a block that is kept must have come
+	// from its first byte on.
+	keeps bool
 }
 
 // Size is the file's length when it was first seen.
 func (d *download) Size() int64 { return d.entry.size }
 
-// Read reads on in the one download of the whole file.
+// Read takes what the spool has, and between that reads on in one download.
 func (d *download) Read(p []byte) (int, error) {
-	if d.at >= d.entry.size {
-		if d.spool != nil {
-			if err := d.spool.settle(); err != nil {
-				return 0, err
-			}
+	for d.at < d.entry.size && len(p) > 0 {
+		n, err := d.next(p)
+		d.at += int64(n)
+		if n > 0 || err != nil {
+			return n, err
 		}
-		return 0, io.EOF
 	}
+	if d.at < d.entry.size {
+		return 0, nil
+	}
+	if d.spool != nil {
+		if err := d.spool.settle(); err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.EOF
+}
+
+// next reads from the spool or the download; no byte and no error is the end of one of them.
+func (d *download) next(p []byte) (int, error) {
 	if d.body == nil {
-		d.body = d.fs.stream(d.entry, d.from, d.at, d.entry.size)
+		end := d.entry.size
+		if d.spool != nil {
+			if there := d.spool.there(d.at); there > d.at {
+				return d.spool.file.ReadAt(p[:min(int64(len(p)), there-d.at)], d.at)
+			}
+			end = d.spool.gap(d.at)
+		}
+		d.body, d.keeps = d.fs.stream(d.entry, d.from, d.at, end), d.spool != nil
 	}
 	n, err := d.body.Read(p)
-	if d.spool != nil && n > 0 {
+	if n > 0 && d.keeps {
 		if err := d.spool.keep(p[:n], d.at); err != nil {
 			return 0, err
 		}
 	}
-	d.at += int64(n)
+	if err == io.EOF {
+		err = d.body.Close()
+		d.body = nil
+	}
 	return n, err
 }
 

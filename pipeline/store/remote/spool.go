@@ -108,6 +108,27 @@ func (f *FS) Close() error {
 	return errors.Join(errs...)
 }
 
+// there returns where the block at an offset ends, if it is there, and else the offset.
+func (s *spool) there(at int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := at / blockBytes; s.state[b] == blockThere {
+		return min((b+1)*blockBytes, s.entry.size)
+	}
+	return at
+}
+
+// gap returns where the blocks end that are not there, from the one at an offset on.
+func (s *spool) gap(at int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := at / blockBytes
+	for b < int64(len(s.state)) && s.state[b] != blockThere {
+		b++
+	}
+	return min(b*blockBytes, s.entry.size)
+}
+
 // keep stores what came at an offset; blocks count as there once all of them came in one go.
 func (s *spool) keep(p []byte, at int64) error {
 	if _, err := s.file.WriteAt(p, at); err != nil {
