@@ -93,6 +93,8 @@ func (d *download) next(p []byte) (int, error) {
 	if err == io.EOF {
 		err = d.body.Close()
 		d.body = nil
+	} else if err != nil && d.spool != nil {
+		d.spool.breakOff()
 	}
 	return n, err
 }

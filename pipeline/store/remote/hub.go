@@ -41,7 +41,7 @@ func newHub(web *client, opt Options) *hubScheme {
 	if endpoint := getenv(opt.Env, "HF_ENDPOINT"); endpoint != "" {
 		h.endpoint = strings.TrimRight(endpoint, "/")
 	}
-	h.cache = &hubCache{dir: firstSet(getenv(opt.Env, "HF_HUB_CACHE"), filepath.Join(home, "hub"))}
+	h.cache = newHubCache(firstSet(getenv(opt.Env, "HF_HUB_CACHE"), filepath.Join(home, "hub")))
 	switch strings.ToUpper(getenv(opt.Env, "HF_HUB_OFFLINE")) {
 	case "1", "ON", "YES", "TRUE":
 		h.offline = true
@@ -254,10 +254,7 @@ func (h *hubScheme) head(ctx context.Context, l store.Location, commit string) (
 	}
 	defer res.Body.Close()
 	e := &entry{loc: l, commit: commit, size: res.ContentLength, etag: etagOf(res.Header)}
-	if tag := res.Header.Get("X-Linked-Etag"); tag != "" {
-		e.etag = etagOf(http.Header{"Etag": {tag}})
-	}
-	e.etag = strings.TrimPrefix(e.etag, "W/")
+	e.etag = firstSet(linkedTag(res.Header), strings.TrimPrefix(e.etag, "W/"))
 	if size := res.Header.Get("X-Linked-Size"); size != "" {
 		if _, err := fmt.Sscan(size, &e.size); err != nil {
 			e.size = -1
@@ -292,10 +289,34 @@ func (h *hubScheme) open(ctx context.Context, e *entry, from, to int64) (*answer
 		return nil, h.explain(e.loc, err)
 	}
 	skip, err := checkAnswer(res.Header, res.ContentLength, e, from)
+	if err == nil {
+		err = h.checkTag(res, e)
+	}
 	if err != nil {
 		return nil, errors.Join(err, res.Body.Close())
 	}
 	return &answer{res.Body, skip}, nil
+}
+
+// checkTag compares the file's hash, as the hub tells it on the way to the content, with the one
+// that was seen first. Content that another host sends has a tag of that host's own: If-Range,
+// which would go to both, cannot bind a request.
+func (h *hubScheme) checkTag(res *http.Response, e *entry) error {
+	for r := res; r != nil; r = r.Request.Response {
+		tag := linkedTag(r.Header)
+		if tag == "" && strings.HasPrefix(r.Request.URL.String(), h.endpoint+"/") {
+			tag = strings.TrimPrefix(etagOf(r.Header), "W/")
+		}
+		if isDigest(tag) && len(tag) == len(e.etag) && tag != e.etag {
+			return errChanged
+		}
+	}
+	return nil
+}
+
+// linkedTag is the hash of a large file, or "".
+func linkedTag(h http.Header) string {
+	return strings.TrimPrefix(etagOf(http.Header{"Etag": {h.Get("X-Linked-Etag")}}), "W/")
 }
 
 // explain says what the hub's refusals mean. It answers 401 for what is not there as well as

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"bzdata/pipeline/store"
 )
@@ -23,10 +24,33 @@ import (
 //	datasets--OWNER--NAME/blobs/ETAG              content, by SHA-256 or by git's SHA-1
 //	                      snapshots/COMMIT/PATH   links to it
 //	                      refs/REVISION           the commit of a branch or tag
-type hubCache struct{ dir string }
+//
+// Blobs on their way are [part]s. The library's own locks, in .locks, keep its processes from
+// doing work twice; a blob appears whole by a rename, so that nothing hangs on them.
+type hubCache struct {
+	dir string
+	// locks reports whether locks in a folder keep all processes apart; tests replace it.
+	locks func(dir string) bool
+
+	mu   sync.Mutex
+	used map[string]bool // folders of blobs that were looked at
+}
+
+func newHubCache(dir string) *hubCache {
+	return &hubCache{dir: dir, locks: locksHold, used: map[string]bool{}}
+}
 
 func (c *hubCache) repo(l store.Location) string {
 	return filepath.Join(c.dir, "datasets--"+strings.ReplaceAll(l.Root, "/", "--"))
+}
+
+// blobs is the folder of an entry's blob.
+func (c *hubCache) blobs(e *entry) string {
+	dir := filepath.Join(c.repo(e.loc), "blobs")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used[dir] = true
+	return dir
 }
 
 // ref is the commit that a revision was last seen at, or "".
@@ -83,7 +107,7 @@ func (c *hubCache) list(l store.Location, commit string) ([]*entry, error) {
 
 // cached opens a file that the cache has, or returns nil.
 func (f *FS) cached(h *hubScheme, e *entry) (store.ReadFile, error) {
-	for _, name := range []string{h.cache.snapshot(e.loc, e.commit), filepath.Join(h.cache.repo(e.loc), "blobs", e.etag)} {
+	for _, name := range []string{h.cache.snapshot(e.loc, e.commit), filepath.Join(h.cache.blobs(e), e.etag)} {
 		file, err := store.OS().Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -102,28 +126,10 @@ func (f *FS) cached(h *hubScheme, e *entry) (store.ReadFile, error) {
 	return nil, nil
 }
 
-// begin makes the file that becomes a blob. If the cache cannot be written, there is none,
-// and nothing is kept.
-func (c *hubCache) begin(e *entry) (*os.File, func(*os.File) error) {
-	blobs := filepath.Join(c.repo(e.loc), "blobs")
-	if err := os.MkdirAll(blobs, 0o777); err != nil {
-		return nil, nil
-	}
-	file, err := os.CreateTemp(blobs, e.etag+".*.incomplete")
-	if err != nil {
-		return nil, nil
-	}
-	return file, func(file *os.File) error { return c.commit(e, file) }
-}
-
-// commit checks a file by its hash and puts it in its place.
-func (c *hubCache) commit(e *entry, file *os.File) error {
-	if err := checkDigest(e, file); err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
+// place makes a file that was checked the blob of an entry, and links to it.
+func (c *hubCache) place(e *entry, file string) error {
 	repo := c.repo(e.loc)
-	if err := errors.Join(file.Sync(), os.Chmod(file.Name(), 0o644),
-		os.Rename(file.Name(), filepath.Join(repo, "blobs", e.etag))); err != nil {
+	if err := os.Rename(file, filepath.Join(repo, "blobs", e.etag)); err != nil {
 		return err
 	}
 	link := c.snapshot(e.loc, e.commit)

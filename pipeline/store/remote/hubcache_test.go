@@ -31,6 +31,10 @@ for f in sys.argv[2:]:
     shutil.copyfile(p, sys.argv[1] + "/" + f.replace("/", "_"))
 `
 	home := filepath.Join(t.TempDir(), "hf")
+	killed, _ := newTestFS(t, map[string]string{"HF_HOME": home, "HF_ENDPOINT": h.URL})
+	half := openName(t, killed, "hf://datasets/owner/name@main/data/b.jsonl")
+	readSome(t, half, blockBytes)
+	kill(killed, half)
 	for _, settings := range [][]string{
 		{"HF_HOME=" + env["HF_HOME"], "HF_HUB_OFFLINE=1"},
 		{"HF_HOME=" + home, "HF_ENDPOINT=" + h.URL, "HF_HUB_DISABLE_XET=1"},
@@ -58,5 +62,12 @@ for f in sys.argv[2:]:
 		if err != nil || !bytes.Equal(got, data) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
+	}
+	if err := offline.Close(); err != nil {
+		t.Error(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(home, "hub", "*", "blobs", "*"+partSuffix))
+	if len(left) > 0 {
+		t.Errorf("left in the cache: %v", left)
 	}
 }

@@ -12,7 +12,8 @@
 // Failures that may pass (broken connections, answers 408, 425, 429 and 5xx) are tried again a
 // bounded number of times with growing, jittered pauses, longer if the server asks for it.
 // A file of the hub is kept in the cache of the huggingface_hub library once all of it was read
-// and its hash found right; files that are there are not fetched.
+// and its hash found right; files that are there are not fetched. A download of one that was broken
+// off, even by the end of the process, is gone on with by the next that wants the file.
 //
 // Access data comes from the environment and the tools' own files only:
 //

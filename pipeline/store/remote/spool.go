@@ -5,6 +5,9 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
 )
 
 const (
@@ -16,20 +19,25 @@ const (
 )
 
 // spool is a sparse local copy of a remote file, shared by all that have it open: each
-// block is downloaded once. Its file has no name, unless it may end up in the hub's cache.
+// block is downloaded once. Its file has no name, unless it is a [part] of the hub's cache.
 type spool struct {
 	entry *entry
-	file  *os.File
 	users int // guarded by FS.mu
-	// commit, if not nil, checks the whole file and gives it its place.
-	commit func(*os.File) error
+
+	once    sync.Once
+	openErr error
+	file    *os.File
+	part    *part // or nil
 
 	mu      sync.Mutex
 	moved   *sync.Cond // a block is no longer under way
 	state   []blockState
 	missing int
-	settled bool
-	err     error // of commit
+	// brokenOff says that a download did not come to its end, here or in the process that the part
+	// was taken over from.
+	brokenOff bool
+	settled   bool
+	err       error // of settling
 }
 
 type blockState uint8
@@ -40,30 +48,50 @@ const (
 	blockThere
 )
 
+// blocksOf is how many blocks a file of a size has.
+func blocksOf(size int64) int64 { return (size + blockBytes - 1) / blockBytes }
+
 // spool opens the spool of a file.
 func (f *FS) spool(e *entry) (*spool, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	name := e.loc.String()
 	s := f.spools[name]
 	if s == nil {
-		blocks := int((e.size + blockBytes - 1) / blockBytes)
-		s = &spool{entry: e, state: make([]blockState, blocks), missing: blocks}
+		s = &spool{entry: e, state: make([]blockState, blocksOf(e.size)), missing: int(blocksOf(e.size))}
 		s.moved = sync.NewCond(&s.mu)
-		var err error
-		if hub, ok := f.schemes[e.loc.Scheme].(*hubScheme); ok {
-			s.file, s.commit = hub.cache.begin(e)
-		}
-		if s.file == nil {
-			s.file, err = unnamed(f.opt.Scratch)
-		}
-		if err != nil {
-			return nil, err
-		}
 		f.spools[name] = s
 	}
 	s.users++
+	scratch := f.opt.Scratch
+	f.mu.Unlock()
+	// Taking a part over reads it; only those wait that want the same file.
+	s.once.Do(func() { s.openErr = s.open(f.schemes[e.loc.Scheme], scratch) })
+	if s.openErr != nil {
+		return nil, errors.Join(s.openErr, f.release(s))
+	}
 	return s, nil
+}
+
+func (s *spool) open(from scheme, scratch string) (err error) {
+	if hub, ok := from.(*hubScheme); ok {
+		s.part = hub.cache.begin(s.entry)
+	}
+	if s.part == nil {
+		s.file, err = unnamed(scratch)
+		return err
+	}
+	s.file = s.part.file
+	for b, sum := range s.part.sums() {
+		if sum == 0 {
+			continue
+		}
+		if now, err := s.sum(int64(b)); err == nil && now == sum {
+			s.state[b] = blockThere
+			s.missing--
+			s.brokenOff = true
+		}
+	}
+	return nil
 }
 
 // unnamed makes a file that goes with its last user, also in a crash.
@@ -86,26 +114,38 @@ func (f *FS) release(s *spool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
-	if s.users > 0 || s.commit != nil && !s.settled {
+	if s.users > 0 || s.part != nil && !s.settled {
 		return nil
 	}
 	delete(f.spools, s.entry.loc.String())
-	return s.file.Close()
+	return s.end(false)
 }
 
-// Close deletes what is half downloaded. Files must be closed before.
+// Close deletes what is half downloaded by choice: of a file of the hub that the end of the
+// context or a failure broke off, the next run goes on with what is there. Files must be closed before.
 func (f *FS) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var errs []error
 	for name, s := range f.spools {
-		errs = append(errs, s.file.Close())
-		if s.commit != nil && !s.settled {
-			errs = append(errs, os.Remove(s.file.Name()))
-		}
+		errs = append(errs, s.end(f.ctx.Err() != nil))
 		delete(f.spools, name)
 	}
+	errs = append(errs, f.schemes["hf"].(*hubScheme).cache.sweep(time.Now()))
 	return errors.Join(errs...)
+}
+
+// end closes a spool that has no users. A part of it stays in the cache if the download was
+// broken off.
+func (s *spool) end(brokenOff bool) (err error) {
+	if s.file == nil {
+		return nil
+	}
+	keep := (brokenOff || s.brokenOff) && s.missing < len(s.state) && s.part != nil && s.part.locked
+	if s.part != nil && !s.settled && !keep {
+		err = s.part.remove() // before the lock goes
+	}
+	return errors.Join(err, s.file.Close())
 }
 
 // there returns where the block at an offset ends, if it is there, and else the offset.
@@ -113,7 +153,7 @@ func (s *spool) there(at int64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := at / blockBytes; s.state[b] == blockThere {
-		return min((b+1)*blockBytes, s.entry.size)
+		return s.blockEnd(b)
 	}
 	return at
 }
@@ -131,22 +171,81 @@ func (s *spool) gap(at int64) int64 {
 
 // keep stores what came at an offset; blocks count as there once all of them came in one go.
 func (s *spool) keep(p []byte, at int64) error {
+	end := at + int64(len(p))
+	if s.whole(at, end) {
+		return nil
+	}
 	if _, err := s.file.WriteAt(p, at); err != nil {
 		return err
 	}
 	// The start of a block may be that of an earlier call: the callers write from start to
 	// end, so that a block is there when its last byte is.
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	end := at + int64(len(p))
-	for b := at / blockBytes; b < int64(len(s.state)) && min((b+1)*blockBytes, s.entry.size) <= end; b++ {
-		if s.state[b] != blockThere {
-			s.state[b] = blockThere
-			s.missing--
+	for b := at / blockBytes; b < int64(len(s.state)) && s.blockEnd(b) <= end; b++ {
+		if err := s.arrive(b); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// whole reports whether the blocks of a range are there.
+func (s *spool) whole(from, to int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for b := from / blockBytes; b*blockBytes < to; b++ {
+		if s.state[b] != blockThere {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *spool) blockEnd(b int64) int64 { return min((b+1)*blockBytes, s.entry.size) }
+
+// arrive marks a block that was written as there.
+func (s *spool) arrive(b int64) error {
+	var sum uint64
+	if s.part != nil {
+		var err error
+		if sum, err = s.sum(b); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state[b] == blockThere {
+		return nil // another caller's; a part that is whole may be a blob by now, without sums
+	}
+	if s.part != nil {
+		if err := s.part.record(b, sum); err != nil {
+			return err
+		}
+	}
+	s.state[b] = blockThere
+	s.missing--
 	s.moved.Broadcast()
 	return nil
+}
+
+// blockBuffers are what blocks are read into for their sums.
+var blockBuffers = sync.Pool{New: func() any { return new([blockBytes]byte) }}
+
+// sum is the sum of a block in the file; it is not 0.
+func (s *spool) sum(b int64) (uint64, error) {
+	buf := blockBuffers.Get().(*[blockBytes]byte)
+	defer blockBuffers.Put(buf)
+	data := buf[:s.blockEnd(b)-b*blockBytes]
+	if _, err := s.file.ReadAt(data, b*blockBytes); err != nil {
+		return 0, err
+	}
+	return max(1, xxh3.Hash(data)), nil
+}
+
+// breakOff notes that a download did not come to its end.
+func (s *spool) breakOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.brokenOff = true
 }
 
 // fetch makes sure that the bytes from to to are there. Blocks that another caller has
@@ -196,6 +295,7 @@ func (s *spool) download(first, last int64, ranges func(from, to int64) io.ReadC
 	for at < end {
 		n, err := io.ReadFull(body, buf[:min(blockBytes, end-at)])
 		if err != nil {
+			s.breakOff()
 			return err
 		}
 		if err := s.keep(buf[:n], at); err != nil {
@@ -223,8 +323,8 @@ func (s *spool) unclaim(first, last int64) error {
 func (s *spool) settle() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.commit != nil && s.missing == 0 && !s.settled {
-		s.settled, s.err = true, s.commit(s.file)
+	if s.part != nil && s.missing == 0 && !s.settled {
+		s.settled, s.err = true, s.part.commit()
 	}
 	return s.err
 }

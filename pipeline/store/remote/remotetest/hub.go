@@ -58,6 +58,21 @@ func (h *Hub) Close() {
 	h.large.Close()
 }
 
+// Put replaces a file. The commit stays, as on no hub: a file that is another all the same must be
+// noticed by its hash.
+func (h *Hub) Put(name string, data []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.files[name] = data
+}
+
+func (h *Hub) file(name string) (data []byte, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	data, ok = h.files[name]
+	return data, ok
+}
+
 // Requests lists what was asked so far, as METHOD PATH, and forgets it.
 func (h *Hub) Requests() []string {
 	h.mu.Lock()
@@ -129,7 +144,10 @@ func (h *Hub) tree(w http.ResponseWriter, r *http.Request, dir string) {
 		LFS  *lfs   `json:"lfs,omitempty"`
 	}
 	items := map[string]item{}
-	for name, data := range h.files {
+	h.mu.Lock()
+	files := maps.Clone(h.files)
+	h.mu.Unlock()
+	for name, data := range files {
 		rest, below := strings.CutPrefix(name, dir)
 		if dir != "" {
 			rest, below = strings.CutPrefix(rest, "/")
@@ -167,7 +185,7 @@ func (h *Hub) tree(w http.ResponseWriter, r *http.Request, dir string) {
 }
 
 func (h *Hub) resolve(w http.ResponseWriter, r *http.Request, name string) {
-	data, ok := h.files[name]
+	data, ok := h.file(name)
 	if !ok {
 		refuse(w, http.StatusNotFound, "EntryNotFound")
 		return
@@ -195,7 +213,8 @@ func (h *Hub) serveLarge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Etag", `"of-the-second-host"`)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(h.files[strings.TrimPrefix(r.URL.Path, "/")]))
+	data, _ := h.file(strings.TrimPrefix(r.URL.Path, "/"))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 }
 
 func hexSHA256(data []byte) string {
