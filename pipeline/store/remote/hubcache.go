@@ -140,14 +140,33 @@ func (c *hubCache) place(e *entry, file string) error {
 	if err := os.Symlink(up+"blobs/"+e.etag, link); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if isCommit(e.loc.Revision) {
+	return c.writeRef(e)
+}
+
+// writeRef notes the commit of a branch or tag. Others may do so at the same moment; and what
+// stands below refs for only a moment would be a branch to the library.
+func (c *hubCache) writeRef(e *entry) error {
+	if isCommit(e.loc.Revision) || c.ref(e.loc) == e.commit {
 		return nil
 	}
+	repo := c.repo(e.loc)
 	ref := filepath.Join(repo, "refs", filepath.FromSlash(e.loc.Revision))
 	if err := os.MkdirAll(filepath.Dir(ref), 0o777); err != nil {
 		return err
 	}
-	return store.WriteBytes(store.OS(), ref, []byte(e.commit))
+	file, err := os.CreateTemp(repo, store.TempPrefix+"ref-*")
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(e.commit)
+	err = errors.Join(err, file.Chmod(0o644), file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), ref)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(file.Name()))
+	}
+	return nil
 }
 
 // checkDigest compares a file with its entity tag, which on the hub is its hash: SHA-256 of

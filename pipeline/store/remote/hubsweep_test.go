@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"bzdata/pipeline/store"
+	"bzdata/pipeline/store/remote/remotetest"
 )
 
 // TestUselessPartsAreRemoved looks at what is left of files that nobody downloads.
@@ -127,6 +129,30 @@ func TestOtherContentOfACommit(t *testing.T) {
 			if _, err := readName(fsys, partsFile, read); !errors.Is(err, errChanged) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s, %s: %v", what, way, err)
 			}
+		}
+	}
+}
+
+// TestRefsAreWrittenAtOnce has several processes note the commit of a branch.
+func TestRefsAreWrittenAtOnce(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		l, err := store.ParseLocation("hf://datasets/owner/name@main/a.bin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := newHubCache(dir).writeRef(&entry{loc: l, commit: remotetest.Commit}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+		if got := newHubCache(dir).ref(l); err != nil || got != remotetest.Commit || len(files) != 1 {
+			t.Errorf("%q, %v, %v", got, files, err)
 		}
 	}
 }
