@@ -142,6 +142,7 @@ func kill(f *FS, open ...store.ReadFile) {
 		s.file.Close()
 		delete(f.spools, name)
 	}
+	f.idle = nil
 }
 
 func openName(t *testing.T, f store.FS, name string) store.ReadFile {

@@ -68,6 +68,7 @@ type FS struct {
 	mu     sync.Mutex
 	known  map[string]*entry
 	spools map[string]*spool
+	idle   []*spool // those of the hub's parts that nobody reads, longest first
 }
 
 var _ store.ObjectStore = (*FS)(nil)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ const (
 	// aheadBlocks is the most that is asked for at once where reading goes on from what is
 	// there: 8 MiB, some tenths of a second of a fast line, against one round trip.
 	aheadBlocks = 32
+	// idleMax is how many files of the hub that were read in part stay open without a reader, since
+	// a format opens its file again and again. What is there of more is given up.
+	idleMax = 32
 )
 
 // spool is a sparse local copy of a remote file, shared by all that have it open: each
@@ -61,7 +65,9 @@ func (f *FS) spool(e *entry) (*spool, error) {
 		s.moved = sync.NewCond(&s.mu)
 		f.spools[name] = s
 	}
-	s.users++
+	if s.users++; s.users == 1 {
+		f.idle = slices.DeleteFunc(f.idle, func(i *spool) bool { return i == s })
+	}
 	scratch := f.opt.Scratch
 	f.mu.Unlock()
 	// Taking a part over reads it; only those wait that want the same file.
@@ -108,17 +114,24 @@ func unnamed(dir string) (*os.File, error) {
 	return file, os.Remove(file.Name())
 }
 
-// release closes a spool for one of its users. A file of the hub stays open until it is
-// whole or [FS.Close], as it is worth more the more of it is there.
+// release closes a spool for one of its users. A file of the hub that is not whole stays
+// open for the next one, for which what is there need not be fetched again, unless more were
+// released since than may stay.
 func (f *FS) release(s *spool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.users--
-	if s.users > 0 || s.part != nil && !s.settled {
+	if s.users--; s.users > 0 {
 		return nil
 	}
+	if s.part != nil && !s.settled {
+		if f.idle = append(f.idle, s); len(f.idle) <= idleMax {
+			return nil
+		}
+		s = f.idle[0]
+		f.idle = slices.Delete(f.idle, 0, 1)
+	}
 	delete(f.spools, s.entry.loc.String())
-	return s.end(false)
+	return s.end(f.ctx.Err() != nil)
 }
 
 // Close deletes what is half downloaded by choice: of a file of the hub that the end of the
@@ -131,6 +144,7 @@ func (f *FS) Close() error {
 		errs = append(errs, s.end(f.ctx.Err() != nil))
 		delete(f.spools, name)
 	}
+	f.idle = nil
 	errs = append(errs, f.schemes["hf"].(*hubScheme).cache.sweep(time.Now()))
 	return errors.Join(errs...)
 }
