@@ -31,10 +31,7 @@ for f in sys.argv[2:]:
     shutil.copyfile(p, sys.argv[1] + "/" + f.replace("/", "_"))
 `
 	home := filepath.Join(t.TempDir(), "hf")
-	killed, _ := newTestFS(t, map[string]string{"HF_HOME": home, "HF_ENDPOINT": h.URL})
-	half := openName(t, killed, "hf://datasets/owner/name@main/data/b.jsonl")
-	readSome(t, half, blockBytes)
-	kill(killed, half)
+	leavePart(t, home, h.URL)
 	for _, settings := range [][]string{
 		{"HF_HOME=" + env["HF_HOME"], "HF_HUB_OFFLINE=1"},
 		{"HF_HOME=" + home, "HF_ENDPOINT=" + h.URL, "HF_HUB_DISABLE_XET=1"},
@@ -70,4 +67,12 @@ for f in sys.argv[2:]:
 	if len(left) > 0 {
 		t.Errorf("left in the cache: %v", left)
 	}
+}
+
+// leavePart has a process be killed in a download.
+func leavePart(t *testing.T, home, hub string) {
+	killed, _ := newTestFS(t, map[string]string{"HF_HOME": home, "HF_ENDPOINT": hub})
+	half := openName(t, killed, "hf://datasets/owner/name@main/data/b.jsonl")
+	readSome(t, half, blockBytes)
+	kill(killed, half)
 }
