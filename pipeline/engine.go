@@ -245,6 +245,9 @@ func (r *run) announce() {
 	}
 	r.event(Event{Kind: "plan", Note: fmt.Sprintf("reused %d of %d stages", done, all),
 		Done: float64(done), Total: float64(all)})
+	if note, _ := r.plan.looseEnd(); note != "" { // build has found that every stage compiles
+		r.event(Event{Kind: "note", Note: note})
+	}
 }
 
 // stageState is how far a stage is done before the run.

@@ -21,6 +21,8 @@ type Work struct {
 	StagesReused int         `json:"stages_reused"`
 	Settings     []Setting   `json:"settings"` // of the plan's sections but stages
 	Stages       []StageWork `json:"stages"`
+	// Note is what is odd about the plan, though no mistake, in a line.
+	Note string `json:"note,omitempty"`
 }
 
 // StageWork is one stage's part of a [Work].
@@ -61,6 +63,9 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 				w.TasksDone++
 			}
 		}
+	}
+	if w.Note, err = plan.looseEnd(); err != nil {
+		return nil, err
 	}
 	told, err := r.published()
 	if err != nil {

@@ -75,6 +75,9 @@ func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
 	if plan.NetworkOrigin != "" {
 		rows = append(rows, [2]string{"network", plan.NetworkOrigin})
 	}
+	if work.Note != "" {
+		rows = append(rows, [2]string{"note", work.Note})
+	}
 	for _, r := range rows {
 		fmt.Fprintf(w, "%-8s  %s\n", r[0], r[1])
 	}
