@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 
 	"bzdata/pipeline"
 	"bzdata/stages/quality"
@@ -25,14 +26,15 @@ var piiPlaceholders = map[string]string{
 
 func piiSpec() pipeline.Spec[PII] {
 	return pipeline.Spec[PII]{
-		Name: "pii", Version: 2,
+		Name: "pii", Version: 3,
 		Summary: "Replaces e-mail addresses, IP addresses, phone, card and account numbers.",
 		Doc: code(`
 Every replacement is counted by kind in the report. What is found: e-mail addresses in ASCII; IP
 addresses, by default those of the public space; phone numbers that start with + (E.164), or North
-American ones with separators; card numbers of known issuers with the right check digit; IBANs with the
-length of their country and right check digits. Nothing is replaced inside a longer word or number, and
-text that is one of the placeholders stays, so that a second pass changes nothing.
+American ones with separators, also behind a 1, such as 1-800-555-1234 or 1 (415) 555-2671; card numbers of
+known issuers with the right check digit; IBANs with the length of their country and right check digits.
+Nothing is replaced inside a longer word or number, and text that is one of the placeholders stays, so
+that a second pass changes nothing.
 
 FineWeb replaced e-mail and public IPv4 addresses (datatrove's PIIFormatter, which is ‹replace: [email,
 ipv4]›). Unlike that, capital letters are found in addresses, version numbers such as 1.2.3.4.5 are no
@@ -111,7 +113,7 @@ func (r *piiReplacer) edit(d *pipeline.Doc, text string, n *uint64, out *pipelin
 	edited, end := r.buf[:0], 0
 	for _, m := range r.matches {
 		with := r.with[m.Kind]
-		if slices.Contains(with, text[m.Start:m.End]) {
+		if isPlaceholder(m.Kind, with, text[m.Start:m.End]) {
 			continue
 		}
 		choice := 0
@@ -128,6 +130,16 @@ func (r *piiReplacer) edit(d *pipeline.Doc, text string, n *uint64, out *pipelin
 	}
 	r.buf = append(edited, text[end:]...)
 	return string(r.buf), true
+}
+
+// isPlaceholder reports whether what was found is a placeholder. One of a phone number may stand
+// behind a 1 of the text, such as the number of a row, and is found with it.
+func isPlaceholder(kind quality.PIIKind, with []string, found string) bool {
+	if slices.Contains(with, found) {
+		return true
+	}
+	rest, one := strings.CutPrefix(found, "1")
+	return kind == quality.Phone && one && slices.Contains(with, strings.TrimLeft(rest, " .-"))
 }
 
 // splitMix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014).

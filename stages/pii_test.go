@@ -37,6 +37,26 @@ func TestPIIStage(t *testing.T) {
 	}
 }
 
+// TestPIIPhoneBehindOne replaces a leading 1 with the number, but not with a placeholder that a
+// first pass has put behind one.
+func TestPIIPhoneBehindOne(t *testing.T) {
+	for _, c := range []struct{ config, text, want string }{
+		{"{replace: [phone]}", "1-800-555-1234; 1 (415) 555-2671; 1 +49 30 901820", "202-555-0100; 202-555-0100; 1 202-555-0100"},
+		{"{replace: [phone], placeholders: {phone: [(202) 555-0100]}}", "1 +49 30 901820", "1 (202) 555-0100"},
+		{"{replace: [phone], placeholders: {phone: [202 555 0100]}}", "1 +49 30 901820", "1 202 555 0100"},
+	} {
+		dir := t.TempDir()
+		opt := options(dir)
+		for _, text := range []string{c.text, c.want} {
+			jsonl(t, filepath.Join(dir, "data", "a.jsonl"), text)
+			run(t, dir, fmt.Sprintf(piiPlan, 1, c.config), opt)
+			if got := exportedLines(t, opt)[0]; got != fmt.Sprintf(`{"text":%q}`, c.want) {
+				t.Errorf("%s: %q became %s", c.config, text, got)
+			}
+		}
+	}
+}
+
 // TestPIIPlaceholders chooses among several by seed and place, and keeps messages in shape.
 func TestPIIPlaceholders(t *testing.T) {
 	dir := t.TempDir()

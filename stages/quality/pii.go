@@ -44,7 +44,8 @@ type PIIMatch struct {
 //     documentation and the like (IANA's special-purpose registries; RFC 6890).
 //   - Phone: + and 8 to 15 digits (E.164; after +1, 11), grouped by single spaces, dots,
 //     hyphens or parentheses; or a North American number as (AAA) EEE-NNNN or AAA-EEE-NNNN
-//     with one kind of separator, area and exchange codes starting with 2 to 9.
+//     with one kind of separator, area and exchange codes starting with 2 to 9, and with a 1
+//     before it, as in 1-AAA-EEE-NNNN or 1 (AAA) EEE-NNNN, if there is one.
 //
 // No match is part of a longer word or number.
 type PII struct {

@@ -246,10 +246,17 @@ func internationalEnd(text string, at int) int {
 	return at
 }
 
-// americanEnd reads (AAA) EEE-NNNN or AAA-EEE-NNNN.
+// americanEnd reads (AAA) EEE-NNNN or AAA-EEE-NNNN, also behind a 1.
 func americanEnd(text string, at int) int {
-	var separator byte
-	bracket := text[at] == '('
+	var separator, behindOne byte
+	one := text[at] == '1'
+	if one {
+		if at++; at+1 < len(text) && isSeparator(text[at]) {
+			behindOne = text[at]
+			at++
+		}
+	}
+	bracket := at < len(text) && text[at] == '('
 	if bracket {
 		at++
 	}
@@ -266,7 +273,7 @@ func americanEnd(text string, at int) int {
 		at = groupEnd(text, at, 3, '2')
 	} else {
 		separator = text[at]
-		if !isSeparator(separator) {
+		if !isSeparator(separator) || one && separator != behindOne {
 			return -1
 		}
 		at = groupEnd(text, at+1, 3, '2')

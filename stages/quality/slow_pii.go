@@ -33,8 +33,8 @@ var (
 	ibanForm   = regexp.MustCompile(`^[A-Z]{2}[0-9]{2}[A-Z0-9]*$`)
 	cardForm   = regexp.MustCompile(`^(?:\d{13,19}|\d{4}([ -]\d{4}){3}[ -]\d{3}|\d{4}([ -]\d{4}){3}|\d{4}[ -]\d{6}[ -]\d{4,5})$`)
 	worldPhone = regexp.MustCompile(`^\+(?:1(?:\)?[ .-]?\(?[0-9]){10}|[2-9](?:\)?[ .-]?\(?[0-9]){7,14})`)
-	localPhone = regexp.MustCompile(`^(?:\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}|` +
-		`[2-9]\d\d(?: [2-9]\d\d |\.[2-9]\d\d\.|-[2-9]\d\d-)\d{4})`)
+	localPhone = regexp.MustCompile(`^(?:(?:1[ .-]?)?\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}|(?:1 )?[2-9]\d\d [2-9]\d\d \d{4}|` +
+		`(?:1\.)?[2-9]\d\d\.[2-9]\d\d\.\d{4}|(?:1-)?[2-9]\d\d-[2-9]\d\d-\d{4})`)
 	wordEnd     = regexp.MustCompile(`[A-Za-z0-9_]$`)
 	digitBefore = regexp.MustCompile(`[0-9][.-]$`)
 	digitBehind = regexp.MustCompile(`^[.-][0-9]`)
