@@ -16,6 +16,10 @@ type KeepPolicy struct {
 	Priority []string `yaml:"priority" doc:"The document of the source that comes first in this list; sources that are not in it come last."`
 }
 
+// NoKeepValue is the count, among a stage's edits, of documents that rank last since the field
+// that its policy goes by is missing or cannot be read.
+const NoKeepValue = "no_keep_value"
+
 // keepWords are the policies that need no more than a name.
 var keepWords = []string{"first", "longest"}
 

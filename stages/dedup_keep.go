@@ -68,7 +68,7 @@ func fieldRanker(field string, value func(text string) (keepValue, bool)) func([
 		if x, ok := value(strings.TrimSpace(text)); ok {
 			return appendOrder(appendOrder(dst, ^orderedBits(x.near)), ^(uint64(x.nanos) ^ 1<<63))
 		}
-		out.Edit("no_keep_value", 1)
+		out.Edit(pipeline.NoKeepValue, 1)
 		return appendOrder(appendOrder(dst, keepLast), keepLast)
 	}
 }

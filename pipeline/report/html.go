@@ -117,6 +117,7 @@ func whyDropped(l *pipeline.Ledger, sep string) string {
 		add(reason, l.Dropped[reason])
 	}
 	add("edited", l.Edits["documents"])
+	add(pipeline.NoKeepValue, l.Edits[pipeline.NoKeepValue])
 	add("repeated", l.Extra)
 	return strings.Join(why, ", ")
 }
@@ -125,7 +126,7 @@ func whyDropped(l *pipeline.Ledger, sep string) string {
 func edits(l *pipeline.Ledger) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(l.Edits)) {
-		if n := l.Edits[k]; n > 0 {
+		if n := l.Edits[k]; n > 0 && k != pipeline.NoKeepValue { // which is no edit
 			parts = append(parts, k+" "+group(n))
 		}
 	}

@@ -18,7 +18,7 @@ func example(name string) *pipeline.Result {
 	ledger := &pipeline.Ledger{Stage: "input", In: 12345, Kept: 12000, Rejected: 45, HeldOut: 300,
 		Sources: map[string]*pipeline.SourceLedger{name: {In: 12000, Kept: 11800}, "b": {In: 345, Kept: 200}}}
 	dedup := &pipeline.Ledger{Stage: "dedup", In: 12000, Kept: 9000, Extra: 10,
-		Dropped: map[string]int64{"near_duplicate": 2900, name: 100}, Edits: map[string]int64{"documents": 7, "spaces": 9},
+		Dropped: map[string]int64{"near_duplicate": 2900, name: 100}, Edits: map[string]int64{"documents": 7, "spaces": 9, pipeline.NoKeepValue: 1200},
 		Examples: []pipeline.Example{{Reason: name, File: name, Row: 3, Value: 0.875, Matched: name, Text: name}}}
 	panels := []pipeline.Panel{
 		{Title: "table " + name, Note: name, Table: &pipeline.Table{Columns: []string{name, "count", "share"},
@@ -73,7 +73,7 @@ plan  clean, seed 7, 1 min 23 s (2 min 00 s of CPU, 300 MiB of memory at most)
 
 stage  documents    kept  dropped  why
 input     12 345  12 000      345  held out 300, malformed 45
-dedup     12 000   9 010    3 000  clean 100, near_duplicate 2 900, edited 7, repeated 10, reused
+dedup     12 000   9 010    3 000  clean 100, near_duplicate 2 900, edited 7, no_keep_value 1 200, repeated 10, reused
 
 clean    one
          clean
