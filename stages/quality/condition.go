@@ -226,6 +226,10 @@ func (p *conditionParser) advance() {
 	case strings.IndexByte(digitBytes+"+-.", c) >= 0:
 		p.kind = tokenNumber
 		p.next += numberLength(rest)
+	case c == '&' || c == '|':
+		p.kind = tokenOther
+		span(string(c))
+		p.fail(p.at, "%s is no word of conditions; write %s", p.show(), map[byte]string{'&': "and", '|': "or"}[c])
 	default:
 		p.kind = tokenOther
 		p.next += len(string([]rune(rest)[:1]))
@@ -333,6 +337,8 @@ func (p *conditionParser) operand() (out operand) {
 		x, err := strconv.ParseFloat(p.token(), 64)
 		if err != nil {
 			p.fail(p.at, "%s is no number; write one such as 10, 0.25 or 1e6", p.show())
+		} else if strings.HasPrefix(strings.TrimLeft(p.text[p.next:], " "), "%") {
+			p.fail(p.at, "numbers have no %%; write %g, if the measurement is a share", x/100)
 		}
 		out.number = x
 	case tokenWord:
@@ -346,7 +352,11 @@ func (p *conditionParser) operand() (out operand) {
 		out.measure = m
 		p.use(m)
 	default:
-		p.fail(p.at, "want a measurement or a number, got %s", p.show())
+		hint := ""
+		if p.kind == tokenSign && p.token() == "!" {
+			hint = "; write not for !"
+		}
+		p.fail(p.at, "want a measurement or a number, got %s%s", p.show(), hint)
 	}
 	p.advance()
 	return out
