@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,6 +120,10 @@ func checkCondition(at *pipeline.Fields, key, text string) {
 
 // checkLimits reports limits that belong to no rule of the presets, or to several.
 func (c *Quality) checkLimits(at *pipeline.Fields) {
+	if len(c.Preset) == 0 && len(c.Limits) > 0 {
+		at.Errorf("limits", "these are of rules of presets, and preset is not set; set it, or write the limits in drop_if")
+		return
+	}
 	owners, known := map[string][]string{}, []string{}
 	for _, name := range c.Preset {
 		rules, err := quality.Preset(name)
@@ -133,8 +138,8 @@ func (c *Quality) checkLimits(at *pipeline.Fields) {
 	for _, name := range slices.Sorted(maps.Keys(c.Limits)) {
 		switch n := len(owners[name]); {
 		case n == 0:
-			at.Errorf("limits", "%s has no rule %s; its rules are %s", strings.Join(c.Preset, " and "), name,
-				strings.Join(known, ", "))
+			at.Errorf("limits", "%s has no rule %s; %s", strings.Join(c.Preset, " and "), name,
+				cmp.Or(pipeline.Suggest(name, known), "its rules are "+strings.Join(known, ", ")))
 		case n > 1:
 			at.Errorf("limits", "%s each have a rule %s; use a quality stage for each", strings.Join(owners[name], " and "), name)
 		}

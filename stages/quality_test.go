@@ -23,8 +23,10 @@ func TestQualityMistakes(t *testing.T) {
 		`{}`:                          `quality: there is no rule; set preset, one of gopher-paper, fineweb`,
 		`{preset: []}`:                `quality: there is no rule; set preset`,
 		`{preset: fineweb, limits: {word_min: 4}}`:             `limits: fineweb has no rule word_min; its rules are empty, line_punct_ratio`,
+		`{preset: gopher-paper, limits: {word_count_mn: 4}}`:   `limits: gopher-paper has no rule word_count_mn; did you mean "word_count_min"?`,
+		`{drop_if: "stop_words < 80%"}`:                        `drop_if: at character 14 of "stop_words < 80%": numbers have no %; write 0.8, if the measurement is a share`,
 		`{preset: [fineweb, connito], limits: {empty: 4}}`:     `limits: fineweb and connito each have a rule empty; use a quality stage for each`,
-		`{drop_if: [word_count > 1], limits: {word_count: 4}}`: `has no rule word_count`,
+		`{drop_if: [word_count > 1], limits: {word_count: 4}}`: `limits: these are of rules of presets, and preset is not set; set it, or write the limits in drop_if`,
 	} {
 		_, err := pipeline.ParsePlan("p.yaml", []byte("name: p\ninput: [{path: a}]\nstages:\n  - quality: "+step+"\n  - export: {}\n"),
 			stages.All(), pipeline.ParseOptions{})
