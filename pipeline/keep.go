@@ -23,7 +23,16 @@ const NoKeepValue = "no_keep_value"
 // keepWords are the policies that need no more than a name.
 var keepWords = []string{"first", "longest"}
 
+// keepForms are those that need more, as a plan writes them.
+var keepForms = map[string]string{
+	"score": "{score: COLUMN}", "newest": "{newest: COLUMN}", "priority": "{priority: [SOURCE, SOURCE]}",
+}
+
 func (k *KeepPolicy) decodePlan(d *decoder, n *store.YAMLNode, path string, f field) {
+	if form := keepForms[n.Text]; n.Kind == store.YAMLScalar && form != "" {
+		d.report(n, path, "write "+form, "%s goes by a value, and none is named", n.Text)
+		return
+	}
 	if n.Kind == store.YAMLScalar {
 		f.enum, f.typ = keepWords, reflect.TypeFor[string]()
 		d.value(n, path, f, reflect.ValueOf(&k.Word).Elem())

@@ -189,3 +189,15 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// TestKeepForms names a policy that goes by a value, and leaves the value out.
+func TestKeepForms(t *testing.T) {
+	for word, form := range map[string]string{"score": "{score: COLUMN}", "newest": "{newest: COLUMN}",
+		"priority": "{priority: [SOURCE, SOURCE]}"} {
+		for _, stage := range []string{"exact_dedup", "minhash"} {
+			mistake(t, "name: p\ninput: [{path: data}]\nstages:\n  - "+stage+": {keep: "+word+"}\n  - export: {}\n",
+				"stages[0]."+stage+".keep: "+word+" goes by a value, and none is named", "\n  write "+form)
+		}
+	}
+	mistake(t, "name: p\ninput: [{path: data}]\nstages: [{minhash: {keep: longst}}, {export: {}}]\n", `did you mean "longest"?`)
+}
