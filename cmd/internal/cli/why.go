@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -25,8 +23,9 @@ func newWhy(env *environment) *cobra.Command {
 		Long: `Why follows documents through a finished or interrupted run: which stages kept them, which one
 dropped them, for what reason and measured value, and which document they matched. RUN is the
 work directory. ROW counts records from 0, as the drop log does; FILE is a file's path as the run
-names it, SOURCE:PATH, or its last part alone. Dropped documents are found by FILE:ROW, by their
-fields or text only if they were dropped behind other stages, or the plan says keep_dropped: true.
+names it, SOURCE:PATH, its path on the disk, or as much of the end of that as tells it from others.
+Dropped documents are found by FILE:ROW, by their fields or text only if they were dropped behind
+other stages, or the plan says keep_dropped: true.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -60,7 +59,8 @@ fields or text only if they were dropped behind other stages, or the plan says k
 type query struct {
 	said  string // on the command line
 	file  string // of FILE:ROW
-	match func(d *pipeline.Doc) bool
+	row   uint64
+	match func(d *pipeline.Doc) bool // nil for FILE:ROW
 }
 
 // parseQuery reads FILE:ROW or FIELD=VALUE.
@@ -68,22 +68,12 @@ func parseQuery(said string) (query, error) {
 	i := strings.LastIndexByte(said, ':')
 	row, err := strconv.ParseUint(said[i+1:], 10, 64)
 	if i > 0 && err == nil {
-		file := said[:i]
-		return query{said, file, func(d *pipeline.Doc) bool {
-			return d.Ref.Record == row && isFile(file, d.Source, d.Path)
-		}}, nil
+		return query{said: said, file: said[:i], row: row}, nil
 	}
 	if field, value, ok := strings.Cut(said, "="); ok && field != "" {
 		return query{said: said, match: func(d *pipeline.Doc) bool { return hasField(d, field, value) }}, nil
 	}
 	return query{}, &flagError{fmt.Errorf("%q is neither FILE:ROW, such as a.jsonl:7, nor FIELD=VALUE", said)}
-}
-
-// isFile reports whether name can stand for a file of the run: SOURCE:PATH as reports
-// write it, its path there, the path's last part, or a longer path that ends in it.
-func isFile(name, source, file string) bool {
-	return name == source+":"+file || name == file || name == path.Base(file) ||
-		strings.HasSuffix(filepath.ToSlash(name), "/"+file)
 }
 
 func hasField(d *pipeline.Doc, field, value string) bool {
@@ -99,6 +89,13 @@ func hasField(d *pipeline.Doc, field, value string) bool {
 }
 
 func why(ctx context.Context, env *environment, workdir string, q query, jsonFile string) error {
+	if q.file != "" {
+		files, err := filesRead(workdir)
+		if err != nil {
+			return err
+		}
+		q.match = isRowOf(namedFiles(files, q.file), q.row)
+	}
 	fates, more, err := pipeline.Why(ctx, store.OS(), workdir, q.match)
 	if err != nil {
 		return err
@@ -134,15 +131,15 @@ func notFound(workdir string, q query) error {
 	if q.file == "" {
 		return usage("documents that were dropped are found by FILE:ROW, or if the plan says keep_dropped: true")
 	}
-	rec, err := pipeline.ReadRecord(store.OS(), workdir)
-	if err != nil || rec == nil {
-		return errors.Join(err, usage("the run is gone"))
+	all, err := filesRead(workdir)
+	if err != nil {
+		return err
 	}
 	var names []string
-	for _, in := range rec.Inputs {
-		if isFile(q.file, in.Source, in.Path) {
-			return usage("%s has %d records, counted from 0", in.Source+":"+in.Path, in.Records)
-		}
+	if named := namedFiles(all, q.file); len(named) > 0 {
+		return usage("%s has %d records, counted from 0", named[0].Source+":"+named[0].Path, named[0].Records)
+	}
+	for _, in := range all {
 		names = append(names, in.Source+":"+in.Path)
 	}
 	if n := len(names) - filesShown; n > 0 {
