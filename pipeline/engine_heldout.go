@@ -268,7 +268,7 @@ func (g *heldOutGatherer) leaveOut(d *Doc, reason, copyOf string) error {
 	g.ledger.Dropped[reason]++
 	rank := HashID(g.t.Plan.Seed, "example", d.Source, d.Path, d.Ref.Record)
 	if g.ledger.wanted(reason, rank) {
-		g.ledger.example(Example{reason, d.Path, d.Ref.Record, 0, copyOf, excerpt(d.Text), rank})
+		g.ledger.example(Example{reason, d.Source, d.Path, d.Ref.Record, 0, copyOf, excerpt(d.Text), rank})
 	}
 	drop := Drop{Source: d.Source, File: d.Path, Row: d.Ref.Record, Stage: heldOutSetStage, Reason: reason,
 		Value: math.NaN(), Matched: copyOf, Detail: leftOutDetail}

@@ -38,12 +38,20 @@ type SourceLedger struct {
 // Example is a dropped document shown in reports.
 type Example struct {
 	Reason  string  `json:"reason"`
+	Source  string  `json:"source,omitempty"`
 	File    string  `json:"file"`
 	Row     uint64  `json:"row"`
 	Value   float64 `json:"value"`
 	Matched string  `json:"matched,omitempty"`
 	Text    string  `json:"text"`
 	Rank    uint64  `json:"rank"` // the examples of lowest rank are shown: a seeded hash of the id
+}
+
+// Name names the document as reports name others that it matches. Results that earlier builds
+// left do not have its source.
+func (e Example) Name() string {
+	name := (&Doc{Source: e.Source, Path: e.File, Ref: Ref{Record: e.Row}}).Name()
+	return strings.TrimPrefix(name, ":")
 }
 
 // examplesPerReason is how many dropped documents a ledger keeps for each reason.

@@ -321,7 +321,7 @@ func (st *segmentTask) drop(i int, d *Doc, o *Out) error {
 		}
 	}
 	if wanted {
-		l.example(Example{v.Reason, d.Path, d.Ref.Record, finite(v.Value), matched, excerpt(d.Text), rank})
+		l.example(Example{v.Reason, d.Source, d.Path, d.Ref.Record, finite(v.Value), matched, excerpt(d.Text), rank})
 	}
 	text := ""
 	if st.t.Plan.KeepDropped {
