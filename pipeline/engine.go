@@ -85,7 +85,7 @@ func (r *run) stages() string { return filepath.Join(r.opt.Workdir, "stages") }
 // valid, as far as the run got, unless it is nil.
 func Run(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	res, err := carryOut(ctx, plan, opt)
-	return res, AsDiskError(opt.Workdir, err)
+	return res, AsDataError(opt.Workdir, AsDiskError(opt.Workdir, err))
 }
 
 func carryOut(ctx context.Context, plan *Plan, opt Options) (*Result, error) {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -239,10 +240,11 @@ func (s fileSource) each(ctx context.Context, t *Task, shard int, visit func(d *
 		rr := &rowReader{fileSource: s, t: t, inputs: inputs, ledger: l, in: in, rejects: w, shard: uint32(shard), visit: visit}
 		return rr.run(ctx)
 	})
-	if err != nil {
+	var content *store.ContentError
+	if err != nil && !errors.As(err, &content) {
 		return err
 	}
-	return s.file.unchanged(t.Inputs)
+	return cmp.Or(s.file.unchanged(t.Inputs), err) // what was written meanwhile may look damaged
 }
 
 // limit returns how many records may still be read, or -1 for all.

@@ -1,6 +1,11 @@
 package pipeline
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"bzdata/pipeline/store"
+)
 
 // UsageError says that the plan or the command line is wrong: trying again will not
 // help. Commands end with exit code 2.
@@ -20,6 +25,18 @@ type DataError struct{ Msg string }
 
 // Error is one line: what, where, and what to do.
 func (e *DataError) Error() string { return e.Msg }
+
+// AsDataError returns a [*DataError] in place of an error that comes from what a file holds, and
+// any other error as it is: such a file is read in vain until it is mended. Files of the work
+// directory are made again by the next run.
+func AsDataError(workdir string, err error) error {
+	var content *store.ContentError
+	var usage *UsageError
+	if !errors.As(err, &content) || errors.As(err, &usage) || isBelow(content.Name, workdir) {
+		return err
+	}
+	return &DataError{err.Error()}
+}
 
 // GateError says that the gate refused the update. Commands end with exit code 4.
 type GateError struct{ Msg string }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -110,20 +109,11 @@ func TestMissingField(t *testing.T) {
 // cutFiles are files of good records, cut short.
 func TestCutFiles(t *testing.T) {
 	texts := sentences(1, 400, 30)
-	var lines strings.Builder
-	for _, text := range texts {
-		fmt.Fprintf(&lines, "{\"text\":%q}\n", text)
-	}
 	for _, name := range []string{"x.jsonl.gz", "x.jsonl.zst", "x.parquet"} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "data", name)
-		if name == "x.parquet" {
-			write(t, filepath.Join(dir, "data", "y.jsonl"), lines.String())
-			parquetFile(t, file, texts...)
-		} else {
-			compressed(t, file, []byte(lines.String()))
-			jsonl(t, filepath.Join(dir, "data", "y.jsonl"), texts...)
-		}
+		records(t, file, texts)
+		jsonl(t, filepath.Join(dir, "data", "y.jsonl"), texts...)
 		opt := options(dir)
 		run(t, dir, plainPlan, opt)
 		before := tasksOf(t, opt)
@@ -133,7 +123,7 @@ func TestCutFiles(t *testing.T) {
 		}
 		for _, n := range []int{len(whole) - 1, len(whole) / 2, 10, 1} {
 			write(t, file, string(whole[:n]))
-			plainError(t, fails(t, dir, plainPlan, opt, file, "again"))
+			is[*pipeline.DataError](t, fails(t, dir, plainPlan, opt, file, "again"))
 		}
 		sameTree(t, "after bad input "+name, within(tasksOf(t, opt), before), before)
 	}

@@ -39,9 +39,22 @@ type Reader struct {
 // errExpansion is the error of a file that expands too much.
 var errExpansion = fmt.Errorf("it has become more than %d times as long", bombExpansion)
 
+// A ContentError says that what a file holds cannot be read: it is damaged, cut short, beyond
+// a limit, or of a kind that is not supported. Reading it again does not help.
+type ContentError struct {
+	Name string // of the file
+	Err  error
+}
+
+// Error names the file, and says what is wrong and what to do.
+func (e *ContentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what was found.
+func (e *ContentError) Unwrap() error { return e.Err }
+
 // OpenReader opens a file for reading and decompresses it if its name ends in .gz or
-// .zst. One Reader uses one goroutine. Damaged or shortened data is an error of
-// [Reader.Read] that names the file.
+// .zst. One Reader uses one goroutine. Damaged or shortened data is a [*ContentError] of
+// [Reader.Read].
 func OpenReader(fsys FS, name string) (*Reader, error) { return openReader(fsys, name, nil, false) }
 
 // openReader opens a file, or a plain one from where a part starts, and hashes its raw bytes
@@ -112,7 +125,8 @@ func (r *Reader) damaged(err error) error {
 	case errors.Is(err, errExpansion):
 		what, fix = "a decompression bomb", "leave it out, or decompress it first if it is meant"
 	}
-	return fmt.Errorf("read %s after %d bytes: the file is %s (%w): %s", r.name, r.raw.bytes, what, err, fix)
+	err = fmt.Errorf("read %s after %d bytes: the file is %s (%w): %s", r.name, r.raw.bytes, what, err, fix)
+	return &ContentError{r.name, err}
 }
 
 // sum returns the hash, if it was asked for, and the number of the raw bytes read so far:

@@ -69,9 +69,9 @@ func damagedParquet(name string, err error) error {
 	}
 	var unsupported *unsupportedError
 	if errors.As(err, &unsupported) {
-		return fmt.Errorf("read %s: %w", name, err)
+		return &ContentError{name, fmt.Errorf("read %s: %w", name, err)}
 	}
-	return fmt.Errorf("read %s: the file is damaged or no Parquet (%w): fetch it again", name, err)
+	return &ContentError{name, fmt.Errorf("read %s: the file is damaged or no Parquet (%w): fetch it again", name, err)}
 }
 
 // readFooter returns the FileMetaData structure of a Parquet file, checked.

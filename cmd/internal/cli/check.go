@@ -28,7 +28,7 @@ func newCheck(env *environment) *cobra.Command {
 settings in force with their origin, the files that are read, and which stages are done already.
 It looks at the first records of each input, and writes nothing.
 
-` + exitStatus(exitDone, exitFailed, exitUsage),
+` + exitStatus(exitDone, exitFailed, exitUsage, exitData),
 		Args: exactly(1, "one PLAN"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.check(cmd.Context(), env, args[0]) },
 	}
@@ -44,11 +44,11 @@ func (f *runFlags) check(ctx context.Context, env *environment, file string) err
 	}
 	defer f.inputs.Close() // nothing is kept of what check has read
 	work, err := pipeline.Outlook(plan, opt)
-	if err != nil {
-		return err
+	if err == nil {
+		err = pipeline.Peek(plan, opt)
 	}
-	if err := pipeline.Peek(plan, opt); err != nil {
-		return err
+	if err != nil {
+		return pipeline.AsDataError(opt.Workdir, err)
 	}
 	if f.json != "" {
 		return writeJSON(env, f.json, work.WriteJSON)

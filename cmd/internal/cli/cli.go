@@ -35,7 +35,7 @@ func exits() []exit {
 		{exitDone, "0", "done"},
 		{exitFailed, "1", "failed; a retry may help"},
 		{exitUsage, "2", "wrong usage or plan, or a path that matches nothing; a retry will not help"},
-		{exitData, "3", "a data check failed: too many malformed records, an alarm, or no document left"},
+		{exitData, "3", "a data check failed: too many bad records, a damaged file, an alarm, or no document left"},
 		{exitGate, "4", "the gate refused the update"},
 		{exitInUse, "5", "the work directory is in use"},
 		{exitInterrupted, "130, 143", "interrupted or terminated; the same command goes on"},

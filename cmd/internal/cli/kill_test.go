@@ -313,7 +313,8 @@ func TestExitCodesOfTheProgram(t *testing.T) {
 		args []string
 	}{
 		{"done", 0, "", []string{"run", write("ok.yaml", small)}},
-		{"cut input", 1, "x.jsonl.gz", []string{"run", write("cut.yaml", strings.Replace(small, "data/*.jsonl", "cut", 1))}},
+		{"no place for a run", 1, "--workdir", []string{"run", write("place.yaml", small), "--workdir", filepath.Join(dir, "place.yaml", "run")}},
+		{"cut input", 3, "x.jsonl.gz", []string{"run", write("cut.yaml", strings.Replace(small, "data/*.jsonl", "cut", 1))}},
 		{"no plan", 2, "nosuch.yaml", []string{"run", filepath.Join(dir, "nosuch.yaml")}},
 		{"mistake in the plan", 2, "normalise", []string{"run", write("bad.yaml", strings.Replace(small, "normalize", "normalise", 1))}},
 		{"glob without a match", 2, "nosuch", []string{"run", write("glob.yaml", strings.Replace(small, "data/*", "nosuch/*", 1))}},
