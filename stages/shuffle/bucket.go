@@ -101,6 +101,7 @@ func (b *bucket) flush() (err error) {
 			b.spare = c[:0]
 		}
 	}
+	clear(b.chunks) // or the written ones would stay in memory
 	b.chunks, b.held = b.chunks[:0], 0
 	return nil
 }

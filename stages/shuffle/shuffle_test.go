@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -137,4 +138,29 @@ func TestFilesThatGoMissing(t *testing.T) {
 			t.Errorf("%s: %v", damage, err)
 		}
 	}
+}
+
+// TestCutHoldsNoRecords checks that what went to files leaves memory, also where buckets are cut
+// again: 32 MB of records, of which the budget has room for 1 MB.
+func TestCutHoldsNoRecords(t *testing.T) {
+	s := New(Options{FS: store.OS(), Dir: t.TempDir(), BufferBytes: 1 << 20, BucketBytes: 64 << 10})
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, rng, payload := heap(), rand.New(rand.NewPCG(1, 2)), make([]byte, 1<<10)
+	for i := range 32 << 10 {
+		if err := s.Add(Record{Key: rng.Uint64N(4)<<56 | rng.Uint64()>>8, Row: uint64(i), Payload: payload}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Cut(2); err != nil {
+		t.Fatal(err)
+	}
+	if after := heap(); after > before+4<<20 {
+		t.Errorf("the heap grew by %d bytes", after-before)
+	}
+	runtime.KeepAlive(s)
 }
