@@ -41,8 +41,9 @@ func newPartHub(t *testing.T, data []byte) *partHub {
 	if !locksHold(t.TempDir()) {
 		t.Skip("locks of this file system are not trusted")
 	}
-	h := &partHub{Hub: remotetest.NewHub("owner/name", map[string][]byte{"data/big.bin": data}), t: t, data: data}
-	h.Content = h.content
+	h := &partHub{t: t, data: data}
+	h.Hub = remotetest.NewHub("owner/name", map[string][]byte{"data/big.bin": data},
+		func(hub *remotetest.Hub) { hub.Content = h.content })
 	t.Cleanup(h.Close)
 	h.env = hubEnv(t, h.Hub)
 	return h

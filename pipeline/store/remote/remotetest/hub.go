@@ -44,11 +44,15 @@ type Hub struct {
 	large    *httptest.Server
 }
 
-// NewHub starts a hub; Close ends it.
-func NewHub(repo string, files map[string][]byte) *Hub {
+// NewHub starts a hub; Close ends it. What changes make of it is there before the first request, also
+// of another process.
+func NewHub(repo string, files map[string][]byte, changes ...func(*Hub)) *Hub {
 	h := &Hub{Repo: repo, files: files, LargeBytes: 100, Signature: "X-Amz-Signature=5ec2e7"}
-	h.Server = httptest.NewServer(http.HandlerFunc(h.serve))
+	for _, change := range changes {
+		change(h)
+	}
 	h.large = httptest.NewServer(http.HandlerFunc(h.serveLarge))
+	h.Server = httptest.NewServer(http.HandlerFunc(h.serve))
 	return h
 }
 
