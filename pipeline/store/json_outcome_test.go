@@ -65,7 +65,7 @@ func TestOutcomes(t *testing.T) {
 // TestAheadReader reads ahead from streams that give bytes in every way, and closes some
 // before their end.
 func TestAheadReader(t *testing.T) {
-	text := bytes.Repeat([]byte("0123456789abcdef"), 3*aheadBuffers*readBufferBytes/16+1)
+	text := bytes.Repeat([]byte("0123456789abcdef"), 3*aheadBuffers*aheadBufferBytes/16+1)
 	for _, r := range []io.Reader{
 		bytes.NewReader(text), iotest.HalfReader(bytes.NewReader(text)), iotest.DataErrReader(bytes.NewReader(text)),
 	} {
@@ -83,7 +83,7 @@ func TestAheadReader(t *testing.T) {
 		t.Errorf("%d bytes of %d, %v; want the disk's error behind them", len(got), len(text), err)
 	}
 	failing.Close()
-	for _, n := range []int{0, 1, readBufferBytes + 1} {
+	for _, n := range []int{0, 1, aheadBufferBytes + 1} {
 		a := newAheadReader(bytes.NewReader(text))
 		if _, err := io.ReadFull(a, make([]byte, n)); err != nil {
 			t.Fatal(err)
