@@ -29,7 +29,9 @@ type bucket struct {
 
 	first   int64 // rank of its first record
 	uses    int   // parts that have yet to read it
+	far     bool  // payloads stay in the file; places stands for records
 	records []Record
+	places  []place
 }
 
 func (b *bucket) path() string { return filepath.Join(b.opt.Dir, b.name) }
@@ -164,7 +166,25 @@ func (b *bucket) short(err error) error {
 	return fmt.Errorf("%s: cut short (%w): run again", b.path(), err)
 }
 
-// sorted returns the bucket's records in order. All parts that read a bucket share them.
+// visit calls visit with the payloads of the records from rank from to before rank to, the bucket's
+// first record having rank 0. All parts that read a bucket share what was sorted.
+func (b *bucket) visit(from, to int64, visit func(payload []byte) error) error {
+	if b.far {
+		return b.visitFar(from, to, visit)
+	}
+	records, err := b.sorted()
+	if err != nil {
+		return err
+	}
+	for _, r := range records[from:to] {
+		if err := visit(r.Payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sorted returns the bucket's records in order.
 func (b *bucket) sorted() ([]Record, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -222,7 +242,7 @@ func (b *bucket) release() error {
 
 // free gives memory and file back.
 func (b *bucket) free() error {
-	b.records, b.chunks, b.spare = nil, nil, nil
+	b.records, b.places, b.chunks, b.spare = nil, nil, nil, nil
 	if b.spilled == 0 {
 		return nil
 	}

@@ -73,6 +73,7 @@ func readAll(t *testing.T, s *Set, parts int) []string {
 }
 
 func TestOrderIsTheSameForAnyMemory(t *testing.T) {
+	ways := map[string]int{} // how many buckets are read how
 	for _, n := range []int{0, 1, 1000} {
 		for _, skew := range []bool{false, true} {
 			records := randomRecords(uint64(n), n, skew)
@@ -98,6 +99,9 @@ func TestOrderIsTheSameForAnyMemory(t *testing.T) {
 					if count, err := s.Cut(parts); err != nil || count != int64(n) {
 						t.Fatalf("%d records, %v", count, err)
 					}
+					for _, b := range s.leaves {
+						ways[fmt.Sprintf("far %v, cut %v", b.far, len(b.name) > 2)] += int(b.count)
+					}
 					if got := readAll(t, s, parts); !slices.Equal(got, want) {
 						t.Fatalf("%d records, skew %v, %+v, %d parts: another order", n, skew, opt, parts)
 					}
@@ -108,12 +112,19 @@ func TestOrderIsTheSameForAnyMemory(t *testing.T) {
 			}
 		}
 	}
+	if len(ways) != 4 {
+		t.Errorf("not every way of reading was taken: %v", ways)
+	}
 }
 
 // TestFilesThatGoMissing damages what was spilled: the error names the file.
 func TestFilesThatGoMissing(t *testing.T) {
-	for _, damage := range []string{"cut", "removed"} {
+	for _, damage := range []string{"cut", "removed", "cut far", "removed far"} {
 		opt := Options{FS: store.OS(), Dir: t.TempDir(), BufferBytes: 1, BucketBytes: 1 << 30}
+		damage, far := strings.CutSuffix(damage, " far")
+		if far {
+			opt.BucketBytes = 200_000
+		}
 		s := New(opt)
 		for _, r := range randomRecords(1, 2000, true) {
 			if err := s.Add(r); err != nil {
@@ -124,6 +135,9 @@ func TestFilesThatGoMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := s.buckets[0x55].path()
+		if s.buckets[0x55].far != far {
+			t.Fatalf("far is %v", !far)
+		}
 		err := opt.FS.Remove(name)
 		if damage == "cut" {
 			var f store.File
