@@ -31,15 +31,15 @@ type URLFilter struct {
 
 func urlFilterSpec() pipeline.Spec[URLFilter] {
 	return pipeline.Spec[URLFilter]{
-		Name: "url_filter", Version: 1,
+		Name: "url_filter", Version: 2,
 		Summary: "Drops documents by lists of domains, URLs and words in URLs.",
 		Doc: code(`
 The reason is ‹blocked_domain›, ‹blocked_url›, ‹hard_word›, ‹soft_words›, ‹substring›, ‹unlisted› or ‹no_url›; the
 drop log names list and entry. Lists have one entry a line, also compressed; # starts a remark, and
 hosts files (‹0.0.0.0 domain›) are read as they are. A folder stands for its files. A listed domain holds for
 the host, and for all below it unless it is a public suffix such as co.uk. Everything is compared in
-lower case, words as runs of ASCII letters and digits. Lists are held beside ‹--memory›, at about 100 bytes an
-entry.
+lower case, hosts of other scripts as DNS spells them (‹xn--…›), words as runs of ASCII letters and digits. Lists are
+held beside ‹--memory›, at about 100 bytes an entry.
 
 RefinedWeb and FineWeb use the domains and urls of the UT1 lists with words of their own, two soft words
 (datatrove's URLFilter). Unlike that, capital letters in a URL hide no word, and a listed domain also

@@ -3,14 +3,16 @@ package quality
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
 )
 
-// SplitURL returns the host of a URL in lower case, without user, port, brackets and a dot at
-// its end, and what follows the host, without the fragment. A URL needs no scheme: what
-// stands before the first / ? or # is the host then. It is false if there is no host, or one
-// with a character that no host has.
+// SplitURL returns the host of a URL in lower case and in the letters of DNS (bücher.de is
+// xn--bcher-kva.de), without user, port, brackets and a dot at its end, and what follows the host,
+// without the fragment. A URL needs no scheme: what stands before the first / ? or # is the host
+// then. It is false if there is no host, or one with a character that no host has.
 func SplitURL(raw string) (host, rest string, ok bool) {
 	raw = strings.TrimSpace(raw)
 	if at := strings.Index(raw, "://"); at >= 0 && strings.IndexAny(raw[:at], "/?#") < 0 {
@@ -30,7 +32,7 @@ func SplitURL(raw string) (host, rest string, ok bool) {
 		return strings.ToLower(host), rest, ok && err == nil
 	}
 	host, port, _ := strings.Cut(host, ":")
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	host = strings.TrimSuffix(asciiHost(strings.ToLower(host)), ".")
 	if host == "" || strings.Trim(port, "0123456789") != "" {
 		return "", "", false
 	}
@@ -40,6 +42,20 @@ func SplitURL(raw string) (host, rest string, ok bool) {
 		}
 	}
 	return host, rest, true
+}
+
+// asciiHost is a host as it is looked up in DNS: by UTS 46, so that ｅxample。com is example.com. One
+// that is no domain name stays as it is.
+func asciiHost(host string) string {
+	for i := range len(host) {
+		if host[i] >= utf8.RuneSelf {
+			if ascii, err := idna.Lookup.ToASCII(host); err == nil {
+				return ascii
+			}
+			break
+		}
+	}
+	return host
 }
 
 // registeredDomain returns the part of a host under which its owner makes names: one label

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // FuzzSplitURL compares hosts with those of net/url where that reads the URL.
@@ -20,10 +21,28 @@ func FuzzSplitURL(f *testing.F) {
 		if err != nil || !ok || u.Scheme == "" || u.Host == "" || strings.ContainsAny(raw, "%\\") || strings.TrimSpace(raw) != raw {
 			return
 		}
-		if want := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."); host != want {
+		if want := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."); host != want && asciiOnly(want) {
 			t.Fatalf("%q has the host %q, not %q", raw, want, host)
 		}
 	})
+}
+
+func asciiOnly(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) < 0
+}
+
+// TestHostsOfOtherScripts takes the examples of UTS 46 and of RFC 3492, and what is no name.
+func TestHostsOfOtherScripts(t *testing.T) {
+	for raw, want := range map[string]string{"https://Bücher.example/a": "xn--bcher-kva.example", "ليهمابتكلموشعربي؟.com": "xn--egbpdaj6bu4bxfgehfvwxn.com",
+		"http://президент.рф./": "xn--d1abbgf6aiiy.xn--p1ai", "ＥＸＡＭＰＬＥ。com:80": "example.com", "xn--bcher-kva.example": "xn--bcher-kva.example",
+		"a_ü.example": "a_ü.example"} {
+		if host, _, ok := SplitURL(raw); !ok || host != want {
+			t.Errorf("%s has the host %s, %v, want %s", raw, host, ok, want)
+		}
+	}
+	if got := registeredDomain("www.xn--d1abbgf6aiiy.xn--p1ai"); got != "xn--d1abbgf6aiiy.xn--p1ai" {
+		t.Error(got)
+	}
 }
 
 func TestRegisteredDomain(t *testing.T) {
