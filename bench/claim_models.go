@@ -43,12 +43,9 @@ func measureModels(ctx context.Context, b *bench) (*section, error) {
 }
 
 func (b *bench) forwardPasses(ctx context.Context, s *section, arch string) error {
-	dir := filepath.Join(b.work, "models", arch+"-small")
-	if _, err := os.Stat(filepath.Join(dir, model.ConfigFile)); err != nil {
-		out, err := exec.CommandContext(ctx, b.bzdata, "sample", dir, "--model", arch, "--size", "small", "--progress", "none").CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("bzdata sample: %w: %s", err, out)
-		}
+	dir, err := b.sampleModel(ctx, arch)
+	if err != nil {
+		return err
 	}
 	ours := b.worker("bzdata", "model-forward", dir)
 	ours.cores = allCores()
@@ -77,6 +74,19 @@ func (b *bench) forwardPasses(ctx context.Context, s *section, arch string) erro
 		}
 	}
 	return nil
+}
+
+// sampleModel returns the folder of a small random model, made if need be.
+func (b *bench) sampleModel(ctx context.Context, arch string) (string, error) {
+	dir := filepath.Join(b.work, "models", arch+"-small")
+	if _, err := os.Stat(filepath.Join(dir, model.ConfigFile)); err == nil {
+		return dir, nil
+	}
+	out, err := exec.CommandContext(ctx, b.bzdata, "sample", dir, "--model", arch, "--size", "small", "--progress", "none").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("bzdata sample: %w: %s", err, out)
+	}
+	return dir, nil
 }
 
 func passesOf(s sample) float64 { return s.said.Walls["passes"] }

@@ -43,6 +43,7 @@ func claims() []claim {
 		{"exact", measureExact},
 		{"parquet", measureParquet},
 		{"models", measureModels},
+		{"train", measureTrain},
 	}
 }
 

@@ -33,6 +33,7 @@ func workers() map[string]worker {
 		"parquet-arrow":      scanArrow,
 		"parquet-write":      writeParquetBzdata,
 		"model-forward":      forwardBzdata,
+		"train-steps":        trainBzdata,
 	}
 }
 
