@@ -138,7 +138,7 @@ type Group struct {
 // passed over.
 func LoadGroup(fsys store.FS, dir string) (*Group, error) {
 	path := filepath.Join(dir, GroupConfigFile)
-	data, err := store.ReadAll(fsys, path)
+	data, err := readSmall(fsys, path)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func LoadGroup(fsys store.FS, dir string) (*Group, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	path = filepath.Join(dir, GroupAssignmentFile)
-	if data, err = store.ReadAll(fsys, path); err != nil {
+	if data, err = readSmall(fsys, path); err != nil {
 		return nil, err
 	}
 	assignment, err := ParseAssignment(data)
@@ -186,22 +186,6 @@ func LoadGroups(fsys store.FS, root string) ([]*Group, error) {
 		}
 	}
 	return groups, nil
-}
-
-// Write makes the group's folder under root, or replaces its two files.
-func (g *Group) Write(fsys store.FS, root string) error {
-	if err := g.Assignment.check(); err != nil {
-		return fmt.Errorf("group %s: %w", g.Name, err)
-	}
-	dir := filepath.Join(root, g.Name)
-	if err := fsys.MkdirAll(dir); err != nil {
-		return err
-	}
-	path := filepath.Join(dir, GroupAssignmentFile)
-	if err := store.WriteBytes(fsys, path, g.Assignment.Encode()); err != nil {
-		return err
-	}
-	return store.WriteBytes(fsys, filepath.Join(dir, GroupConfigFile), g.Config.Encode())
 }
 
 // Overlap says that two groups share experts. The networks allow it, and the groups that

@@ -3,7 +3,9 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 
 	"bzdata/pipeline/store"
 )
@@ -45,6 +47,9 @@ type DatasetSource struct {
 
 func parseGroupConfig(data []byte) (GroupConfig, error) {
 	var c GroupConfig
+	if _, problems := store.ParseYAML(data); len(problems) > 0 {
+		return c, problems[0] // also anchors, which could multiply what the text holds
+	}
 	if err := store.UnmarshalYAMLLoose(data, &c); err != nil {
 		return c, err
 	}
@@ -57,12 +62,19 @@ func parseGroupConfig(data []byte) (GroupConfig, error) {
 	if id.GroupID == nil || *id.GroupID < 0 {
 		return c, errors.New("group_id must be a number from 0")
 	}
-	for i, s := range c.Data.DatasetSources {
-		if s.Path == "" || s.Weight < 0 {
-			return c, fmt.Errorf("data.dataset_sources[%d] needs a path and a weight that is not negative", i)
+	return c, c.Data.check()
+}
+
+func (d GroupData) check() error {
+	for i, s := range d.DatasetSources {
+		if s.Path == "" || !(s.Weight >= 0) || math.IsInf(s.Weight, 0) {
+			return fmt.Errorf("data.dataset_sources[%d] needs a path and a weight that is a number of 0 or more", i)
 		}
 	}
-	return c, nil
+	if !(d.ValiFraction >= 0 && d.ValiFraction <= 1) {
+		return fmt.Errorf("data.vali_fraction: %g is no share", d.ValiFraction)
+	}
+	return nil
 }
 
 // Encode writes config.yaml.
@@ -86,12 +98,12 @@ func (c GroupConfig) Encode() []byte {
 		w.text("      ", "text_template", s.TextTemplate)
 		w.text("      ", "split", s.Split)
 		w.text("      ", "revision", s.Revision)
-		w.number("      ", "eval_shard_rows", float64(s.EvalShardRows))
-		w.number("      ", "eval_max_offset_rows", float64(s.EvalMaxOffsetRows))
+		w.whole("      ", "eval_shard_rows", s.EvalShardRows)
+		w.whole("      ", "eval_max_offset_rows", s.EvalMaxOffsetRows)
 	}
-	w.number("  ", "batch_size", float64(d.BatchSize))
-	w.number("  ", "per_device_train_batch_size", float64(d.PerDeviceTrainBatchSize))
-	w.number("  ", "sequence_length", float64(d.SequenceLength))
+	w.whole("  ", "batch_size", d.BatchSize)
+	w.whole("  ", "per_device_train_batch_size", d.PerDeviceTrainBatchSize)
+	w.whole("  ", "sequence_length", d.SequenceLength)
 	if d.WorldSize > 0 {
 		w.number("  ", "world_size", float64(d.WorldSize))
 		w.out = fmt.Appendf(w.out, "  rank: %d\n", d.Rank)
@@ -111,8 +123,21 @@ func (w *yamlWriter) text(indent, key, value string) {
 	}
 }
 
-func (w *yamlWriter) number(indent, key string, value float64) {
+func (w *yamlWriter) whole(indent, key string, value int) {
 	if value != 0 {
-		w.out = append(strconv.AppendFloat(append(w.out, indent+key+": "...), value, 'g', -1, 64), '\n')
+		w.out = append(strconv.AppendInt(append(w.out, indent+key+": "...), int64(value), 10), '\n')
 	}
+}
+
+// number writes a float so that YAML 1.1, which the networks read, takes it for one: with a point,
+// also before an exponent.
+func (w *yamlWriter) number(indent, key string, value float64) {
+	if value == 0 {
+		return
+	}
+	text := pyRepr(value)
+	if !strings.Contains(text, ".") {
+		text = strings.Replace(text, "e", ".0e", 1)
+	}
+	w.out = append(append(w.out, indent+key+": "+text...), '\n')
 }
