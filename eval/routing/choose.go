@@ -7,6 +7,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"bzdata/train/checkpoint"
 )
 
@@ -124,13 +127,44 @@ func (c *Config) Count() int {
 func (c *Config) Assignment(first int) checkpoint.Assignment {
 	a := checkpoint.Assignment{}
 	for layer, experts := range c.Experts {
+		a[layer] = make([]checkpoint.Pair, len(experts))
 		for i, e := range experts {
-			my := first + i
+			a[layer][i] = checkpoint.Pair{My: first + i, Org: e}
 			if first < 0 {
-				my = e
+				a[layer][i].My = e
 			}
-			a[layer] = append(a[layer], checkpoint.Pair{My: my, Org: e})
 		}
 	}
 	return a
+}
+
+// ConfigOf lists the experts of a group, each layer's in the group's order. With the first running
+// id, [Config.Assignment] gives the group back, if its running ids count up as those of the
+// networks' own groups do.
+func ConfigOf(a checkpoint.Assignment) *Config {
+	c := &Config{Experts: map[int][]int{}}
+	for layer, pairs := range a {
+		experts := make([]int, len(pairs))
+		for i, p := range pairs {
+			experts[i] = p.Org
+		}
+		c.Experts[layer] = experts
+	}
+	return c
+}
+
+// ParseChoice reads an expert configuration, or an expert assignment, whichever the text is.
+func ParseChoice(data []byte) (*Config, error) {
+	var form map[string]jsontext.Value
+	if err := json.Unmarshal(data, &form); err != nil {
+		return nil, err
+	}
+	if _, ok := form["experts"]; ok {
+		return ParseConfig(data)
+	}
+	a, err := checkpoint.ParseAssignment(data)
+	if err != nil {
+		return nil, fmt.Errorf("neither an expert configuration, which has the key experts, nor an expert assignment: %w", err)
+	}
+	return ConfigOf(a), nil
 }

@@ -248,6 +248,9 @@ func ParseConfig(data []byte) (*Config, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, err
 	}
+	if len(raw.Experts) == 0 {
+		return nil, errors.New("no layer has experts")
+	}
 	c := &Config{SharedExperts: raw.SharedExperts, NonExpertModules: raw.NonExpertModules}
 	c.Experts = make(map[int][]int, len(raw.Experts))
 	for _, key := range slices.Sorted(maps.Keys(raw.Experts)) {

@@ -98,7 +98,7 @@ func (r *Ranking) Groups(miners map[int]int) ([]RankedGroup, error) {
 	}
 	var out []RankedGroup
 	for g, group := range r.groups {
-		even, err := r.evenShare(group)
+		even, err := r.Even(g)
 		if err != nil {
 			return nil, err
 		}
@@ -126,8 +126,20 @@ func Compete(groups []RankedGroup, miners map[int]int) {
 	})
 }
 
-// evenShare is the share of a group if all experts were chosen alike.
-func (r *Ranking) evenShare(group *checkpoint.Group) (float64, error) {
+// Document is the share of one document's activation that falls on the group of that rank among
+// those given, 0 to 1, and whether it has any activation.
+func (r *Ranking) Document(group, document int) (share float64, ok bool) {
+	d := r.docs[document]
+	if d == nil || d.all.value() == 0 {
+		return 0, false
+	}
+	return d.group[group].value() / d.all.value(), true
+}
+
+// Even is the share of a group, by its rank among those given, if all experts of the layers seen
+// were chosen alike. See [Ranking.Groups] for the errors.
+func (r *Ranking) Even(rank int) (float64, error) {
+	group := r.groups[rank]
 	for _, layer := range group.Assignment.Layers() {
 		if !r.layers[layer] {
 			return 0, fmt.Errorf("group %s: layer %d has no routed experts in the model", group.Name, layer)
