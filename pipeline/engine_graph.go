@@ -122,30 +122,31 @@ func (r *run) build() error {
 }
 
 func (b *builder) step(step *Step) error {
-	p, err := step.Program()
+	prog, err := step.Program()
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", step.Label(), err)
 	}
-	reads, err := b.reads(p)
+	reads, err := b.reads(prog)
 	if err != nil {
 		return err
 	}
-	if p.Run != nil {
-		return b.artifact(step, p, reads)
+	if prog.Run != nil {
+		return b.artifact(step, prog, reads)
 	}
-	return b.passes(step, p.Passes, reads)
+	return b.passes(step, prog, reads)
 }
 
 // passes adds a document stage.
-func (b *builder) passes(step *Step, passes []Pass, reads readSet) error {
+func (b *builder) passes(step *Step, prog Program, reads readSet) error {
 	var before []*node
-	for i := range passes {
-		p := &passes[i]
+	uses := b.uses(prog)
+	for i := range prog.Passes {
+		p := &prog.Passes[i]
 		b.pending = append(b.pending, stagePass{step: step, pass: p, barrier: before, reads: reads})
 		if p.Barrier == nil {
 			continue
 		}
-		nodes, err := b.barrier(step, p, reads, before)
+		nodes, err := b.barrier(step, p, barrierOf{reads, before, uses, prog.Kernels})
 		if err != nil {
 			return err
 		}
@@ -155,7 +156,7 @@ func (b *builder) passes(step *Step, passes []Pass, reads readSet) error {
 }
 
 // barrier closes the segment before it and adds the reduce tasks and Global.
-func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([]*node, error) {
+func (b *builder) barrier(step *Step, p *Pass, of barrierOf) ([]*node, error) {
 	parts := 1
 	if p.Barrier.Parts != nil {
 		parts = max(1, p.Barrier.Parts(b.inputBytes()))
@@ -165,14 +166,17 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 		return nil, err
 	}
 	senders := b.holders
-	chain := stageChain(step, p.Name, reads, p.Barrier.Config)
+	chain := stageChain(step, p.Name, of.reads, p.Barrier.Config)
+	if len(of.uses) > 0 {
+		chain = string(keyOf(append(usesKeys(of.uses), chain)...))
+	}
 	var out []*node
 	if p.Barrier.Reduce != nil {
 		w := wave{}
 		for i := range parts {
 			n := b.node(step, fmt.Sprintf("reduce %d of %d", i+1, parts),
 				keyOf("reduce/3", chain, nodeKeys(senders), fmt.Sprint(i, parts)), senders)
-			n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, before
+			of.equip(n, of.before)
 			n.work, n.reduces = reduceWork(p.Barrier, senders, i, parts), true
 			w.nodes = append(w.nodes, n)
 		}
@@ -182,7 +186,7 @@ func (b *builder) barrier(step *Step, p *Pass, reads readSet, before []*node) ([
 	if p.Barrier.Global != nil {
 		key := keyOf("global/2", chain, nodeKeys(senders), nodeKeys(out))
 		n := b.node(step, "global", key, append(slices.Clone(senders), out...))
-		n.files, n.pinned, n.heldOut, n.barrier = reads.files, reads.pinned, reads.heldOut, out
+		of.equip(n, out)
 		n.work = p.Barrier.Global
 		if p.Barrier.Links != nil {
 			n.links = p.Barrier.Links(step.Label())
@@ -415,20 +419,6 @@ func (b *builder) storesAnew(passes []stagePass, st *shardState) bool {
 	return st.source.file != nil || slices.ContainsFunc(passes, func(p stagePass) bool { return p.pass.Edits })
 }
 
-// uses finds the latest outputs that a stage reads.
-func (b *builder) uses(p Program) map[Data]*node {
-	uses := map[Data]*node{}
-	if p.Uses == nil {
-		return uses
-	}
-	for _, kind := range p.Uses(b.plan) {
-		if n := b.latest[kind]; n != nil {
-			uses[kind] = n
-		}
-	}
-	return uses
-}
-
 // artifact adds an artifact stage.
 func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 	if err := b.own(step, p.Links); err != nil {
@@ -446,8 +436,9 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 		deps = append(deps, b.holders...)
 	}
 	uses := b.uses(p)
+	parts = append(parts, usesKeys(uses)...)
 	for _, kind := range slices.Sorted(maps.Keys(uses)) {
-		deps, parts = append(deps, uses[kind]), append(parts, string(kind)+"="+string(uses[kind].key))
+		deps = append(deps, uses[kind])
 	}
 	n := b.node(step, "run", keyOf(parts...), deps)
 	n.uses, n.files, n.pinned, n.heldOut = uses, reads.files, reads.pinned, reads.heldOut

@@ -46,7 +46,7 @@ func (b *builder) heldOutFirst() error {
 		{Name: "choose", Open: openHeldOutChoice(h), Barrier: &Barrier{Reduce: chooseHeldOut(h)}},
 		Apply("divert"),
 	}
-	if err := b.passes(step, passes, reads); err != nil {
+	if err := b.passes(step, Program{Passes: passes}, reads); err != nil {
 		return err
 	}
 	if err := b.close(nil); err != nil {

@@ -273,6 +273,8 @@ func typeName(t reflect.Type) string {
 		return "a duration such as 10m or 7d"
 	case reflect.TypeFor[Path]():
 		return "a path"
+	case reflect.TypeFor[GroupChoice]():
+		return "a whole number of at least 0, or auto"
 	case reflect.TypeFor[*HeldOut]():
 		return "a mapping, or a list of inputs"
 	case reflect.TypeFor[KeepPolicy]():

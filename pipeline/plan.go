@@ -44,10 +44,10 @@ type Plan struct {
 
 // Network is the section network.
 type Network struct {
-	Profile      string `yaml:"profile" doc:"Versioned name of the network's profile, such as connito@0c936fa, or a name without its version for the newest."`
-	ExpertGroup  *int   `yaml:"expert_group" min:"0" doc:"Number of the expert group that is trained."`
-	ExpertGroups Path   `yaml:"expert_groups" doc:"Folder of the network's expert group definitions."`
-	Base         Base   `yaml:"base" doc:"The base model."`
+	Profile      string       `yaml:"profile" doc:"Versioned name of the network's profile, such as connito@0c936fa, or a name without its version for the newest."`
+	ExpertGroup  *GroupChoice `yaml:"expert_group" doc:"Number of the expert group that is trained; or auto, the group that a route stage before ranks first."`
+	ExpertGroups Path         `yaml:"expert_groups" doc:"Folder of the network's expert group definitions."`
+	Base         Base         `yaml:"base" doc:"The base model."`
 }
 
 // Base is the section network.base.

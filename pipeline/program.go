@@ -43,12 +43,13 @@ type Program struct {
 	// SkipsDocuments says that Run does not read documents, so that its key does
 	// not depend on them.
 	SkipsDocuments bool
-	// Uses lists the kinds of earlier output that Run reads under a plan, beside documents.
+	// Uses lists the kinds of earlier output that Run, or the barriers of Passes, read under a plan,
+	// beside documents.
 	Uses func(p *Plan) []Data
 	// WriteShare is about how many bytes Run writes for a byte of text, for the estimate of disk
 	// space; what it sorts counts twice.
 	WriteShare float64
-	// Kernels says that Run's floating-point results depend on the kernel set.
+	// Kernels says that the floating-point results of Run, or of barriers, depend on the kernel set.
 	Kernels bool
 	// Executes is the command line that the stage runs, or empty. A plan with such a stage
 	// is run only with [Options].AllowExec.

@@ -23,6 +23,8 @@ type Work struct {
 	Stages       []StageWork `json:"stages"`
 	// Note is what is odd about the plan, though no mistake, in a line.
 	Note string `json:"note,omitempty"`
+	// ExpertGroup says how the expert group will be chosen, if the plan does not name one.
+	ExpertGroup string `json:"expert_group,omitempty"`
 }
 
 // StageWork is one stage's part of a [Work].
@@ -65,6 +67,9 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 		}
 	}
 	if w.Note, err = plan.looseEnd(); err != nil {
+		return nil, err
+	}
+	if w.ExpertGroup, err = plan.groupNote(); err != nil {
 		return nil, err
 	}
 	told, err := r.published()

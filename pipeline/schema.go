@@ -62,6 +62,8 @@ func (r *Registry) mapType(t reflect.Type) *jsonschema.Schema {
 			AdditionalProperties: &jsonschema.Schema{Extras: types("string", "number", "boolean", "null")},
 			Extras:               types("object", "null"),
 		}
+	case reflect.TypeFor[GroupChoice]():
+		return GroupChoice{}.schema()
 	case reflect.TypeFor[Step]():
 		return r.stepSchema()
 	}

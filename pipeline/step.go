@@ -352,6 +352,9 @@ func canonical(v reflect.Value) any {
 		}
 		return canonical(v.Elem())
 	}
+	if g, ok := v.Interface().(GroupChoice); ok && !g.Auto {
+		return g.ID
+	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		text, err := m.MarshalText()
 		if err != nil {

@@ -24,7 +24,7 @@ type Bundle struct {
 
 func bundleSpec() pipeline.Spec[Bundle] {
 	return pipeline.Spec[Bundle]{
-		Name: "bundle", Version: 2,
+		Name: "bundle", Version: 3,
 		Summary: "Lays the update out as the network takes it, with its hash and a manifest.",
 		Doc: code(`
 Writes under out/bundle the folder that the network expects, with the very bytes that
@@ -44,7 +44,7 @@ bundle:
 func (c Bundle) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return append(readBase(p), readProfile(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
+			return append(readBase(p), readProfile(p), readGroup(p))
 		},
 		Run: c.run, Uses: uses(pipeline.Update, pipeline.Score), SkipsDocuments: true,
 		Links: []pipeline.Link{{Name: "out/bundle", From: "bundle"}},
@@ -143,7 +143,10 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta UpdateMeta
 func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleManifest, error) {
 	id := network.BundleID{Version: c.Version, Step: meta.Steps} // of the weights, whatever steps followed
 	if g := t.Plan.Network.ExpertGroup; g != nil {
-		id.Group = *g
+		id.Group = g.ID
+	}
+	if meta.Group != nil {
+		id.Group = *meta.Group
 	}
 	p, err := profileOf(t)
 	if err != nil {
@@ -154,6 +157,7 @@ func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleMani
 	if p != nil {
 		m = p.NewBundleManifest(id)
 	}
+	m.GroupWhy = meta.GroupWhy
 	m.DType, m.Naming, m.StepsRun = meta.DType, meta.Naming, meta.StepsRun
 	var files []network.BundleFile
 	for _, f := range m.Files {

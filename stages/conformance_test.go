@@ -74,20 +74,21 @@ func nasty(t *testing.T) string {
 
 // subjects are the steps that a plan of each kind's test ends with.
 var subjects = map[string]string{
-	"normalize":     "normalize: {}",
-	"quality":       "quality: {preset: connito, limits: {characters_min: 20}}",
-	"exact_dedup":   "exact_dedup: {compare: words, keep: longest}",
-	"minhash":       "minhash: {keep: longest}",
-	"decontaminate": "decontaminate: {ngram_words: 5}",
-	"span_dedup":    "span_dedup: {unit: sentences, sentences: 2, compare: words, document_words_min: 4}",
-	"domain":        "domain: {reference: ref/*.jsonl, order: 2, keep_fraction: 0.7}",
-	"mix":           "mix: {weights: {a: 1, b: 2}, repeat_max: 2}",
-	"exec":          "exec: " + ownProgram("edit"),
-	"url_filter":    "url_filter: {field: id, hard_words: words.txt, missing: keep}",
-	"pii":           "pii: {replace: [email, ipv4, ipv6, phone, credit_card, iban]}",
-	"export":        "export: {format: parquet}",
-	"route":         "route: {sample_tokens: 500, sequence_length: 32, p: 0.5}",
-	"tokenize":      "tokenize: {sequence_length: 32}",
+	"normalize":      "normalize: {}",
+	"quality":        "quality: {preset: connito, limits: {characters_min: 20}}",
+	"exact_dedup":    "exact_dedup: {compare: words, keep: longest}",
+	"minhash":        "minhash: {keep: longest}",
+	"decontaminate":  "decontaminate: {ngram_words: 5}",
+	"span_dedup":     "span_dedup: {unit: sentences, sentences: 2, compare: words, document_words_min: 4}",
+	"domain":         "domain: {reference: ref/*.jsonl, order: 2, keep_fraction: 0.7}",
+	"mix":            "mix: {weights: {a: 1, b: 2}, repeat_max: 2}",
+	"exec":           "exec: " + ownProgram("edit"),
+	"url_filter":     "url_filter: {field: id, hard_words: words.txt, missing: keep}",
+	"pii":            "pii: {replace: [email, ipv4, ipv6, phone, credit_card, iban]}",
+	"export":         "export: {format: parquet}",
+	"route":          "route: {sample_tokens: 500, sequence_length: 32, p: 0.5}",
+	"keep_for_group": "keep_for_group: {document_tokens_max: 32, keep_fraction: 0.6}",
+	"tokenize":       "tokenize: {sequence_length: 32}",
 	"train": "train: {max_steps: 12, batch_size: 4, gradient_accumulation_steps: 1, learning_rate: 0.01, " +
 		"warmup_steps: 1, eval_steps: 4, checkpoint_steps: 3, dtype: F32}",
 	"proof_of_loss": "proof_of_loss: {documents_min: 8, confidence: 0.5}",
@@ -104,9 +105,10 @@ func kindOf(name string) pipeline.Kind {
 // models stand behind those that they need.
 func subjectPlan(kind string) string {
 	before := map[string][]string{
-		"train":         {"route", "tokenize"},
-		"proof_of_loss": {"route", "tokenize", "train"},
-		"bundle":        {"route", "tokenize", "train", "proof_of_loss"},
+		"keep_for_group": {"route"},
+		"train":          {"route", "tokenize"},
+		"proof_of_loss":  {"route", "tokenize", "train"},
+		"bundle":         {"route", "tokenize", "train", "proof_of_loss"},
 	}
 	steps := append(slices.Clone(before[kind]), kind)
 	if slices.Contains(kindOf(kind).Makes, pipeline.Documents) {

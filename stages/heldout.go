@@ -14,10 +14,12 @@ import (
 // text overlaps with it, so a plan with held-out text and no decontaminate stage gets
 // one behind its last stage that removes copies, or in front of all others. It stands
 // before the first stage that takes the documents out of the plan, such as tokenize or
-// export; where the plan has it later, that is a mistake.
+// export; where the plan has it later, that is a mistake. So is a stage that works on experts which
+// nothing before it chooses.
 func Complete(p *pipeline.Plan) {
 	completeHeldOut(p)
 	completePublish(p)
+	completeExperts(p)
 }
 
 // completeHeldOut keeps training text away from held-out text.

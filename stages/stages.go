@@ -35,6 +35,7 @@ func All() *pipeline.Registry {
 		piiSpec().Kind(),
 		urlFilterSpec().Kind(),
 		mixSpec().Kind(),
+		keepForGroupSpec().Kind(),
 		exportSpec().Kind(),
 		publishSpec().Kind(),
 		routeSpec().Kind(),

@@ -7,10 +7,8 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"bzdata/eval"
-	"bzdata/eval/routing"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/tokenize"
@@ -42,15 +40,15 @@ type Train struct {
 
 func trainSpec() pipeline.Spec[Train] {
 	return pipeline.Spec[Train]{
-		Name: "train", Version: 2,
+		Name: "train", Version: 3,
 		Summary: "Trains the experts of the base model on the tokens.",
 		Doc: code(`
 Continues the base model with AdamW on the ‹train› tokens, in a seeded order in which no sequence comes
 twice before all have come once. With ‹trainable: experts› only routed experts change: those of
-‹network.expert_group›, or, without a group, those that ‹route› chose. Everything else stays frozen. Where
-there is a ‹select› part, the weights of its lowest loss are kept. The update, only the tensors that were
-trained, is written under out/update in the network's type and names; the files that are judged
-later are these. An interrupted run goes on from its last state, to the same bits.`),
+‹network.expert_group›, which may be ‹auto› for the group that ‹route› ranks first, or, without a group, those
+that ‹route› chose. Everything else stays frozen. Where there is a ‹select› part, the weights of its lowest
+loss are kept. The update, only the tensors that were trained, is written under out/update in the network's
+type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.`),
 		Example: `
 train:
   max_steps: 100
@@ -71,7 +69,7 @@ func (c *Train) Check(at *pipeline.Fields) {
 	if p.Network.Base.Model == "" {
 		at.Errorf("trainable", "the plan names no base model; set network.base.model")
 	}
-	if p.Network.ExpertGroup != nil && p.Network.ExpertGroups == "" {
+	if p.Network.ExpertGroup != nil && !p.AutoGroup() && p.Network.ExpertGroups == "" {
 		at.Errorf("trainable", "network.expert_group needs the folder of groups; set network.expert_groups")
 	}
 	if c.Trainable == "all" && at.IsSet("naming") && c.Naming != "native" {
@@ -94,27 +92,20 @@ func (c Train) config(seed uint64) train.Config {
 func (c Train) program() (pipeline.Program, error) {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return append(readBase(p), readGroups(p), pipeline.Read{Name: "expert_group", Value: groupName(p)})
+			return append(readBase(p), readGroups(p), readGroup(p))
 		},
 		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
 	}, nil
 }
 
-// uses are the tokens, and route's choice of experts where the plan does not name them.
+// uses are the tokens, and route's choice of experts or of their group where the plan does not
+// name them.
 func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
-	if c.Trainable == "all" || p.Network.ExpertGroup != nil {
+	if c.Trainable == "all" || !usesRouting(p) {
 		return []pipeline.Data{pipeline.Tokens}
 	}
 	return []pipeline.Data{pipeline.Tokens, pipeline.Routing}
-}
-
-// groupName is the number of the plan's expert group as text, or empty.
-func groupName(p *pipeline.Plan) string {
-	if p.Network.ExpertGroup == nil {
-		return ""
-	}
-	return fmt.Sprint(*p.Network.ExpertGroup)
 }
 
 func (c Train) run(ctx context.Context, t *pipeline.Task) error {
@@ -122,10 +113,11 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	if err != nil {
 		return err
 	}
-	group, err := c.group(t)
+	chosen, err := c.experts(t)
 	if err != nil {
 		return err
 	}
+	group := chosen.assignment
 	count := m.SetTrainable(trainable(group))
 	if count == 0 {
 		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
@@ -148,47 +140,24 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	t.Note("%d tensors were trained", count)
+	if group != nil {
+		t.Figure("experts trained", "%s", chosen.describe())
+	}
 	c.report(t, res, data, group)
 	kept := res.Steps
 	if res.Best != nil {
 		kept = res.Best.Step
 	}
-	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group})
+	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group,
+		Group: chosen.group, GroupWhy: chosen.why})
 }
 
-// group is the assignment of the experts to train; nil trains all weights.
-func (c Train) group(t *pipeline.Task) (checkpoint.Assignment, error) {
+// experts are the experts to train; none trains all weights.
+func (c Train) experts(t *pipeline.Task) (experts, error) {
 	if c.Trainable == "all" {
-		return nil, nil
+		return experts{}, nil
 	}
-	if want := t.Plan.Network.ExpertGroup; want != nil {
-		groups, err := checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
-		if err != nil {
-			return nil, err
-		}
-		var known []string
-		for _, g := range groups {
-			if g.Config.GroupID == *want {
-				return g.Assignment, nil
-			}
-			known = append(known, fmt.Sprint(g.Config.GroupID))
-		}
-		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("network.expert_group: there is no group %d in %s; there are %s",
-			*want, t.Plan.Network.ExpertGroups, strings.Join(known, ", "))}
-	}
-	dir := t.Input(pipeline.Routing)
-	if dir == "" {
-		return nil, &pipeline.UsageError{Msg: "train: which experts? set network.expert_group, or put a route stage before train"}
-	}
-	data, err := store.ReadAll(t.FS, filepath.Join(dir, "routing", "expert_config.json"))
-	if err != nil {
-		return nil, err
-	}
-	chosen, err := routing.ParseConfig(data)
-	if err != nil {
-		return nil, err
-	}
-	return chosen.Assignment(0), nil
+	return expertsOf(t)
 }
 
 // trainable tells the tensors of the group's experts.

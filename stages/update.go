@@ -25,6 +25,10 @@ type UpdateMeta struct {
 	Steps      int                   `json:"steps"`
 	StepsRun   int                   `json:"steps_run"`
 	Assignment checkpoint.Assignment `json:"expert_assignment,omitempty"`
+	// Group is the number of the expert group, if one was trained; GroupWhy says why it was chosen,
+	// where the plan left that to route.
+	Group    *int   `json:"expert_group,omitempty"`
+	GroupWhy string `json:"expert_group_chosen,omitempty"`
 }
 
 // Update is an update as a run has written it. It is a source of its tensors under the base

@@ -86,7 +86,8 @@ type BundleManifest struct {
 	Profile   string       `json:"profile"`
 	Directory string       `json:"directory"`
 	ID        BundleID     `json:"id"`
-	StepsRun  int          `json:"steps_run"` // optimizer steps of the training, at least ID.Step
+	GroupWhy  string       `json:"expert_group_chosen,omitempty"` // why, where routing has chosen the group
+	StepsRun  int          `json:"steps_run"`                     // optimizer steps of the training, at least ID.Step
 	DType     string       `json:"dtype"`
 	Naming    string       `json:"naming"`
 	HashKind  string       `json:"hash_kind"`

@@ -207,17 +207,24 @@ func (o Overlap) String() string {
 func Overlaps(groups []*Group) []Overlap {
 	var out []Overlap
 	for i, a := range groups {
-		for _, b := range groups[i+1:] {
-			o := Overlap{A: a.Name, B: b.Name}
-			for layer, pairs := range a.Assignment {
-				experts, ids := shared(pairs, b.Assignment[layer])
-				o.Experts += experts
-				o.RunIDs += ids
-				o.Layers += min(experts, 1)
-			}
-			if o.Experts > 0 || o.RunIDs > 0 {
-				out = append(out, o)
-			}
+		out = append(out, OverlapsWith(a, groups[i+1:])...)
+	}
+	return out
+}
+
+// OverlapsWith lists which of other groups share experts or running ids with one.
+func OverlapsWith(a *Group, others []*Group) []Overlap {
+	var out []Overlap
+	for _, b := range others {
+		o := Overlap{A: a.Name, B: b.Name}
+		for layer, pairs := range a.Assignment {
+			experts, ids := shared(pairs, b.Assignment[layer])
+			o.Experts += experts
+			o.RunIDs += ids
+			o.Layers += min(experts, 1)
+		}
+		if o.Experts > 0 || o.RunIDs > 0 {
+			out = append(out, o)
 		}
 	}
 	return out

@@ -203,7 +203,7 @@ func pyScalar(n *store.YAMLNode) (any, error) {
 		}
 		return v, nil
 	case pyNonNum.MatchString(text), pySixty.MatchString(text), pyTime.MatchString(text), pyMarks.MatchString(text):
-		return nil, atNode(n, "PyYAML reads %s as a number, a time or a mark that JSON cannot hold; put it in quotes", cutText(text))
+		return nil, atNode(n, "PyYAML reads %s as what JSON cannot hold, such as a time; put it in quotes", cutText(text))
 	}
 	return text, nil
 }

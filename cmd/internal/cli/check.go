@@ -75,6 +75,9 @@ func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
 	if plan.NetworkOrigin != "" {
 		rows = append(rows, [2]string{"network", plan.NetworkOrigin})
 	}
+	if work.ExpertGroup != "" {
+		rows = append(rows, [2]string{"group", work.ExpertGroup})
+	}
 	if work.Note != "" {
 		rows = append(rows, [2]string{"note", work.Note})
 	}
