@@ -50,7 +50,10 @@ func describeGroup(g routing.RankedGroup) string {
 	text := fmt.Sprintf("group %d %s with %.4f of the activation (%.4f to %.4f), lift %.3f", g.ID, g.Name, g.Share,
 		g.ShareLow, g.ShareHigh, g.Lift)
 	if g.Miners > 0 {
-		text += fmt.Sprintf(", %.4f for one more beside %d miners", g.Value, g.Miners)
+		text += fmt.Sprintf(", %.4f for one more beside %d miner", g.Value, g.Miners)
+		if g.Miners > 1 {
+			text += "s"
+		}
 	}
 	return text
 }

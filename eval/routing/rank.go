@@ -109,12 +109,12 @@ func (r *Ranking) Groups(miners map[int]int) ([]RankedGroup, error) {
 		}
 		out = append(out, ranked)
 	}
-	Compete(out, miners)
+	compete(out, miners)
 	return out, nil
 }
 
-// Compete sets the number of miners and the value of each group, and ranks the groups by it.
-func Compete(groups []RankedGroup, miners map[int]int) {
+// compete sets the number of miners and the value of each group, and ranks the groups by it.
+func compete(groups []RankedGroup, miners map[int]int) {
 	for i := range groups {
 		g := &groups[i]
 		if g.Miners, g.Value = miners[g.ID], g.Share; miners != nil {

@@ -22,7 +22,7 @@ type group struct {
 func commands(env *environment) []group {
 	return []group{
 		{"Commands", []*cobra.Command{newRun(env), newCheck(env), newWhy(env), newReport(env), newVerify(env)}},
-		{"More", []*cobra.Command{newRoute(env), newHash(env), newSample(env), newStages(env), newSchema(env),
+		{"More", []*cobra.Command{newRoute(env), newTask(env), newHash(env), newSample(env), newStages(env), newSchema(env),
 			newVersion(env), newHelp(env)}},
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"bzdata/eval/routing"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/train/checkpoint"
 
 	"github.com/spf13/cobra"
@@ -24,7 +24,7 @@ import (
 
 // routeFlags are the flags of bzdata route.
 type routeFlags struct {
-	records, model         string
+	records, model, chosen string
 	inputs                 []string
 	text, template, conv   string
 	experts, perToken      int
@@ -35,6 +35,7 @@ type routeFlags struct {
 	config, summary        string
 	assignment, json       string
 	firstID                int
+	write                  writeGroupFlags
 	workers                int
 	memory, kernels, watch string
 }
@@ -42,13 +43,23 @@ type routeFlags struct {
 func newRoute(env *environment) *cobra.Command {
 	f := &routeFlags{}
 	cmd := &cobra.Command{
-		Use:   "route (--records DIR | --model DIR --input PATH)",
+		Use:   "route (--records DIR | --model DIR --input PATH | --chosen FILE)",
 		Short: "Find which experts of a model a text activates, and choose experts",
 		Long: `Route counts the choices of a mixture-of-experts model's routers: those of a seeded sample of
 documents that run through the model, layer by layer, or those that the files
-expert_weights_LAYER.txt of deepseek-ai/ESFT hold. It prints the chosen experts, and, with
---groups, how much of the activation falls on each expert group. The files it writes are those
-of the ESFT repository and of Block Zero.
+expert_weights_LAYER.txt of deepseek-ai/ESFT hold. It prints the chosen experts, how evenly each
+layer spreads its load, how differently the sources route, and, with --groups, how much of the
+activation falls on each expert group. The files it writes are those of the ESFT repository and of
+Block Zero.
+
+With --chosen it counts nothing, but takes experts that are chosen already, and so turns one form
+into another: an expert assignment into an ESFT configuration by --config, and back by --assignment
+with the group's --first-id.
+
+--write-group writes the experts as a new expert group, DIR/config.yaml, expert_assignment.json and
+dataset.py, beside the groups of the same folder, and prints the hash by which Connito knows the
+task. Its data is what --dataset-name or --dataset-source say, or else the inputs. Experts that it
+shares with another group are a warning, for the networks allow it.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
 		Args: exactly(0, "flags only"),
@@ -60,6 +71,7 @@ of the ESFT repository and of Block Zero.
 	fs := cmd.Flags()
 	fs.StringVar(&f.records, "records", "", "read router records from this `DIR`")
 	fs.StringVar(&f.model, "model", "", "run a model from this `DIR`")
+	fs.StringVar(&f.chosen, "chosen", "", "take the experts of this `FILE`: an ESFT configuration or an expert assignment")
 	fs.StringArrayVar(&f.inputs, "input", nil, "documents to run through the model, a `PATH`; may be given again")
 	fs.StringVar(&f.text, "text", "", "`FIELD` of the documents' text (default text)")
 	fs.StringVar(&f.template, "template", "", "text made of fields, a `TEMPLATE` such as \"{{question}}\\n{{answer}}\"")
@@ -79,6 +91,7 @@ of the ESFT repository and of Block Zero.
 	fs.StringVar(&f.summary, "summary", "", "write all scores to this `FILE`")
 	fs.StringVar(&f.assignment, "assignment", "", "write the expert assignment to this `FILE`")
 	fs.IntVar(&f.firstID, "first-id", 0, "first running id of the assignment, `N`; -1 for the model's own ids")
+	f.write.add(fs)
 	fs.StringVar(&f.json, "json", "", "write the result as JSON to this `FILE` instead; - is standard output")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
@@ -102,17 +115,25 @@ func (f *routeFlags) run(ctx context.Context, env *environment) error {
 		return err
 	}
 	find := f.fromModel
-	if f.records != "" {
+	switch {
+	case f.records != "":
 		find = f.fromRecords
+	case f.chosen != "":
+		find = f.fromChosen
 	}
 	r, err := find(ctx, env)
 	if err != nil {
 		return err
 	}
-	if r.chosen, err = f.choose(r.scores); err != nil {
+	if r.chosen == nil {
+		if r.chosen, err = f.choose(r.scores); err != nil {
+			return err
+		}
+	}
+	if err := f.writeFiles(r); err != nil {
 		return err
 	}
-	if err := f.write(r); err != nil {
+	if r.written, err = f.write.group(f, r.chosen); err != nil {
 		return err
 	}
 	if f.json != "" {
@@ -127,16 +148,18 @@ func (f *routeFlags) check() error {
 	_, scoreErr := routing.Scores{}.Of(f.score)
 	var err error
 	switch {
-	case (f.records == "") == (f.model == ""):
-		err = errors.New("give either --records DIR or --model DIR")
+	case f.origins() != 1:
+		err = errors.New("give one of --records DIR, --model DIR and --chosen FILE")
+	case f.chosen != "" && f.groups+f.summary != "":
+		err = errors.New("--chosen counts nothing; --groups and --summary go with --records or --model")
 	case f.model != "" && len(f.inputs) == 0:
 		err = errors.New("--model needs documents; name them by --input PATH")
-	case f.records != "" && len(f.inputs) > 0:
+	case f.model == "" && len(f.inputs) > 0:
 		err = errors.New("--input goes with --model")
 	case f.miners != "" && f.groups == "":
 		err = errors.New("--miners goes with --groups")
 	default:
-		err = cmp.Or(ruleErr, scoreErr)
+		err = cmp.Or(ruleErr, scoreErr, f.write.check(f))
 	}
 	if err != nil {
 		return &flagError{err}
@@ -150,12 +173,47 @@ func (f *routeFlags) check() error {
 	return nil
 }
 
+// origins counts the places from which experts are to come.
+func (f *routeFlags) origins() int {
+	n := 0
+	for _, name := range []string{f.records, f.model, f.chosen} {
+		if name != "" {
+			n++
+		}
+	}
+	return n
+}
+
 // routeResult is what routing found.
 type routeResult struct {
-	scores routing.Scores
-	chosen *routing.Config
-	groups []routing.RankedGroup
-	note   string
+	scores  routing.Scores
+	balance []routing.Balance
+	sources []routing.SourcePair // nil for fewer than two sources
+	chosen  *routing.Config
+	groups  []routing.RankedGroup
+	written *writtenGroup // nil if none was asked for
+	note    string
+}
+
+// fromChosen reads experts that are chosen already.
+func (f *routeFlags) fromChosen(context.Context, *environment) (*routeResult, error) {
+	data, err := store.ReadAll(store.OS(), f.chosen)
+	if err != nil {
+		return nil, missingIsUsage(err)
+	}
+	chosen, err := routing.ParseChoice(data)
+	if err != nil {
+		return nil, &pipeline.DataError{Msg: fmt.Sprintf("%s: %v", f.chosen, err)}
+	}
+	return &routeResult{chosen: chosen, note: fmt.Sprintf("%d layers", len(chosen.Experts))}, nil
+}
+
+// missingIsUsage makes a file that is not there a mistake of the command line.
+func missingIsUsage(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &pipeline.UsageError{Msg: err.Error(), Err: err}
+	}
+	return err
 }
 
 // fromRecords sums the records of ESFT's files; each line is a document.
@@ -179,7 +237,7 @@ func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, e
 	if err != nil {
 		return nil, &pipeline.DataError{Msg: err.Error()}
 	}
-	r := &routeResult{scores: acc.Scores(), note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
+	r := &routeResult{scores: acc.Scores(), balance: acc.Balance(), note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
 	if groups != nil {
 		r.groups, err = ranking.Groups(miners)
 	}
@@ -197,12 +255,11 @@ func (f *routeFlags) readGroups() ([]*checkpoint.Group, map[int]int, error) {
 	}
 	data, err := store.ReadAll(store.OS(), f.miners)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, missingIsUsage(err)
 	}
-	miners := map[int]int{}
-	if err := json.Unmarshal(data, &miners); err != nil {
-		msg := fmt.Sprintf("%s: want miners by group id, such as {\"0\": 12}: %v", f.miners, err)
-		return nil, nil, &pipeline.UsageError{Msg: msg, Err: err}
+	miners, err := stages.ParseMiners(data)
+	if err != nil {
+		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", f.miners, err), Err: err}
 	}
 	return groups, miners, nil
 }
@@ -257,6 +314,9 @@ func (f *routeFlags) plan() ([]byte, error) {
 	}
 	stage := map[string]any{"sample_tokens": f.sampleTokens, "sequence_length": f.length, "score": f.score,
 		"p": f.rule.P, "top_n": f.rule.TopN, "min_share": f.rule.MinShare}
+	if f.miners != "" {
+		stage["miners"] = absolute(f.miners)
+	}
 	return json.Marshal(map[string]any{"name": "route", "network": network, "input": inputs,
 		"stages": []any{map[string]any{"route": stage}}})
 }
@@ -272,7 +332,7 @@ func absolute(name string) string {
 	return name
 }
 
-// readOutput reads what a route stage wrote.
+// readOutput reads what a route stage wrote, as any later stage would.
 func (f *routeFlags) readOutput(dir string) (*routeResult, error) {
 	data, err := store.ReadAll(store.OS(), filepath.Join(dir, "summary.json"))
 	if err != nil {
@@ -283,24 +343,24 @@ func (f *routeFlags) readOutput(dir string) (*routeResult, error) {
 		return nil, err
 	}
 	r := &routeResult{scores: scores, note: fmt.Sprintf("%d layers", len(scores.Token))}
-	if f.groups == "" {
-		return r, nil
+	for name, into := range map[string]any{"balance.json": &r.balance, "sources.json": &r.sources, "groups.json": &r.groups} {
+		path := filepath.Join(dir, name)
+		data, err := store.ReadAll(store.OS(), path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // of one source, or without groups
+		}
+		if err == nil {
+			err = json.Unmarshal(data, into)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
-	if data, err = store.ReadAll(store.OS(), filepath.Join(dir, "groups.json")); err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(data, &r.groups); err != nil {
-		return nil, err
-	}
-	_, miners, err := f.readGroups()
-	if miners != nil {
-		routing.Compete(r.groups, miners)
-	}
-	return r, err
+	return r, nil
 }
 
-// write writes the files that were asked for.
-func (f *routeFlags) write(r *routeResult) error {
+// writeFiles writes the files that were asked for.
+func (f *routeFlags) writeFiles(r *routeResult) error {
 	for name, data := range map[string][]byte{f.config: r.chosen.Encode(), f.summary: r.scores.Encode(),
 		f.assignment: r.chosen.Assignment(f.firstID).Encode()} {
 		if name == "" {
@@ -315,8 +375,19 @@ func (f *routeFlags) write(r *routeResult) error {
 
 func (r *routeResult) writeText(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %d experts chosen\n", r.note, r.chosen.Count())
+	load := map[int]routing.Balance{}
+	for _, b := range r.balance {
+		load[b.Layer] = b
+	}
 	for _, layer := range r.chosen.Layers() {
-		fmt.Fprintf(w, "layer %2d  %v\n", layer, r.chosen.Experts[layer])
+		fmt.Fprintf(w, "layer %2d  %v", layer, r.chosen.Experts[layer])
+		if b, ok := load[layer]; ok {
+			fmt.Fprintf(w, "  entropy %.3f of an even one, busiest expert %.2f times the mean", b.EvennessRatio, b.MaxOverMean)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, p := range r.sources {
+		fmt.Fprintf(w, "sources %s\n", stages.DescribePair(p))
 	}
 	for _, g := range r.groups {
 		fmt.Fprintf(w, "group %d %s: %.4f of the activation (%.4f to %.4f), lift %.3f",
@@ -326,14 +397,17 @@ func (r *routeResult) writeText(w io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
+	if r.written != nil {
+		r.written.writeText(w)
+	}
 	return nil
 }
 
-// writeJSON writes the chosen experts by layer, scores and groups.
+// writeJSON writes the chosen experts by layer, and all that was found.
 func (r *routeResult) writeJSON(w io.Writer) error {
-	layers := slices.Sorted(maps.Keys(r.chosen.Experts))
-	data, err := json.MarshalIndent(map[string]any{"layers": layers, "experts": r.chosen.Experts,
-		"token_scores": r.scores.Token, "gate_scores": r.scores.Gate, "groups": r.groups}, "", "  ")
+	data, err := json.MarshalIndent(map[string]any{"layers": r.chosen.Layers(), "experts": r.chosen.Experts,
+		"token_scores": r.scores.Token, "gate_scores": r.scores.Gate, "balance": r.balance, "sources": r.sources,
+		"groups": r.groups, "written": r.written}, "", "  ")
 	if err != nil {
 		return err
 	}
