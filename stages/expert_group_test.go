@@ -107,6 +107,15 @@ func TestAutoGroup(t *testing.T) {
 		if manifest.ID.Group != favoured || manifest.Why != d.Why {
 			t.Errorf("%+v", manifest)
 		}
+		notes := ""
+		for _, s := range res.Stages {
+			if s.Label == "keep_for_group" {
+				notes += strings.Join(s.Notes, "\n")
+			}
+		}
+		if !strings.Contains(notes, fmt.Sprintf("the experts are group %d, by route: group %d", favoured, favoured)) {
+			t.Errorf("keep_for_group says %q", notes)
+		}
 		got := figures(res)
 		trained[favoured] = got["experts trained"]
 		if !strings.HasPrefix(got["experts trained"], fmt.Sprintf("group %d, by route: group %d exp_", favoured, favoured)) ||

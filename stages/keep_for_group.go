@@ -76,6 +76,12 @@ func (c *KeepForGroup) Check(at *pipeline.Fields) {
 	}
 }
 
+// Note says what the stage costs.
+func (c KeepForGroup) Note() string {
+	return fmt.Sprintf("runs up to %d tokens of every document through the whole model; let stages that drop for less stand "+
+		"before it", c.TokensMax)
+}
+
 func (c KeepForGroup) program() pipeline.Program {
 	tok := &sharedTokenizer{}
 	tokens := func() any { return c.TokensMax }

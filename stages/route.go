@@ -108,7 +108,11 @@ func (c Route) reads(p *pipeline.Plan) []pipeline.Read {
 	if c.Miners != "" {
 		miners.Paths = []string{string(c.Miners)}
 	}
-	return append(readBase(p), readTokenizer(p), readGroups(p), readGroup(p), miners)
+	auto := pipeline.Read{Name: "expert_group"} // a number makes no difference here
+	if p.AutoGroup() {
+		auto.Value = p.Network.ExpertGroup.String()
+	}
+	return append(readBase(p), readTokenizer(p), readGroups(p), auto, miners)
 }
 
 // readBase is the base model's configuration and weights.

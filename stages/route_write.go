@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -89,11 +90,19 @@ func (c Route) rank(t *pipeline.Task, r *routed, files map[string]any) error {
 	files[routedGroup] = d
 	t.Figure("expert group", "%d %s, chosen by route", d.Chosen.ID, d.Chosen.Name)
 	t.Note("%s", d.Why)
+	if by := liftFirst(groups); by.ID != d.Chosen.ID {
+		t.Note("a share favours large groups; by lift, which does not, %s would be first", describeGroup(by))
+	}
 	if d.Close {
 		t.Note("the intervals of groups %d and %d overlap: this sample does not tell which is first; raise "+
 			"sample_tokens, or give network.expert_group a number", d.Chosen.ID, d.RunnerUp.ID)
 	}
 	return nil
+}
+
+// liftFirst is the group of the largest lift.
+func liftFirst(groups []routing.RankedGroup) routing.RankedGroup {
+	return slices.MaxFunc(groups, func(a, b routing.RankedGroup) int { return cmp.Compare(a.Lift, b.Lift) })
 }
 
 // miners are the numbers of miners by group id, nil if they are not known.

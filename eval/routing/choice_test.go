@@ -48,12 +48,15 @@ func TestShippedGroupsConvert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if got, ok := FirstID(g.Assignment); !ok || got != first {
+			t.Errorf("%s: first running id %d, %t", g.Name, got, ok)
+		}
 		back := config.Assignment(first)
 		if !reflect.DeepEqual(back, g.Assignment) || !bytes.Equal(back.Encode(), bytes.TrimSpace(file)) {
 			t.Errorf("%s: the assignment that comes back is another:\n%s", g.Name, back.Encode())
 		}
 		for _, data := range [][]byte{file, config.Encode()} {
-			if c, err := ParseChoice(data); err != nil || !reflect.DeepEqual(c, config) {
+			if c, _, err := ParseChoice(data); err != nil || !reflect.DeepEqual(c, config) {
 				t.Errorf("%s: %v", g.Name, err)
 			}
 		}
@@ -68,10 +71,29 @@ func TestParseChoice(t *testing.T) {
 		`{"1": [[0, 1]], "1": [[0, 2]]}`: "duplicate", `{"experts": {"1": [1], "1": [2]}}`: "duplicate",
 		`{"experts": {"1": [1]}, "experts": {}}`: "duplicate", `{"1": [[0, 99999999999999999999]]}`: "",
 	} {
-		_, err := ParseChoice([]byte(text))
+		_, _, err := ParseChoice([]byte(text))
 		mustSay(t, err, want)
 		if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: more than one line: %v", text, err)
+		}
+	}
+}
+
+func TestFirstID(t *testing.T) {
+	for _, c := range []struct {
+		a     checkpoint.Assignment
+		first int
+		ok    bool
+	}{
+		{checkpoint.Assignment{1: {{My: 3, Org: 9}, {My: 4, Org: 2}}, 2: {{My: 3, Org: 0}}}, 3, true},
+		{checkpoint.Assignment{1: {{My: 9, Org: 9}, {My: 2, Org: 2}}}, -1, true},
+		{checkpoint.Assignment{1: {{My: 3, Org: 9}, {My: 5, Org: 2}}}, 0, false},
+		{checkpoint.Assignment{1: {{My: 3, Org: 9}}, 2: {{My: 4, Org: 2}}}, 0, false},
+		{checkpoint.Assignment{1: {}, 2: {{My: 4, Org: 2}}}, 4, true},
+		{checkpoint.Assignment{1: {}}, 0, true},
+	} {
+		if first, ok := FirstID(c.a); first != c.first || ok != c.ok {
+			t.Errorf("%v: %d %t, want %d %t", c.a, first, ok, c.first, c.ok)
 		}
 	}
 }
@@ -136,9 +158,12 @@ func FuzzChoice(f *testing.F) {
 	f.Add([]byte(`{"experts": {"1": [8, 26]}}`))
 	f.Add([]byte(`{"0": [[5, 79], [6, 413]]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := ParseChoice(data)
+		c, a, err := ParseChoice(data)
 		if err != nil {
 			return
+		}
+		if first, ok := FirstID(a); a != nil && ok && !reflect.DeepEqual(c.Assignment(first), a) {
+			t.Fatalf("%v does not come back with %d", a, first)
 		}
 		again, err := checkpoint.ParseAssignment(c.Assignment(3).Encode())
 		if err != nil || !reflect.DeepEqual(ConfigOf(again).Experts, c.Experts) {

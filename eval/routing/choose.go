@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 
 	"github.com/go-json-experiment/json"
@@ -153,18 +154,39 @@ func ConfigOf(a checkpoint.Assignment) *Config {
 	return c
 }
 
-// ParseChoice reads an expert configuration, or an expert assignment, whichever the text is.
-func ParseChoice(data []byte) (*Config, error) {
+// ParseChoice reads an expert configuration, or an expert assignment, whichever the text is. The
+// assignment is nil for a configuration.
+func ParseChoice(data []byte) (*Config, checkpoint.Assignment, error) {
 	var form map[string]jsontext.Value
 	if err := json.Unmarshal(data, &form); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if _, ok := form["experts"]; ok {
-		return ParseConfig(data)
+		c, err := ParseConfig(data)
+		return c, nil, err
 	}
 	a, err := checkpoint.ParseAssignment(data)
 	if err != nil {
-		return nil, fmt.Errorf("neither an expert configuration, which has the key experts, nor an expert assignment: %w", err)
+		return nil, nil, fmt.Errorf("neither an expert configuration, which has the key experts, nor an expert assignment: %w",
+			err)
 	}
-	return ConfigOf(a), nil
+	return ConfigOf(a), a, nil
+}
+
+// FirstID is the first running id with which [Config.Assignment] gives an assignment back, if there
+// is one: -1 where the running ids are the base model's.
+func FirstID(a checkpoint.Assignment) (first int, ok bool) {
+	c := ConfigOf(a)
+	for _, layer := range a.Layers() {
+		if len(a[layer]) == 0 {
+			continue
+		}
+		for _, first := range []int{a[layer][0].My, -1} {
+			if reflect.DeepEqual(c.Assignment(first), a) {
+				return first, true
+			}
+		}
+		return 0, false
+	}
+	return 0, true
 }

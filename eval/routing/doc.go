@@ -17,6 +17,8 @@
 // (scores, [Scores.Encode]) and expert configurations ([Config.Encode]), written byte for
 // byte as published.
 //
-// [Accumulator.Balance] measures how evenly a layer spreads its load, and a [Ranking] how
-// much of the activation falls on each expert group.
+// [Accumulator.Balance] measures how evenly a layer spreads its load, a [Ranking] how much of
+// the activation, of a text or of one document, falls on each expert group, and [Sources] how
+// differently bodies of text route. A [Config] becomes an expert group's assignment and back by
+// [Config.Assignment] and [ConfigOf].
 package routing

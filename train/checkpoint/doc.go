@@ -31,4 +31,14 @@
 //
 // The networks identify an update by [Hash]: BLAKE2b with a 24-byte digest over names
 // and raw values in name order, without shapes, types or separators.
+//
+// # Expert groups
+//
+// A [Group] is a folder of config.yaml and expert_assignment.json, and what Connito's owner serves as
+// a task is the same folder: [ReadTaskBundle] gives the hash by which nodes know it, SHA-256 of
+//
+//	json.dumps({name, config, expert_assignment, shard_policy}, sort_keys=True, separators=(",", ":"))
+//
+// (connito/shared/task_sync.py, TaskBundle.canonical_sha256). So numbers, texts and the types of
+// plain YAML are those of Python and PyYAML: testdata/task has what these make of odd folders.
 package checkpoint

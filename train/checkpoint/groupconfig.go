@@ -47,8 +47,8 @@ type DatasetSource struct {
 
 func parseGroupConfig(data []byte) (GroupConfig, error) {
 	var c GroupConfig
-	if _, problems := store.ParseYAML(data); len(problems) > 0 {
-		return c, problems[0] // also anchors, which could multiply what the text holds
+	if _, err := parseGroupYAML(data); err != nil {
+		return c, err
 	}
 	if err := store.UnmarshalYAMLLoose(data, &c); err != nil {
 		return c, err
@@ -63,6 +63,23 @@ func parseGroupConfig(data []byte) (GroupConfig, error) {
 		return c, errors.New("group_id must be a number from 0")
 	}
 	return c, c.Data.check()
+}
+
+// groupYAMLBytesMax bounds a config.yaml: the YAML scanner allocates up to 240 times what it reads,
+// which is then 15 MiB at most.
+const groupYAMLBytesMax = 64 << 10
+
+// parseGroupYAML reads a config.yaml as a tree; what it refuses are also anchors, which could
+// multiply what the text holds.
+func parseGroupYAML(data []byte) (*store.YAMLNode, error) {
+	if len(data) > groupYAMLBytesMax {
+		return nil, fmt.Errorf("has %d bytes; a group's configuration has at most %d", len(data), groupYAMLBytesMax)
+	}
+	root, problems := store.ParseYAML(data)
+	if len(problems) > 0 {
+		return nil, problems[0]
+	}
+	return root, nil
 }
 
 func (d GroupData) check() error {

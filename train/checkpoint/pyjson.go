@@ -135,12 +135,9 @@ var (
 // parsePyYAML reads YAML as PyYAML's safe_load does. Values that JSON cannot hold, keys that are
 // no texts, and what [store.ParseYAML] refuses are errors.
 func parsePyYAML(data []byte) (any, error) {
-	root, problems := store.ParseYAML(data)
-	if len(problems) > 0 {
-		return nil, problems[0]
-	}
-	if root == nil {
-		return nil, nil
+	root, err := parseGroupYAML(data)
+	if root == nil || err != nil {
+		return nil, err
 	}
 	return pyNode(root)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -174,4 +175,40 @@ func FuzzPyYAML(f *testing.F) {
 			t.Fatalf("%q became %q", data, out)
 		}
 	})
+}
+
+// TestGroupReadersAllocate reads texts made to be costly: none may cost more than a small multiple
+// of its size, or, as YAML, more than 16 MiB.
+func TestGroupReadersAllocate(t *testing.T) {
+	const size = 1 << 19
+	fill := func(head, part, tail string) []byte {
+		return []byte(head + strings.Repeat(part, size/len(part)) + tail)
+	}
+	for name, c := range map[string]struct {
+		read func([]byte) error
+		data []byte
+	}{
+		"assignment of pairs": {func(b []byte) error { _, err := ParseAssignment(b); return err }, fill(`{"1":[`, `[0,1],`, `[0,1]]}`)},
+		"JSON of lists":       {func(b []byte) error { _, err := parsePyJSON(b); return err }, fill(`[`, `[],`, `[]]`)},
+		"JSON of objects":     {func(b []byte) error { _, err := parsePyJSON(b); return err }, fill(`[`, `{},`, `{}]`)},
+		"deep JSON":           {func(b []byte) error { _, err := parsePyJSON(b); return err }, fill(``, `[`, ``)},
+		"one number":          {func(b []byte) error { _, err := parsePyJSON(b); return err }, fill(``, `9`, ``)},
+		"YAML lines":          {func(b []byte) error { _, err := parseGroupConfig(b); return err }, fill("group_id: 1\n", "- a\n", "")[:60<<10]},
+		"long YAML":           {func(b []byte) error { _, err := parseGroupConfig(b); return err }, fill("group_id: 1\n", "- a\n", "")},
+		"one YAML line":       {func(b []byte) error { _, err := parseGroupConfig(b); return err }, fill("group_id: ", "9", "")},
+		"YAML lists":          {func(b []byte) error { _, err := parseGroupConfig(b); return err }, fill("group_id: [", "[", "")},
+		"YAML aliases": {func(b []byte) error { _, err := parseGroupConfig(b); return err },
+			[]byte("a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\ngroup_id: 1\n" +
+				"data: {dataset_sources: [*c,*c,*c,*c]}\n")},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := c.read(c.data)
+		runtime.ReadMemStats(&after)
+		got := after.TotalAlloc - before.TotalAlloc
+		t.Logf("%s: %d bytes cost %.1f times as much; %v", name, len(c.data), float64(got)/float64(len(c.data)), err)
+		if got > uint64(64*len(c.data)+(1<<20)) && got > 16<<20 {
+			t.Errorf("%s: %d bytes cost %d", name, len(c.data), got)
+		}
+	}
 }

@@ -133,6 +133,11 @@ func (f *routeFlags) run(ctx context.Context, env *environment) error {
 	if err := f.writeFiles(r); err != nil {
 		return err
 	}
+	if f.miners != "" {
+		if err := f.noteMiners(r); err != nil {
+			return err
+		}
+	}
 	if r.written, err = f.write.group(f, r.chosen); err != nil {
 		return err
 	}
@@ -192,7 +197,9 @@ type routeResult struct {
 	chosen  *routing.Config
 	groups  []routing.RankedGroup
 	written *writtenGroup // nil if none was asked for
-	note    string
+
+	warnings []string
+	note     string
 }
 
 // fromChosen reads experts that are chosen already.
@@ -201,11 +208,17 @@ func (f *routeFlags) fromChosen(context.Context, *environment) (*routeResult, er
 	if err != nil {
 		return nil, missingIsUsage(err)
 	}
-	chosen, err := routing.ParseChoice(data)
+	chosen, from, err := routing.ParseChoice(data)
 	if err != nil {
 		return nil, &pipeline.DataError{Msg: fmt.Sprintf("%s: %v", f.chosen, err)}
 	}
-	return &routeResult{chosen: chosen, note: fmt.Sprintf("%d layers", len(chosen.Experts))}, nil
+	r := &routeResult{chosen: chosen, note: fmt.Sprintf("%d layers", len(chosen.Experts))}
+	if first, ok := routing.FirstID(from); from != nil && ok {
+		r.note += fmt.Sprintf(", --first-id %d for the same running ids", first)
+	} else if from != nil {
+		r.warnings = append(r.warnings, "the running ids do not count up from one number: no --first-id gives them back")
+	}
+	return r, nil
 }
 
 // missingIsUsage makes a file that is not there a mistake of the command line.
@@ -237,7 +250,8 @@ func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, e
 	if err != nil {
 		return nil, &pipeline.DataError{Msg: err.Error()}
 	}
-	r := &routeResult{scores: acc.Scores(), balance: acc.Balance(), note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
+	r := &routeResult{scores: acc.Scores(), balance: acc.Balance(),
+		note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
 	if groups != nil {
 		r.groups, err = ranking.Groups(miners)
 	}
@@ -262,6 +276,18 @@ func (f *routeFlags) readGroups() ([]*checkpoint.Group, map[int]int, error) {
 		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", f.miners, err), Err: err}
 	}
 	return groups, miners, nil
+}
+
+// noteMiners warns of groups whose miners are not known, which then count as none.
+func (f *routeFlags) noteMiners(r *routeResult) error {
+	_, miners, err := f.readGroups()
+	for _, g := range r.groups {
+		if _, known := miners[g.ID]; err == nil && !known {
+			r.warnings = append(r.warnings, fmt.Sprintf("%s does not say how many miners train group %d; it counts as none",
+				f.miners, g.ID))
+		}
+	}
+	return err
 }
 
 // choose picks the experts by the score that was asked for.
@@ -400,6 +426,9 @@ func (r *routeResult) writeText(w io.Writer) error {
 	if r.written != nil {
 		r.written.writeText(w)
 	}
+	for _, warning := range r.warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
 	return nil
 }
 
@@ -407,7 +436,7 @@ func (r *routeResult) writeText(w io.Writer) error {
 func (r *routeResult) writeJSON(w io.Writer) error {
 	data, err := json.MarshalIndent(map[string]any{"layers": r.chosen.Layers(), "experts": r.chosen.Experts,
 		"token_scores": r.scores.Token, "gate_scores": r.scores.Gate, "balance": r.balance, "sources": r.sources,
-		"groups": r.groups, "written": r.written}, "", "  ")
+		"groups": r.groups, "written": r.written, "warnings": r.warnings}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type writeGroupFlags struct {
 }
 
 func (f *writeGroupFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.dir, "write-group", "", "write the experts as a new expert group in this `DIR`, such as expert_groups/exp_law")
+	fs.StringVar(&f.dir, "write-group", "", "write the experts as a new group in this `DIR`, such as expert_groups/exp_law")
 	fs.IntVar(&f.id, "group-id", -1, "`N` by which the network knows the group that is written")
 	fs.StringVar(&f.dataset, "dataset-name", "", "the group's one data set, a `NAME` such as OWNER/NAME of the hub (Block Zero)")
 	fs.StringArrayVar(&f.sources, "dataset-source", nil,
@@ -91,7 +91,8 @@ func parseSource(text string) (checkpoint.DatasetSource, error) {
 		key, value, _ := strings.Cut(part, "=")
 		switch {
 		case value == "" || key != "weight" && fields[key] == nil:
-			return s, fmt.Errorf("%q is none of name=, weight=, text_column=, text_template=, split= and revision= with a value", part)
+			return s, fmt.Errorf("%q is none of name=, weight=, text_column=, text_template=, split= and revision= with a value",
+				part)
 		case key != "weight":
 			*fields[key] = value
 			continue

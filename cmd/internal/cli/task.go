@@ -41,7 +41,7 @@ Groups that share experts are a warning, for the networks allow it.
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.base, "base", "", "check that the group fits the base model in this `DIR`")
-	fl.StringVar(&f.expect, "expect", "", "fail unless the group's bundle has this `SHA256`, such as the network's active_task names")
+	fl.StringVar(&f.expect, "expect", "", "fail unless the bundle has this `SHA256`, such as the network's active_task names")
 	fl.StringVar(&f.json, "json", "", "write the result as JSON to this `FILE` instead; - is standard output")
 	return cmd
 }
@@ -211,12 +211,16 @@ func datasets(d checkpoint.GroupData) []string {
 // faults says that a hash is not what it should be.
 func (f *taskFlags) faults(r *taskReport) error {
 	for _, g := range r.Groups {
+		msg := ""
 		switch {
 		case f.expect != "" && g.Bundle != f.expect:
-			return &pipeline.DataError{Msg: fmt.Sprintf("group %s: the bundle is another than --expect says; fetch the task again", g.Name)}
+			msg = "the bundle is another than --expect says; fetch the task again"
 		case g.Stamp != "" && g.Stamp != g.Bundle:
-			return &pipeline.DataError{Msg: fmt.Sprintf("group %s: %s says that the task had the hash %.12s… when it was fetched; "+
-				"its files were changed since, fetch it again", g.Name, checkpoint.BundleStampFile, g.Stamp)}
+			msg = fmt.Sprintf("%s says that the task had the hash %.12s… when it was fetched; its files were changed since, "+
+				"fetch it again", checkpoint.BundleStampFile, g.Stamp)
+		}
+		if msg != "" {
+			return &pipeline.DataError{Msg: "group " + g.Name + ": " + msg}
 		}
 	}
 	return nil
