@@ -2,140 +2,122 @@ package eval
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math"
-	"slices"
 
 	"bzdata/train/checkpoint"
 	"bzdata/train/model"
 )
 
-// Evaluator measures a base and candidates in turn, with one model in memory. It is not safe for
-// concurrent use, and nothing else may use the model meanwhile.
+// Evaluator measures a base and candidates layer by layer, so that no model need be held whole. It is
+// not safe for concurrent use, and nothing else may use the stream meanwhile.
 type Evaluator struct {
-	m    *model.Model
+	s    *model.Stream
 	data Data
 	opts Options
-	base *Losses
 }
 
-// NewEvaluator returns an evaluator of a model that holds the base's weights; see [Load].
-func NewEvaluator(m *model.Model, data Data, opts Options) *Evaluator {
-	return &Evaluator{m: m, data: data, opts: opts}
+// NewEvaluator returns an evaluator of a base.
+func NewEvaluator(base *model.Stream, data Data, opts Options) *Evaluator {
+	return &Evaluator{s: base, data: data, opts: opts}
 }
 
-// Base measures the base, once.
-func (e *Evaluator) Base(ctx context.Context) (*Losses, error) {
-	if e.base == nil {
-		l, err := Measure(ctx, e.m, e.data, e.opts)
-		if err != nil {
-			return nil, fmt.Errorf("base: %w", err)
-		}
-		e.base = l
+// Losses measures the base, and, unless update is nil, the candidate: the base with an update's
+// tensors in place of its own, as they are read from the update's files. Both go together, and
+// what lies before the update's first tensor is computed once. The losses are those of
+// [Measure], to the bit. The tensors bear the model's own names (see [checkpoint.FromProfile]); one that the
+// model does not have, or of another shape, is an error.
+func (e *Evaluator) Losses(ctx context.Context, update checkpoint.Source) (base, candidate *Losses, err error) {
+	waves, err := e.waves()
+	if err != nil {
+		return nil, nil, err
 	}
-	return e.base, nil
+	run := &evaluation{e: e, update: update, base: newMeasurement(e.opts), candidate: newMeasurement(e.opts)}
+	for i, w := range waves {
+		e.s.OnLayer = func(done, total int) {
+			if e.opts.OnProgress != nil {
+				e.opts.OnProgress(i*total+done, len(waves)*total)
+			}
+		}
+		if err := run.wave(ctx, w); err != nil {
+			return nil, nil, err
+		}
+	}
+	if base, err = run.base.finish(); err != nil || update == nil {
+		return base, nil, err
+	}
+	if candidate, err = run.candidate.finish(); err != nil {
+		return nil, nil, err
+	}
+	candidate.CopyOfBase, err = checkpoint.IsCopy(update, e.s.Weights())
+	return base, candidate, err
 }
 
-// Candidate measures the base with an update's tensors in place of its own, as they are read from the
-// update's files, and puts the base's back. The tensors bear the model's own names (see
-// [checkpoint.FromProfile]); one that the model does not have, or of another shape, is an error.
-func (e *Evaluator) Candidate(ctx context.Context, update checkpoint.Source) (l *Losses, err error) {
-	names := update.Names()
-	if len(names) == 0 {
-		return nil, errors.New("candidate: the update has no tensor")
+// span is a range of sequences.
+type span struct{ from, to int }
+
+// waves cuts the data into ranges of batches that have at most TokensMax tokens, or one batch.
+func (e *Evaluator) waves() ([]span, error) {
+	total, size := e.data.Sequences(), max(1, e.opts.BatchSize)
+	if total == 0 {
+		return nil, errNoSequence
 	}
-	own := map[*model.Param][]float32{}
-	defer func() {
-		for p, data := range own {
-			p.Data = data
+	if e.opts.TokensMax <= 0 {
+		return []span{{0, total}}, nil
+	}
+	var first piece
+	if err := first.read(e.data, 0, 1); err != nil {
+		return nil, first.wrap(err)
+	}
+	step := size * max(1, e.opts.TokensMax/(size*first.batch.Length))
+	var out []span
+	for from := 0; from < total; from += step {
+		out = append(out, span{from, min(total, from+step)})
+	}
+	return out, nil
+}
+
+// evaluation is a measuring of base and candidate under way.
+type evaluation struct {
+	e               *Evaluator
+	update          checkpoint.Source
+	base, candidate *measurement
+}
+
+func (r *evaluation) wave(ctx context.Context, w span) error {
+	var pieces []*piece
+	var batches []model.Batch
+	for from := w.from; from < w.to; {
+		p := &piece{}
+		if err := p.read(r.e.data, from, min(w.to, from+max(1, r.e.opts.BatchSize))); err != nil {
+			return p.wrap(err)
 		}
-	}()
-	same := true
-	for _, name := range names {
-		p, data, err := read(e.m, update, name)
-		if err != nil {
-			return nil, fmt.Errorf("candidate: %w", err)
+		pieces, batches, from = append(pieces, p), append(batches, p.batch), p.to
+	}
+	base, candidate, err := r.e.s.Losses(ctx, batches, r.update)
+	if err != nil {
+		return fmt.Errorf("held-out sequences %d to %d: %w", w.from, w.to-1, err)
+	}
+	for i, p := range pieces {
+		if err := r.base.piece(p, base[i]); err != nil {
+			return p.wrap(err)
 		}
-		info, _ := update.Info(name)
-		same = same && isCopy(data, p.Data, info.DType)
-		own[p], p.Data = p.Data, data
+		if r.update == nil {
+			continue
+		}
+		if err := r.candidate.piece(p, candidate[i]); err != nil {
+			return p.wrap(err)
+		}
 	}
-	if l, err = Measure(ctx, e.m, e.data, e.opts); err != nil {
-		return nil, fmt.Errorf("candidate: %w", err)
-	}
-	l.CopyOfBase = same
-	return l, nil
+	return nil
 }
 
 // Compare measures base and candidate and compares them.
 func (e *Evaluator) Compare(
 	ctx context.Context, update checkpoint.Source, opts CompareOptions,
 ) (Comparison, error) {
-	base, err := e.Base(ctx)
-	if err != nil {
-		return Comparison{}, err
-	}
-	candidate, err := e.Candidate(ctx, update)
+	base, candidate, err := e.Losses(ctx, update)
 	if err != nil {
 		return Comparison{}, err
 	}
 	return Compare(base, candidate, opts)
 }
-
-// Load sets the model's weights to those of a source, which must have every one of them: for example
-// back to the base's after training. After an error some may be set.
-func Load(m *model.Model, weights checkpoint.Source) error {
-	for _, p := range m.Params() {
-		if _, _, err := readInto(m, weights, p.Name, p.Data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func read(m *model.Model, src checkpoint.Source, name string) (*model.Param, []float32, error) {
-	return readInto(m, src, name, nil)
-}
-
-// readInto reads a tensor that has the shape of the model's into dst, or new memory.
-func readInto(
-	m *model.Model, src checkpoint.Source, name string, dst []float32,
-) (*model.Param, []float32, error) {
-	p := m.Param(name)
-	if p == nil {
-		return nil, nil, fmt.Errorf("the model has no tensor %q; is the update's naming the profile's?", name)
-	}
-	info, ok := src.Info(name)
-	if !ok {
-		return nil, nil, fmt.Errorf("tensor %q of shape %v is missing", name, p.Shape)
-	}
-	if !slices.Equal(info.Shape, p.Shape) {
-		return nil, nil, fmt.Errorf("tensor %q has shape %v; the model's is %v", name, info.Shape, p.Shape)
-	}
-	data, err := src.Float32(name, dst)
-	return p, data, err
-}
-
-// copyChunk bounds the memory of isCopy: values that are rounded at a time.
-const copyChunk = 1 << 14
-
-// isCopy reports whether an update's values are the base's, rounded to the type that the update
-// is stored in.
-func isCopy(update, base []float32, dtype checkpoint.DType) bool {
-	for len(base) > 0 {
-		n := min(copyChunk, len(base))
-		stored, err := checkpoint.FromFloat32(dtype, base[:n])
-		if err != nil {
-			return false // a value of the base that the type cannot hold
-		}
-		rounded, err := checkpoint.ToFloat32(dtype, stored)
-		if err != nil || !slices.EqualFunc(update[:n], rounded, equalBits) {
-			return false
-		}
-		update, base = update[n:], base[n:]
-	}
-	return true
-}
-
-func equalBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }

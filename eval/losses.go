@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"bzdata/tokenize"
 	"bzdata/train/model"
@@ -25,9 +26,14 @@ type Data interface {
 type Options struct {
 	// BatchSize is the number of sequences of one forward pass, 1 if 0. It changes no bit.
 	BatchSize int
+	// TokensMax is how many tokens an [Evaluator] has on their way through the layers at once, 0 for all.
+	// For each it holds 4 bytes times the hidden size, for the base and for the candidate, and it reads
+	// the weights once for so many. It changes no bit.
+	TokensMax int
 	// Sources names the documents' sources by number.
 	Sources []string
-	// OnProgress, if not nil, is called after each batch.
+	// OnProgress, if not nil, is called after each batch of [Measure], with sequences, and after each
+	// layer of an [Evaluator], with layers.
 	OnProgress func(done, total int)
 }
 
@@ -125,51 +131,50 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // Measure computes the losses of m on data.
 func Measure(ctx context.Context, m *model.Model, data Data, opts Options) (*Losses, error) {
-	total := data.Sequences()
-	if total == 0 {
-		return nil, errors.New("the held-out data has no sequence; give it more documents")
+	if data.Sequences() == 0 {
+		return nil, errNoSequence
 	}
-	ms := &measurement{
-		losses: &Losses{Sources: opts.Sources}, index: map[uint64]int{}, placed: map[int]int{}, hash: xxh3.New(),
-	}
-	size := max(1, opts.BatchSize)
-	for from := 0; from < total; from += size {
-		to := min(total, from+size)
-		if err := ms.batch(ctx, m, data, from, to); err != nil {
-			return nil, fmt.Errorf("held-out sequences %d to %d: %w", from, to-1, err)
+	ms, p, tokenLoss := newMeasurement(opts), &piece{}, []float32{}
+	for total := data.Sequences(); p.to < total; {
+		if err := p.read(data, p.to, min(total, p.to+max(1, opts.BatchSize))); err != nil {
+			return nil, p.wrap(err)
+		}
+		tokenLoss = slices.Grow(tokenLoss[:0], len(p.batch.Tokens))[:len(p.batch.Tokens)]
+		if _, _, err := m.Loss(ctx, p.batch, tokenLoss); err != nil {
+			return nil, p.wrap(err)
+		}
+		if err := ms.piece(p, tokenLoss); err != nil {
+			return nil, p.wrap(err)
 		}
 		if opts.OnProgress != nil {
-			opts.OnProgress(to, total)
+			opts.OnProgress(p.to, total)
 		}
 	}
-	l := ms.losses
-	if l.Tokens() == 0 {
-		return nil, errors.New("no token of the held-out data is a target")
-	}
-	l.DataHash = ms.hash.Sum64()
-	return l, nil
+	return ms.finish()
 }
 
-// measurement is a Measure under way.
-type measurement struct {
-	losses *Losses
-	index  map[uint64]int // of each document, by ordinal
-	placed map[int]int    // tokens in sequences, by index
-	hash   *xxh3.Hasher
+var errNoSequence = errors.New("the held-out data has no sequence; give it more documents")
 
-	seqs      []tokenize.Sequence // of the batch
-	batchIn   model.Batch
-	tokenLoss []float32
+// piece is the sequences [from, to) of the data, as a batch.
+type piece struct {
+	from, to int
+	seqs     []tokenize.Sequence
+	batch    model.Batch
 }
 
-func (ms *measurement) batch(ctx context.Context, m *model.Model, data Data, from, to int) error {
-	for len(ms.seqs) < to-from {
-		ms.seqs = append(ms.seqs, tokenize.Sequence{})
+func (p *piece) wrap(err error) error {
+	return fmt.Errorf("held-out sequences %d to %d: %w", p.from, p.to-1, err)
+}
+
+func (p *piece) read(data Data, from, to int) error {
+	p.from, p.to = from, to
+	for len(p.seqs) < to-from {
+		p.seqs = append(p.seqs, tokenize.Sequence{})
 	}
-	b := &ms.batchIn
+	b := &p.batch
 	*b = model.Batch{Sequences: to - from, Tokens: b.Tokens[:0], Targets: b.Targets[:0]}
 	for k := range to - from {
-		seq := &ms.seqs[k]
+		seq := &p.seqs[k]
 		if err := data.Sequence(from+k, seq); err != nil {
 			return err
 		}
@@ -182,20 +187,40 @@ func (ms *measurement) batch(ctx context.Context, m *model.Model, data Data, fro
 		}
 		appendSequence(b, seq)
 	}
-	if cap(ms.tokenLoss) < len(b.Tokens) {
-		ms.tokenLoss = make([]float32, len(b.Tokens))
+	return nil
+}
+
+// measurement books one model's losses.
+type measurement struct {
+	losses *Losses
+	index  map[uint64]int // of each document, by ordinal
+	placed map[int]int    // tokens in sequences, by index
+	hash   *xxh3.Hasher
+}
+
+func newMeasurement(opts Options) *measurement {
+	return &measurement{
+		losses: &Losses{Sources: opts.Sources}, index: map[uint64]int{}, placed: map[int]int{}, hash: xxh3.New(),
 	}
-	ms.tokenLoss = ms.tokenLoss[:len(b.Tokens)]
-	if _, _, err := m.Loss(ctx, *b, ms.tokenLoss); err != nil {
-		return err
-	}
-	for k := range to - from {
-		lo, hi := k*b.Length, (k+1)*b.Length
-		if err := ms.add(&ms.seqs[k], b.Targets[lo:hi], ms.tokenLoss[lo:hi]); err != nil {
-			return fmt.Errorf("sequence %d: %w", from+k, err)
+}
+
+// piece books the losses of a piece's tokens.
+func (ms *measurement) piece(p *piece, tokenLoss []float32) error {
+	for k := range p.to - p.from {
+		lo, hi := k*p.batch.Length, (k+1)*p.batch.Length
+		if err := ms.add(&p.seqs[k], p.batch.Targets[lo:hi], tokenLoss[lo:hi]); err != nil {
+			return fmt.Errorf("sequence %d: %w", p.from+k, err)
 		}
 	}
 	return nil
+}
+
+func (ms *measurement) finish() (*Losses, error) {
+	if ms.losses.Tokens() == 0 {
+		return nil, errors.New("no token of the held-out data is a target")
+	}
+	ms.losses.DataHash = ms.hash.Sum64()
+	return ms.losses, nil
 }
 
 // appendSequence makes each position predict the token after it, if that is a target.

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -222,13 +221,6 @@ func TestMeasureErrors(t *testing.T) {
 	}
 }
 
-func all(m *model.Model) (out []float32) {
-	for _, p := range m.Params() {
-		out = append(out, p.Data...)
-	}
-	return out
-}
-
 // weightsOf makes a source of a model's tensors.
 func weightsOf(t testing.TB, m *model.Model, dtype checkpoint.DType, keep func(string) bool) checkpoint.Source {
 	t.Helper()
@@ -252,6 +244,16 @@ func weightsOf(t testing.TB, m *model.Model, dtype checkpoint.DType, keep func(s
 func experts(name string) bool { return strings.Contains(name, ".experts.") }
 func every(string) bool        { return true }
 
+// streamOf runs a model's weights, as they are now, layer by layer.
+func streamOf(t testing.TB, m *model.Model) *model.Stream {
+	t.Helper()
+	s, err := model.NewStream(m.Config(), weightsOf(t, m, checkpoint.F32, every), m.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // writtenUpdate is the model's experts, written to a file in F16 and opened again.
 func writtenUpdate(t *testing.T, m *model.Model) *checkpoint.File {
 	t.Helper()
@@ -273,35 +275,29 @@ func writtenUpdate(t *testing.T, m *model.Model) *checkpoint.File {
 	return file
 }
 
-// TestProof trains a model, writes the update as F16, and judges the file against the base.
-func TestProof(t *testing.T) {
-	ctx := context.Background()
-	m := newModel(t, "auto", 2)
-	base := weightsOf(t, m, checkpoint.F32, every)
+// trainedUpdate trains a model's experts and returns them as a file in F16.
+func trainedUpdate(t *testing.T, m *model.Model) *checkpoint.File {
+	t.Helper()
 	m.SetTrainable(experts)
 	cfg := train.DefaultConfig()
 	cfg.MaxSteps, cfg.BatchSize, cfg.LearningRate = 60, 8, 0.02
 	trained := train.Join(shard(t, tokenize.PackTruncatePad, 300, 7), shard(t, tokenize.PackTruncatePad, 50, 8))
-	if _, err := train.Run(ctx, m, trained, cfg, train.Hooks{}); err != nil {
+	if _, err := train.Run(context.Background(), m, trained, cfg, train.Hooks{}); err != nil {
 		t.Fatal(err)
 	}
-	file := writtenUpdate(t, m)
-	if err := Load(m, base); err != nil {
-		t.Fatal(err)
-	}
-	before := all(m)
-	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 250, 9), Options{BatchSize: 16})
-	c, err := e.Compare(ctx, file, CompareOptions{Seed: 1, Resamples: 999})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v := Gate(c, 0.05); v.Outcome != Improves {
-		t.Errorf("%v: %v", c, v)
-	}
-	if !slices.Equal(before, all(m)) {
-		t.Error("the model does not have the base's weights again")
-	}
-	// What was measured is the base with the file's tensors over it.
+	return writtenUpdate(t, m)
+}
+
+// TestProof trains a model, writes the update as F16, and judges the file against the base: the
+// losses are those of the base, and of the base with the file's tensors over it, held whole, however
+// many tokens are on their way at once.
+func TestProof(t *testing.T) {
+	ctx := context.Background()
+	m := newModel(t, "auto", 2)
+	s, base := streamOf(t, m), weightsOf(t, m, checkpoint.F32, every)
+	data := shard(t, tokenize.PackTruncatePad, 250, 9)
+	wantBase := mustMeasure(t, m, data, Options{BatchSize: 3})
+	file := trainedUpdate(t, m)
 	over, err := checkpoint.Overlay(base, file)
 	if err != nil {
 		t.Fatal(err)
@@ -310,22 +306,41 @@ func TestProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	candidate, err := e.Candidate(ctx, file)
+	want := mustMeasure(t, assembled, data, Options{})
+	for _, tokens := range []int{0, 1, 16 * 40, 1 << 20} {
+		layers, last := 0, 0
+		opts := Options{BatchSize: 16, TokensMax: tokens, OnProgress: func(done, total int) { layers, last = done, total }}
+		gotBase, candidate, err := NewEvaluator(s, data, opts).Losses(ctx, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(gotBase, wantBase) || !reflect.DeepEqual(candidate, want) {
+			t.Errorf("%d tokens at once: not the losses of the models held whole", tokens)
+		}
+		waves := map[int]int{0: 1, 1: 16, 16 * 40: 8, 1 << 20: 1}[tokens] // of 250 sequences, 16 to a batch
+		if layers != last || last != 4*waves {
+			t.Errorf("%d tokens at once: progress ends at %d of %d, want %d waves of 4 steps", tokens, layers, last, waves)
+		}
+	}
+	alone, none, err := NewEvaluator(s, data, Options{TokensMax: 99}).Losses(ctx, nil)
+	if err != nil || none != nil || !reflect.DeepEqual(alone, wantBase) {
+		t.Errorf("the base alone: %v, %v", none, err)
+	}
+	c, err := NewEvaluator(s, data, Options{}).Compare(ctx, file, CompareOptions{Seed: 1, Resamples: 999})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := mustMeasure(t, assembled, e.data, Options{})
-	if !reflect.DeepEqual(candidate, want) {
-		t.Error("the candidate's losses are not those of the assembled model")
+	if v := Gate(c, 0.05); v.Outcome != Improves {
+		t.Errorf("%v: %v", c, v)
 	}
-	if back, err := Compare(candidate, e.base, CompareOptions{}); err != nil || Gate(back, 0).Outcome != Worse {
+	if back, err := Compare(want, wantBase, CompareOptions{}); err != nil || Gate(back, 0).Outcome != Worse {
 		t.Errorf("the base against the trained: %v %v", back, err)
 	}
 }
 
 func TestCopyOfBase(t *testing.T) {
 	m := newModel(t, "auto", 2)
-	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 250, 9), Options{})
+	e := NewEvaluator(streamOf(t, m), shard(t, tokenize.PackTruncatePad, 250, 9), Options{})
 	same := weightsOf(t, m, checkpoint.F32, experts)
 	c, err := e.Compare(context.Background(), same, CompareOptions{Resamples: 99})
 	if err != nil || !c.EqualWeights || !c.EqualLosses || Gate(c, 0).Outcome != Refused {
@@ -342,7 +357,7 @@ func TestCopyOfBase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l, err := e.Candidate(context.Background(), changed); err != nil || l.CopyOfBase {
+		if _, l, err := e.Losses(context.Background(), changed); err != nil || l.CopyOfBase {
 			t.Errorf("%s differs, and the update is called a copy: %v", tensors[i].Name, err)
 		}
 	}
@@ -355,42 +370,9 @@ func TestCopyOfBase(t *testing.T) {
 	}
 }
 
-func TestIsCopy(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	base := make([]float32, 2*copyChunk+5)
-	for i := range base {
-		base[i] = float32(rng.NormFloat64() / 50)
-	}
-	for dtype, bits := range map[checkpoint.DType]int{checkpoint.F32: 0, checkpoint.F16: 13, checkpoint.BF16: 16} {
-		stored, err := checkpoint.FromFloat32(dtype, base)
-		if err != nil {
-			t.Fatal(err)
-		}
-		update, err := checkpoint.ToFloat32(dtype, stored)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !isCopy(update, base, dtype) {
-			t.Errorf("the base as %s is not called a copy", dtype)
-		}
-		for _, at := range []int{0, copyChunk - 1, copyChunk, len(base) - 1} {
-			before := update[at]
-			update[at] = math.Float32frombits(math.Float32bits(before) ^ 1<<bits) // the last bit that the type has
-			if isCopy(update, base, dtype) {
-				t.Errorf("value %d differs in the last bit of %s, and the update is called a copy", at, dtype)
-			}
-			update[at] = before
-		}
-	}
-	if isCopy([]float32{65504}, []float32{1e6}, checkpoint.F16) {
-		t.Error("a value that F16 cannot hold has a copy")
-	}
-}
-
 func TestUpdateErrors(t *testing.T) {
 	m := newModel(t, "auto", 1)
-	before := all(m)
-	e := NewEvaluator(m, shard(t, tokenize.PackTruncatePad, 9, 9), Options{})
+	e := NewEvaluator(streamOf(t, m), shard(t, tokenize.PackTruncatePad, 9, 9), Options{})
 	source := func(tensors ...checkpoint.Tensor) checkpoint.Source {
 		src, err := checkpoint.FromTensors(tensors)
 		if err != nil {
@@ -417,16 +399,21 @@ func TestUpdateErrors(t *testing.T) {
 			!strings.Contains(err.Error(), word) {
 			t.Errorf("error %v, want %q", err, word)
 		}
-		if !slices.Equal(before, all(m)) {
-			t.Fatalf("%s: the model does not have the base's weights again", word)
-		}
 	}
 	bad := source(checkpoint.Tensor{Name: name, DType: checkpoint.F32, Shape: []int{12, 16}, Data: nan})
 	c, err := e.Compare(context.Background(), bad, CompareOptions{})
 	if err != nil || c.NonFinite == 0 || Gate(c, 0).Outcome != Refused {
 		t.Errorf("NaN weights: %+v: %v", c, err)
 	}
-	if err := Load(m, source(good)); err == nil || !strings.Contains(err.Error(), "missing") {
-		t.Errorf("error %v for a base without most tensors", err)
+	for word, d := range map[string]Data{"no sequence": noData{}, "sequences 0 to 8: batch 2: token 400": edited{
+		shard(t, tokenize.PackTruncatePad, 9, 9), func(i int, s *tokenize.Sequence) {
+			if i == 2 {
+				s.Tokens[1] = 400
+			}
+		}}} {
+		if _, _, err := NewEvaluator(streamOf(t, m), d, Options{}).Losses(context.Background(), nil); err == nil ||
+			!strings.Contains(err.Error(), word) {
+			t.Errorf("error %v, want %q", err, word)
+		}
 	}
 }

@@ -72,6 +72,7 @@ type run struct {
 	mayEmpty map[string]bool     // labels of stages that may end with no document
 	emptied  bool                // by one of these
 	notes    map[string][]string // about the run, by stage
+	found    map[string][]string // files, by the name and path of a Read with Find
 
 	memory memory
 	alone  sync.RWMutex // held by each task at work; alone by one that needs all memory

@@ -126,7 +126,7 @@ func (b *builder) step(step *Step) error {
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", step.Label(), err)
 	}
-	reads, err := b.reads(prog)
+	reads, err := b.reads(step, prog)
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func (b *builder) references() (refs []referenceFiles, pinned []pinnedFile, key 
 			if read.Rows == nil {
 				continue
 			}
-			files, k, err := b.readFiles(read)
+			files, k, err := b.readFiles(step.Label(), read)
 			if err != nil {
 				return nil, nil, "", err
 			}

@@ -212,11 +212,11 @@ func (f pinnedFile) unchanged(fsys store.FS) error {
 // Files below contentKeyedBytes are known by content, larger ones by place, size and time (or
 // entity tag, if remote),
 // so that a copied tokenizer is the same tokenizer and weights are not read twice.
-func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
+func (r *run) readFiles(stage string, read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
 	var all []pinnedFile
 	for _, pattern := range read.Paths {
-		prefix, names, err := expandRead(r.opt.Inputs, r.plan.Path(pattern))
+		prefix, names, err := r.filesAt(stage, read, r.plan.Path(pattern))
 		if err != nil && read.Optional && errors.Is(err, fs.ErrNotExist) {
 			parts = append(parts, "absent:"+pattern)
 			continue
@@ -244,6 +244,30 @@ func (r *run) readFiles(read Read) ([]pinnedFile, Key, error) {
 			r.plan.Path(read.Paths[0]), read.Suffix)}
 	}
 	return all, keyOf(parts...), r.checkRead(read, all)
+}
+
+// filesAt lists what a Read has at one path. What [Read.Find] remarks is noted at the first stage
+// that reads it.
+func (r *run) filesAt(stage string, read Read, path string) (prefix string, names []string, err error) {
+	if read.Find == nil {
+		return expandRead(r.opt.Inputs, path)
+	}
+	key := read.Name + " " + path
+	if names, ok := r.found[key]; ok {
+		return path, names, nil
+	}
+	names, remarks, err := read.Find(r.opt.Inputs, path)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, remark := range remarks {
+		r.note(stage, remark)
+	}
+	if r.found == nil {
+		r.found = map[string][]string{}
+	}
+	r.found[key] = names
+	return path, names, nil
 }
 
 func (r *run) checkRead(read Read, files []pinnedFile) error {

@@ -16,13 +16,13 @@ type readSet struct {
 	surveys []*node // that the parts wait for
 }
 
-func (b *builder) reads(p Program) (readSet, error) {
+func (b *builder) reads(step *Step, p Program) (readSet, error) {
 	set := readSet{files: map[string][]string{}, parts: map[string][]ReadPart{}}
 	if p.Reads == nil {
 		return set, nil
 	}
 	for _, read := range p.Reads(b.plan) {
-		files, key, err := b.readFiles(read)
+		files, key, err := b.readFiles(step.Label(), read)
 		if err != nil {
 			return set, err
 		}

@@ -52,7 +52,8 @@ type Network struct {
 
 // Base is the section network.base.
 type Base struct {
-	Model Path `yaml:"model" doc:"Folder of the base model: config.json, safetensors, tokenizer.json."`
+	Model       Path `yaml:"model" doc:"Folder of the base model: config.json, safetensors, tokenizer.json."`
+	Checkpoints Path `yaml:"checkpoints" doc:"Folder in or below which the network's checkpoints lie, such as globalver_17_inneropt_0. The files model*.safetensors and model*.pt of the newest complete one take the place of the base model's tensors."`
 }
 
 // Input is one entry of the section input.

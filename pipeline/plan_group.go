@@ -44,6 +44,14 @@ func (g GroupChoice) String() string {
 	return strconv.Itoa(g.ID)
 }
 
+// Number is the group's, or nil where a plan names none or leaves it to routing.
+func (g *GroupChoice) Number() *int {
+	if g == nil || g.Auto {
+		return nil
+	}
+	return &g.ID
+}
+
 // schema is that of a plan's value.
 func (GroupChoice) schema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{

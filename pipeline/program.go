@@ -83,6 +83,9 @@ type Read struct {
 	Optional bool
 	// Select, if set, picks files by name.
 	Select func(name string) bool
+	// Find, if set, says which files at or below each path are read, and remarks on the choice. Stages
+	// that read by one name and path share the choice of a run.
+	Find func(fsys store.FS, path string) (files, remarks []string, err error)
 	// Check, if set, looks at the files when tasks are laid out, before anything is written.
 	Check func(fsys store.FS, files []string) error
 }

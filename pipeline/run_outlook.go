@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"bzdata/pipeline/store"
 )
@@ -81,6 +82,7 @@ func Outlook(plan *Plan, opt Options) (*Work, error) {
 		for _, step := range plan.Stages {
 			if step.Label() == s.label {
 				sw.Settings, sw.Implied, sw.Note = step.Effective, step.Implied, joinNotes(step.note(), told[s.label])
+				sw.Note = joinNotes(sw.Note, strings.Join(r.notes[s.label], "; "))
 			}
 		}
 		if s.reusable {

@@ -19,7 +19,7 @@ import (
 
 // Bundle is the configuration of the bundle stage.
 type Bundle struct {
-	Version int `yaml:"global_version" min:"0" doc:"The network's number of the base that was trained from; it becomes part of the folder's name."`
+	Version int `yaml:"global_version" min:"0" doc:"The network's number of the base that was trained from; it becomes part of the folder's name. With network.base.checkpoints it is that of the checkpoint."`
 }
 
 func bundleSpec() pipeline.Spec[Bundle] {
@@ -122,7 +122,7 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta UpdateMeta
 	if err != nil {
 		return false, err
 	}
-	base, err := checkpoint.OpenDir(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)))
+	base, err := openWeights(t)
 	if err != nil {
 		return false, err
 	}
@@ -141,7 +141,11 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta UpdateMeta
 
 // manifest names the bundle's folder and files by the profile.
 func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleManifest, error) {
-	id := network.BundleID{Version: c.Version, Step: meta.Steps} // of the weights, whatever steps followed
+	version, err := c.version(meta)
+	if err != nil {
+		return nil, err
+	}
+	id := network.BundleID{Version: version, Step: meta.Steps} // of the weights, whatever steps followed
 	if g := t.Plan.Network.ExpertGroup; g != nil {
 		id.Group = g.ID
 	}
@@ -158,7 +162,7 @@ func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleMani
 		m = p.NewBundleManifest(id)
 	}
 	m.GroupWhy = meta.GroupWhy
-	m.DType, m.Naming, m.StepsRun = meta.DType, meta.Naming, meta.StepsRun
+	m.DType, m.Naming, m.StepsRun, m.Base = meta.DType, meta.Naming, meta.StepsRun, meta.Base
 	var files []network.BundleFile
 	for _, f := range m.Files {
 		if f.Format == "safetensors" && f.Role == "update" {
@@ -171,6 +175,18 @@ func (c Bundle) manifest(t *pipeline.Task, meta UpdateMeta) (*network.BundleMani
 		return nil, fmt.Errorf("the profile %s takes no update in safetensors", m.Profile)
 	}
 	return m, nil
+}
+
+// version is the network's number of the base that was trained from.
+func (c Bundle) version(meta UpdateMeta) (int, error) {
+	switch {
+	case meta.Base == nil:
+		return c.Version, nil
+	case c.Version != 0 && c.Version != meta.Base.Version:
+		return 0, &pipeline.UsageError{Msg: fmt.Sprintf("bundle.global_version is %d, but the update was trained from %s; "+
+			"leave it out", c.Version, meta.Base.Folder)}
+	}
+	return meta.Base.Version, nil
 }
 
 // copyFiles writes the update's bytes under each of the bundle's names.

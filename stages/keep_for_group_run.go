@@ -45,7 +45,7 @@ func (m *shareMeter) all(ctx context.Context, part *pipeline.Partition) error {
 	if err := m.readFound(); err != nil {
 		return err
 	}
-	m.left = waveTokens(m.t, m.s.Config())
+	m.left = streamTokens(m.t, m.s.Config(), 1)
 	err := part.Each(func(r pipeline.Record) error { return m.add(ctx, r) })
 	return cmp.Or(err, m.flush(ctx))
 }
@@ -102,7 +102,7 @@ func (m *shareMeter) flush(ctx context.Context) error {
 			m.shares[document].share = share
 		}
 	}
-	m.wave, m.of, m.left = nil, nil, waveTokens(m.t, cfg)
+	m.wave, m.of, m.left = nil, nil, streamTokens(m.t, cfg, 1)
 	return m.writeFound()
 }
 

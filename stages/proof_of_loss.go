@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -98,11 +99,12 @@ type networkScore struct {
 	Score    float64 `json:"score"`
 }
 
-func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
-	m, err := openBase(t)
+func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
+	m, weights, err := openStream(t)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, weights.Close()) }()
 	update, err := OpenUpdate(t.FS, updateDir(t))
 	if err != nil {
 		return err
@@ -113,15 +115,9 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	defer closeJudge()
-	opts := eval.Options{BatchSize: c.BatchSize, Sources: judge.sources, OnProgress: func(done, total int) {
-		t.Progress(float64(done), float64(total), "sequences")
-	}}
-	e := eval.NewEvaluator(m, judge, opts)
-	base, err := e.Base(ctx)
-	if err != nil {
-		return err
-	}
-	candidate, err := e.Candidate(ctx, update)
+	opts := eval.Options{BatchSize: c.BatchSize, Sources: judge.sources, TokensMax: streamTokens(t, m.Config(), 2),
+		OnProgress: func(done, total int) { t.Progress(float64(done), float64(total), "layers") }}
+	base, candidate, err := eval.NewEvaluator(m, judge, opts).Losses(ctx, update)
 	if err != nil {
 		return err
 	}

@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"bzdata/eval/routing"
 	"bzdata/pipeline"
 	"bzdata/tokenize"
-	"bzdata/train/checkpoint"
-	"bzdata/train/model"
-	"bzdata/train/tensor"
 )
 
 // Route is the configuration of the route stage.
@@ -115,15 +111,6 @@ func (c Route) reads(p *pipeline.Plan) []pipeline.Read {
 	return append(readBase(p), readTokenizer(p), readGroups(p), auto, miners)
 }
 
-// readBase is the base model's configuration and weights.
-func readBase(p *pipeline.Plan) []pipeline.Read {
-	dir := string(p.Network.Base.Model)
-	return []pipeline.Read{
-		{Name: "config", Paths: []string{dir + "/" + model.ConfigFile}},
-		{Name: "weights", Paths: []string{dir}, Suffix: ".safetensors"},
-	}
-}
-
 // readTokenizer is the base model's tokenizer.
 func readTokenizer(p *pipeline.Plan) pipeline.Read {
 	return pipeline.Read{Name: "tokenizer", Paths: []string{string(p.Network.Base.Model) + "/tokenizer.json"}}
@@ -138,51 +125,12 @@ func readGroups(p *pipeline.Plan) pipeline.Read {
 	return r
 }
 
-// openBase loads the base model on the CPU device with the run's kernels.
-func openBase(t *pipeline.Task) (*model.Model, error) {
-	kernels, err := tensor.Choose(t.Kernels)
-	if err != nil {
-		return nil, err
-	}
-	m, err := model.Open(t.Inputs, t.Plan.Path(string(t.Plan.Network.Base.Model)), tensor.New(kernels, t.Workers))
-	if err != nil {
-		return nil, baseError(err)
-	}
-	return m, nil
-}
-
-// openStream is openBase for a model that is run layer by layer.
-func openStream(t *pipeline.Task) (*model.Stream, io.Closer, error) {
-	kernels, err := tensor.Choose(t.Kernels)
-	if err != nil {
-		return nil, nil, err
-	}
-	dir := t.Plan.Path(string(t.Plan.Network.Base.Model))
-	cfg, err := model.ReadConfig(t.Inputs, dir)
-	if err != nil {
-		return nil, nil, baseError(err)
-	}
-	weights, err := checkpoint.OpenDir(t.Inputs, dir)
-	if err != nil {
-		return nil, nil, baseError(err)
-	}
-	s, err := model.NewStream(cfg, weights, tensor.New(kernels, t.Workers))
-	if err != nil {
-		return nil, nil, errors.Join(baseError(fmt.Errorf("%s: %w", dir, err)), weights.Close())
-	}
-	return s, weights, nil
-}
-
-func baseError(err error) error {
-	return fmt.Errorf("base model %w; check network.base.model, or fetch it again", err)
-}
-
 func (c Route) run(ctx context.Context, t *pipeline.Task) (err error) {
-	s, weights, err := openStream(t)
+	s, base, err := openStream(t)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, weights.Close()) }()
+	defer func() { err = errors.Join(err, base.Close()) }()
 	tok, err := tokenize.Load(t.Inputs, t.Files("tokenizer")[0])
 	if err != nil {
 		return err

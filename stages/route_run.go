@@ -49,7 +49,7 @@ func (r *routed) all(ctx context.Context, s *model.Stream, docs []model.Batch) (
 	if len(docs) == 0 {
 		return 0, 0, &pipeline.DataError{Msg: "no document has a token to route"}
 	}
-	waves := cutWaves(docs, waveTokens(r.t, s.Config()))
+	waves := cutWaves(docs, streamTokens(r.t, s.Config(), 1))
 	for i, wave := range waves {
 		s.OnLayer = func(done, total int) {
 			r.t.Progress(float64(i*total+done), float64(len(waves)*total), "layers")
@@ -69,10 +69,10 @@ func (r *routed) all(ctx context.Context, s *model.Stream, docs []model.Batch) (
 	return tokens, documents, nil
 }
 
-// waveTokens is how many tokens go through the model together: their residual streams take half of
+// streamTokens is how many tokens have room for their residual streams, of so many models, in half of
 // the memory budget.
-func waveTokens(t *pipeline.Task, cfg model.Config) int {
-	return int(t.MemoryBytes/2) / (4 * cfg.HiddenSize)
+func streamTokens(t *pipeline.Task, cfg model.Config, models int) int {
+	return max(1, int(t.MemoryBytes/2)/(4*cfg.HiddenSize*models))
 }
 
 // cutWaves cuts documents into runs of at most so many tokens, or of one document.

@@ -109,9 +109,12 @@ func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
 }
 
 func (c Train) run(ctx context.Context, t *pipeline.Task) error {
-	m, err := openBase(t)
+	m, from, err := openBase(t)
 	if err != nil {
 		return err
+	}
+	if from != nil {
+		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
 	}
 	chosen, err := c.experts(t)
 	if err != nil {
@@ -149,7 +152,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		kept = res.Best.Step
 	}
 	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group,
-		Group: chosen.group, GroupWhy: chosen.why})
+		Group: chosen.group, GroupWhy: chosen.why, Base: from})
 }
 
 // experts are the experts to train; none trains all weights.

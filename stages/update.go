@@ -29,6 +29,8 @@ type UpdateMeta struct {
 	// where the plan left that to route.
 	Group    *int   `json:"expert_group,omitempty"`
 	GroupWhy string `json:"expert_group_chosen,omitempty"`
+	// Base is the network's checkpoint that was trained from; nil if it was the base model itself.
+	Base *checkpoint.FolderName `json:"base_checkpoint,omitempty"`
 }
 
 // Update is an update as a run has written it. It is a source of its tensors under the base

@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"bzdata/train/checkpoint"
 )
 
 // Bundle says which files a network takes and under which names. In names, {group},
@@ -80,6 +82,26 @@ func (p *Profile) Layout(id BundleID) (directory string, files []BundleFile) {
 	return expand(p.Bundle.Directory, id), files
 }
 
+// CheckpointFiles lists the files of weights, by their names without extension, that a checkpoint
+// folder of the network must have: those that are submitted, of the given expert group, or without
+// those of a group if there is none.
+func (p *Profile) CheckpointFiles(group *int) []string {
+	var out []string
+	for _, f := range p.Bundle.Files {
+		name := strings.TrimSuffix(f.Name, filepath.Ext(f.Name))
+		if strings.Contains(name, "{group}") {
+			if group == nil {
+				continue
+			}
+			name = expand(name, BundleID{Group: *group})
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // BundleManifest describes a bundle; it is written beside the bundle's folder, never in
 // it, since networks read every file there.
 type BundleManifest struct {
@@ -94,6 +116,8 @@ type BundleManifest struct {
 	Hash      string       `json:"hash"`
 	Tensors   int          `json:"tensors"`
 	Files     []BundleFile `json:"files"`
+	// Base is the network's checkpoint that was trained from, if there was one.
+	Base *checkpoint.FolderName `json:"base_checkpoint,omitempty"`
 }
 
 // NewBundleManifest fills in what the profile decides; StepsRun, Hash, Tensors and the files'

@@ -32,34 +32,42 @@ func (g *GroupFiles) Close() error {
 
 var groupFilePattern = regexp.MustCompile(`^model_expgroup_([0-9]{1,9})\.`)
 
-// OpenGroupFiles opens every model*.safetensors and model*.pt of a folder; of two that
-// differ only in the extension, the .safetensors. Experts' tensors are renamed from the
-// network's naming to the native one: those of model_expgroup_G by the assignment of the
-// group with that id, those of any other file as experts of no group, which a naming by
-// running ids does not allow. Two files that hold one tensor are an error, as is a folder
-// without any file.
+// OpenGroupFiles opens every model*.safetensors and model*.pt of a folder, see [OpenFiles]; of two that
+// differ only in the extension, the .safetensors. A folder without any file is an error.
 func OpenGroupFiles(fsys store.FS, dir string, naming Naming, groups []*Group) (*GroupFiles, error) {
 	names, err := groupFileNames(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	g := &GroupFiles{Files: names}
+	for i, name := range names {
+		names[i] = store.Join(dir, name)
+	}
+	return OpenFiles(fsys, names, naming, groups)
+}
+
+// OpenFiles opens files of weights. Experts' tensors are renamed from the network's naming
+// to the native one: those of model_expgroup_G by the assignment of the group with that id, those of any
+// other file as experts of no group, which a naming by running ids does not allow. Two
+// files that hold one tensor are an error.
+func OpenFiles(fsys store.FS, files []string, naming Naming, groups []*Group) (*GroupFiles, error) {
+	g := &GroupFiles{}
 	var all []Tensor
-	for _, name := range names {
-		path := filepath.Join(dir, name)
+	for _, path := range files {
 		f, err := OpenAny(fsys, path)
 		if err != nil {
 			return nil, errors.Join(err, g.Close())
 		}
-		g.open = append(g.open, f)
+		name := filepath.Base(path)
+		g.open, g.Files = append(g.open, f), append(g.Files, name)
 		tensors, err := nativeTensors(f, name, naming, groups)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), g.Close())
 		}
 		all = append(all, tensors...)
 	}
+	var err error
 	if g.Source, err = FromTensors(all); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), g.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", strings.Join(files, ", "), err), g.Close())
 	}
 	return g, nil
 }
@@ -133,17 +141,4 @@ func assignmentOf(file string, naming Naming, groups []*Group, experts []Tensor)
 		}
 	}
 	return a, nil
-}
-
-var globalVersionPattern = regexp.MustCompile(`(?:^|_)globalver_([0-9]{1,18})(?:_|$)`)
-
-// GlobalVersion returns the version in a checkpoint folder's name, such as
-// globalver_17_inneropt_240 or uid_5_hotkey_X_globalver_17.
-func GlobalVersion(name string) (version int, ok bool) {
-	m := globalVersionPattern.FindStringSubmatch(name)
-	if m == nil {
-		return 0, false
-	}
-	version, err := strconv.Atoi(m[1])
-	return version, err == nil
 }

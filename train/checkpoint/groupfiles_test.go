@@ -83,15 +83,3 @@ func TestOpenGroupFiles(t *testing.T) {
 	_, err = open(Native)
 	mustSay(t, err, "model_expgroup_4.pt: expert group 4 is unknown")
 }
-
-func TestGlobalVersion(t *testing.T) {
-	for name, want := range map[string]int{
-		"globalver_17_inneropt_240": 17, "uid_5_hotkey_X_globalver_3": 3, "globalver_x": -1, "xglobalver_3": -1,
-		"globalver_3x": -1, "": -1, "globalver_99999999999999999999": -1,
-	} {
-		got, ok := GlobalVersion(name)
-		if ok != (want >= 0) || ok && got != want {
-			t.Errorf("%q: %d %t, want %d", name, got, ok, want)
-		}
-	}
-}

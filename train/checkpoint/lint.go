@@ -84,7 +84,7 @@ func lintName(name string, naming Naming, group Assignment) (Finding, bool) {
 
 func lintShape(name string, info Info, naming Naming, group Assignment,
 	base func(string) (Info, bool)) (Finding, bool) {
-	if !convertible(info.DType) {
+	if !info.DType.Real() {
 		return Finding{WrongDType, name, info.DType.String() + " is not F32, F16 or BF16"}, true
 	}
 	if base == nil {
@@ -112,7 +112,7 @@ func lintShape(name string, info Info, naming Naming, group Assignment,
 }
 
 func lintValues(update Source, name string, info Info) (Finding, bool, error) {
-	if !convertible(info.DType) {
+	if !info.DType.Real() {
 		return Finding{}, false, nil
 	}
 	values, err := update.Float32(name, nil)

@@ -161,6 +161,14 @@ type unsupported struct {
 	plain []string
 }
 
+// plainFields are the fields that Hugging Face's architectures share, and more.
+func plainFields(more ...unsupported) []unsupported {
+	return append([]unsupported{
+		{"hidden_act", []string{`"silu"`}},
+		{"attention_dropout", []string{"0", "0.0", "null"}},
+	}, more...)
+}
+
 // refuse reports the first field present with another value than the plain ones.
 func refuse(data []byte, fields []unsupported) error {
 	var all map[string]json.RawMessage

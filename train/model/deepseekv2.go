@@ -16,14 +16,12 @@ func deepseekV2() architecture {
 		modelType: "deepseek_v2",
 		defaults: Config{RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000, NumExpertsPerTok: 6,
 			KVLoraRank: 512, QKNopeHeadDim: 128, QKRopeHeadDim: 64, VHeadDim: 128},
-		only: []unsupported{
-			{"hidden_act", []string{`"silu"`}},
-			{"mlp_bias", []string{"false"}},
-			{"scoring_func", []string{`"softmax"`}},
-			{"norm_topk_prob", []string{"false"}},
-			{"moe_layer_freq", []string{"1"}},
-			{"attention_dropout", []string{"0", "0.0", "null"}},
-		},
+		only: plainFields(
+			unsupported{"mlp_bias", []string{"false"}},
+			unsupported{"scoring_func", []string{`"softmax"`}},
+			unsupported{"norm_topk_prob", []string{"false"}},
+			unsupported{"moe_layer_freq", []string{"1"}},
+		),
 		validate: func(cfg *Config) error {
 			return firstError(cfg, validateShape, validateLatent, validateFirstDense, validateScalars)
 		},

@@ -27,11 +27,7 @@ func dense(modelType string, defaults func(*Config), options func(*Config) group
 	a := architecture{
 		modelType: modelType,
 		defaults:  Config{RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000},
-		only: append([]unsupported{
-			{"hidden_act", []string{`"silu"`}},
-			{"use_sliding_window", []string{"false"}},
-			{"attention_dropout", []string{"0", "0.0", "null"}},
-		}, only...),
+		only:      append(plainFields(unsupported{"use_sliding_window", []string{"false"}}), only...),
 		validate: func(cfg *Config) error {
 			return firstError(cfg, validateShape, validateGrouped, validateDense, validateScalars)
 		},

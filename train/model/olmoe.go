@@ -8,12 +8,10 @@ func olmoe() architecture {
 		modelType: "olmoe",
 		defaults: Config{RoutedScalingFactor: 1, RMSNormEps: 1e-5, RopeTheta: 10000,
 			IntermediateSize: 2048, NumExperts: 64, NumExpertsPerTok: 8},
-		only: []unsupported{
-			{"hidden_act", []string{`"silu"`}},
-			{"clip_qkv", []string{"null"}},
-			{"sliding_window", []string{"null"}},
-			{"attention_dropout", []string{"0", "0.0", "null"}},
-		},
+		only: plainFields(
+			unsupported{"clip_qkv", []string{"null"}},
+			unsupported{"sliding_window", []string{"null"}},
+		),
 		validate: func(cfg *Config) error {
 			return firstError(cfg, validateShape, validateGrouped, validateOlmoe, validateScalars)
 		},

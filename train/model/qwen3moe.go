@@ -13,13 +13,11 @@ func qwen3MoE() architecture {
 		modelType: "qwen3_moe",
 		defaults: Config{RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000, DecoderSparseStep: 1,
 			NumKeyValueHeads: 4, MoeIntermediateSize: 768, NumExperts: 128, NumExpertsPerTok: 8},
-		only: []unsupported{
-			{"hidden_act", []string{`"silu"`}},
-			{"use_sliding_window", []string{"false"}},
-			{"sliding_window", []string{"null"}},
-			{"n_shared_experts", []string{"null", "0"}},
-			{"attention_dropout", []string{"0", "0.0", "null"}},
-		},
+		only: plainFields(
+			unsupported{"use_sliding_window", []string{"false"}},
+			unsupported{"sliding_window", []string{"null"}},
+			unsupported{"n_shared_experts", []string{"null", "0"}},
+		),
 		validate: func(cfg *Config) error {
 			return firstError(cfg, validateShape, validateGrouped, validateSparseStep, validateScalars)
 		},

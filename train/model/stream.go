@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -38,7 +39,34 @@ func NewStream(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Stre
 	return &Stream{m: m, weights: weights, spare: map[int][][]float32{}}, nil
 }
 
-// fits checks that weights has a tensor in its shape.
+// CheckUpdate checks that every tensor of an update, of which there must be one, is a tensor of the
+// model, in its shape. No values are read.
+func CheckUpdate(cfg Config, update checkpoint.Source) error {
+	m, err := build(cfg, nil, nil)
+	if err != nil {
+		return err
+	}
+	return m.checkUpdate(update)
+}
+
+func (m *Model) checkUpdate(update checkpoint.Source) error {
+	names := update.Names()
+	if len(names) == 0 {
+		return errors.New("the update has no tensor")
+	}
+	for _, name := range names {
+		p := m.byName[name]
+		if p == nil {
+			return fmt.Errorf("the model has no tensor %q; is the update's naming the profile's?", name)
+		}
+		if err := fits(p, update); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fits checks that weights has a tensor in its shape, of values that can be read.
 func fits(p *Param, weights checkpoint.Source) error {
 	info, ok := weights.Info(p.Name)
 	if !ok {
@@ -47,11 +75,17 @@ func fits(p *Param, weights checkpoint.Source) error {
 	if !slices.Equal(info.Shape, p.Shape) {
 		return fmt.Errorf("tensor %q has shape %v; config.json asks for %v", p.Name, info.Shape, p.Shape)
 	}
+	if !info.DType.Real() {
+		return fmt.Errorf("tensor %q is %s; weights are F32, F16 or BF16", p.Name, info.DType)
+	}
 	return nil
 }
 
 // Config returns the configuration, with implied values filled in.
 func (s *Stream) Config() Config { return s.m.cfg }
+
+// Weights returns what the weights are read from.
+func (s *Stream) Weights() checkpoint.Source { return s.weights }
 
 // Routes calls visit for each mixture layer, from the input on, and in it for each batch, by
 // number. The slices are valid during the call. Targets are not used and may be nil.
@@ -122,19 +156,9 @@ func (s *Stream) start(batches []Batch, update checkpoint.Source, targets bool) 
 		return run, nil
 	}
 	for _, name := range update.Names() {
-		p := s.m.byName[name]
-		if p == nil {
-			return nil, fmt.Errorf("the model has no tensor %q; is the update's naming the profile's?", name)
-		}
-		if err := fits(p, update); err != nil {
-			return nil, err
-		}
 		run.changes[name] = true
 	}
-	if len(run.changes) == 0 {
-		return nil, fmt.Errorf("the update has no tensor")
-	}
-	return run, nil
+	return run, s.m.checkUpdate(update)
 }
 
 // with reads weights, calls do with the base's batches, and, if there are any, with the updated

@@ -19,6 +19,7 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/stages"
 	"bzdata/tokenize"
+	"bzdata/train/checkpoint"
 	"bzdata/train/model"
 	"bzdata/train/tensor"
 )
@@ -45,19 +46,25 @@ func compare(ctx context.Context, base, tokens, first, second string, workers in
 	if err != nil {
 		return false, err
 	}
-	m, err := model.Open(store.OS(), base, tensor.New(kernels, workers))
+	dev := tensor.New(kernels, workers)
+	cfg, err := model.ReadConfig(store.OS(), base)
 	if err != nil {
 		return false, err
 	}
+	weights, err := checkpoint.OpenDir(store.OS(), base)
+	if err != nil {
+		return false, err
+	}
+	defer weights.Close()
 	judge, err := tokenize.OpenShardFile(store.OS(), filepath.Join(tokens, "judge-00000.tokens"))
 	if err != nil {
 		return false, err
 	}
 	defer judge.Close()
-	e := eval.NewEvaluator(m, judge, eval.Options{BatchSize: 8, Sources: judge.Meta().Sources})
 	var losses [2]*eval.Losses
 	for i, run := range []string{first, second} {
-		if losses[i], err = measure(ctx, e, run); err != nil {
+		opts := eval.Options{BatchSize: 8, TokensMax: 1 << 17, Sources: judge.Meta().Sources}
+		if losses[i], err = measure(ctx, cfg, weights, dev, run, judge, opts); err != nil {
 			return false, fmt.Errorf("%s: %w", run, err)
 		}
 	}
@@ -69,12 +76,25 @@ func compare(ctx context.Context, base, tokens, first, second string, workers in
 	return c.Interval.High < 0, nil
 }
 
-// measure evaluates the update of a run, as its files hold it.
-func measure(ctx context.Context, e *eval.Evaluator, run string) (*eval.Losses, error) {
+// measure evaluates the base with the update of a run over it, as its files hold it.
+func measure(ctx context.Context, cfg model.Config, base checkpoint.Source, dev *tensor.Device, run string,
+	data eval.Data, opts eval.Options) (*eval.Losses, error) {
 	update, err := stages.OpenUpdate(store.OS(), filepath.Join(run, "out", "update"))
 	if err != nil {
 		return nil, err
 	}
 	defer update.Close()
-	return e.Candidate(ctx, update)
+	if err := model.CheckUpdate(cfg, update); err != nil {
+		return nil, err
+	}
+	over, err := checkpoint.Overlay(base, update)
+	if err != nil {
+		return nil, err
+	}
+	s, err := model.NewStream(cfg, over, dev)
+	if err != nil {
+		return nil, err
+	}
+	losses, _, err := eval.NewEvaluator(s, data, opts).Losses(ctx, nil)
+	return losses, err
 }
