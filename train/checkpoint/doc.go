@@ -13,14 +13,17 @@
 // with an error that names the file and the tensor: a header over 100 MB or past the end
 // of the file, a length that differs from shape times width, overlaps, holes, and bytes
 // that belong to no tensor. It also refuses names that occur twice, of which the reference
-// takes the last, the types F8_E4M3FNUZ and F8_E5M2FNUZ, and sizes beyond 2^62 bits.
+// takes the last, the types F8_E4M3FNUZ and F8_E5M2FNUZ, sizes beyond 2^62 bits, more than 64 dimensions,
+// and names of more than 1,024 bytes.
 // [Write] makes the same bytes as the reference for the same tensors.
 //
 // # PyTorch
 //
 // [OpenTorch] and [WriteTorch] exchange dictionaries of tensors with torch.save and
 // torch.load: an uncompressed zip file whose data.pkl is a pickle that names each tensor's
-// type, shape and record. Nothing of a pickle is executed.
+// type, shape and record. Nothing of a pickle is executed, and what is not a plain tensor is refused by
+// its name. For either format no more memory is taken than in proportion to the file, whatever
+// sizes it states.
 //
 // # Names
 //

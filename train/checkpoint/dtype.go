@@ -56,13 +56,19 @@ func ParseDType(name string) (DType, error) {
 	if i := slices.Index(dtypeNames[:], name); i >= 0 {
 		return DType(i), nil
 	}
-	return 0, fmt.Errorf("unknown dtype %q", name)
+	return 0, fmt.Errorf("unknown dtype %.40q", name)
 }
 
-// byteSize returns the number of bytes of a tensor; ok is false if a dimension is
+// dimensionsMax is the greatest number of dimensions, that of PyTorch.
+const dimensionsMax = 64
+
+// byteSize returns the number of bytes of a tensor; ok is false if there are too many dimensions, one is
 // negative, the size does not fit in 63 bits, or does not fill whole bytes.
 func byteSize(d DType, shape []int) (size int64, ok bool) {
 	const bitsMax = 1 << 62
+	if len(shape) > dimensionsMax {
+		return 0, false
+	}
 	bits := int64(d.Bits())
 	for _, n := range shape {
 		if n < 0 || (n > 0 && bits > bitsMax/int64(n)) {

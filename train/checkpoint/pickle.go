@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 // The values of a pickle besides nil, bool, int64, float64 and string.
 type (
 	pickleTuple  []any
-	pickleList   struct{ items []any }
+	pickleList   struct{ _ byte } // what it holds does not matter, but each list is another one
 	pickleGlobal struct{ module, name string }
 	pickleMark   struct{}
 	// pickleDict keeps the order of insertion and, as Python does, the last value of a key.
@@ -36,26 +37,55 @@ type (
 	}
 )
 
-func newPickleDict() *pickleDict { return &pickleDict{values: map[string]any{}} }
+// put sets a key's value.
+func (d *pickleDict) put(key string, v any) {
+	if d.values == nil {
+		d.values = map[string]any{}
+	}
+	if _, again := d.values[key]; !again {
+		d.keys = appendDoubling(d.keys, key)
+	}
+	d.values[key] = v
+}
+
+// appendDoubling is append with room for twice as many, so that growing costs as much
+// as what is there and no more.
+func appendDoubling[E any](list []E, v E) []E {
+	if len(list) == cap(list) {
+		list = slices.Grow(list, max(8, len(list)))
+	}
+	return append(list, v)
+}
 
 // storageTypes maps torch's storage classes to types.
 var storageTypes = map[string]DType{
 	"FloatStorage": F32, "HalfStorage": F16, "BFloat16Storage": BF16, "DoubleStorage": F64,
-	"LongStorage": I64, "IntStorage": I32, "ShortStorage": I16, "CharStorage": I8,
+	"ComplexFloatStorage": C64, "LongStorage": I64, "IntStorage": I32, "ShortStorage": I16, "CharStorage": I8,
 	"ByteStorage": U8, "BoolStorage": Bool,
 }
 
 // unpickler runs the part of Python's pickle machine that dictionaries of tensors need.
-// It makes no objects: every other class or function is an error that names it.
+// It makes no objects: every other class or function is an error that names it. What it
+// holds is bounded by a small multiple of the pickle: stackMax and memoMax are more than torch.save
+// ever needs, which has at most 2,000 values of a dictionary on the stack and spends tens of
+// bytes on a tensor, but one byte is enough for an opcode that makes a value.
 type unpickler struct {
-	in    *bytes.Reader
-	stack []any
-	memo  map[uint32]any
+	in                *bytes.Reader
+	stack             []any
+	memo              map[uint32]any
+	stackMax, memoMax int
 }
 
 func unpickle(data []byte) (any, error) {
-	u := &unpickler{in: bytes.NewReader(data), memo: map[uint32]any{}}
+	u := &unpickler{in: bytes.NewReader(data), memo: map[uint32]any{},
+		stackMax: 4096 + len(data)/16, memoMax: 4096 + len(data)/8}
 	for {
+		if len(u.stack) > u.stackMax {
+			return nil, fmt.Errorf("the pickle of %d bytes has more than %d values on its stack", len(data), u.stackMax)
+		}
+		if len(u.memo) > u.memoMax {
+			return nil, fmt.Errorf("the pickle of %d bytes has more than %d values in its memo", len(data), u.memoMax)
+		}
 		at := len(data) - u.in.Len()
 		op, err := u.in.ReadByte()
 		if err != nil {
@@ -70,9 +100,12 @@ func unpickle(data []byte) (any, error) {
 	}
 }
 
+// pickleNameMax is far more bytes than the names of classes and storages have.
+const pickleNameMax = 200
+
 var errPickleStack = errors.New("the stack has not what it takes")
 
-func (u *unpickler) push(v any) { u.stack = append(u.stack, v) }
+func (u *unpickler) push(v any) { u.stack = appendDoubling(u.stack, v) }
 
 func (u *unpickler) pop() (any, error) {
 	if len(u.stack) == 0 {
@@ -158,7 +191,7 @@ func (u *unpickler) simple(op byte) (any, bool) {
 	case 0x89:
 		return false, true
 	case '}':
-		return newPickleDict(), true
+		return &pickleDict{}, true
 	case ']':
 		return &pickleList{}, true
 	case ')':
@@ -258,11 +291,9 @@ func (u *unpickler) fill(op byte) error {
 		return err
 	}
 	if op == 'a' || op == 'e' {
-		list, ok := v.(*pickleList)
-		if !ok {
+		if _, ok := v.(*pickleList); !ok {
 			return errPickleStack
 		}
-		list.items = append(list.items, items...)
 		return nil
 	}
 	dict, ok := v.(*pickleDict)
@@ -275,10 +306,7 @@ func (u *unpickler) fill(op byte) error {
 			dict.other = true
 			continue
 		}
-		if _, again := dict.values[key]; !again {
-			dict.keys = append(dict.keys, key)
-		}
-		dict.values[key] = items[i+1]
+		dict.put(key, items[i+1])
 	}
 	return nil
 }
@@ -322,13 +350,13 @@ func (u *unpickler) global(op byte) error {
 	} else {
 		module, err1 := u.line()
 		name, err2 := u.line()
-		if err := errors.Join(err1, err2); err != nil {
+		if err := cmp.Or(err1, err2); err != nil {
 			return err
 		}
 		g = pickleGlobal{module, name}
 	}
 	if !g.known() {
-		return fmt.Errorf("%s.%s is no plain tensor; save only a dictionary of tensors", g.module, g.name)
+		return fmt.Errorf("%.100s.%.100s is no plain tensor; save only a dictionary of tensors", g.module, g.name)
 	}
 	u.push(g)
 	return nil
@@ -347,7 +375,7 @@ func (g pickleGlobal) known() bool {
 
 func (u *unpickler) line() (string, error) {
 	var out strings.Builder
-	for {
+	for out.Len() <= pickleNameMax {
 		b, err := u.in.ReadByte()
 		if err != nil {
 			return "", errors.New("the pickle is cut short")
@@ -357,6 +385,7 @@ func (u *unpickler) line() (string, error) {
 		}
 		out.WriteByte(b)
 	}
+	return "", fmt.Errorf("the name of a class has more than %d bytes", pickleNameMax)
 }
 
 // persistent makes a storage of ('storage', class, key, place, elements).
@@ -373,7 +402,7 @@ func (u *unpickler) persistent() error {
 	key, ok2 := id[2].(string)
 	n, ok3 := id[4].(int64)
 	dtype, ok4 := storageTypes[class.name]
-	if !ok1 || !ok2 || !ok3 || !ok4 || n < 0 {
+	if !ok1 || !ok2 || !ok3 || !ok4 || n < 0 || len(key) > pickleNameMax {
 		return errors.New("the persistent object is no storage")
 	}
 	u.push(pickleStorage{dtype: dtype, key: key, elements: n})
@@ -393,7 +422,7 @@ func (u *unpickler) reduce() error {
 	switch function.name {
 	case "OrderedDict":
 		if len(args) == 0 {
-			u.push(newPickleDict())
+			u.push(&pickleDict{})
 			return nil
 		}
 	case "_rebuild_parameter":
@@ -412,9 +441,16 @@ func (u *unpickler) reduce() error {
 	return fmt.Errorf("unexpected arguments of %s", function.name)
 }
 
+// rebuildTensor makes a tensor of (storage, offset, shape, stride, requires_grad, hooks) and
+// perhaps metadata, which says that values are to be negated or conjugated, and must be empty.
 func rebuildTensor(args pickleTuple) (t pickleTensor, ok bool) {
-	if len(args) < 4 {
+	if len(args) < 4 || len(args) > 7 {
 		return t, false
+	}
+	if len(args) == 7 {
+		if m, isDict := args[6].(*pickleDict); args[6] != nil && (!isDict || m.values != nil || m.other) {
+			return t, false
+		}
 	}
 	storage, ok1 := args[0].(pickleStorage)
 	offset, ok2 := args[1].(int64)
@@ -426,6 +462,9 @@ func rebuildTensor(args pickleTuple) (t pickleTensor, ok bool) {
 
 func dimensions(v any) ([]int, bool) {
 	tuple, ok := v.(pickleTuple)
+	if len(tuple) > dimensionsMax {
+		return nil, false
+	}
 	out := make([]int, len(tuple))
 	for i := range tuple {
 		n, isInt := tuple[i].(int64)

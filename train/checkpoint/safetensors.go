@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,6 +20,9 @@ import (
 
 // HeaderBytesMax is the largest header accepted, the reference implementation's limit.
 const HeaderBytesMax = 100_000_000
+
+// nameBytesMax is the length of the longest tensor name accepted, far above any model's.
+const nameBytesMax = 1024
 
 const metadataKey = "__metadata__"
 
@@ -52,6 +56,7 @@ type File struct {
 	r        io.ReaderAt
 	close    func() error
 	tensors  map[string]Info
+	strided  map[string]strides // tensors whose values do not follow each other
 	names    []string
 	metadata map[string]string
 }
@@ -112,6 +117,16 @@ func readHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	return header, nil
 }
 
+// shortened cuts an error's text that quotes the file at length.
+func shortened(err error) error {
+	const bytesMax = 200
+	text := err.Error()
+	if len(text) <= bytesMax {
+		return err
+	}
+	return errors.New(strings.ToValidUTF8(text[:bytesMax], "") + "…")
+}
+
 // entry is a tensor's description in the header. Members that are absent stay nil.
 type entry struct {
 	DType   *string    `json:"dtype"`
@@ -123,11 +138,11 @@ type entry struct {
 func (f *File) parseHeader(header []byte, dataBytes int64) error {
 	var raw map[string]jsontext.Value
 	if err := json.Unmarshal(header, &raw); err != nil {
-		return fmt.Errorf("header: %w", err)
+		return fmt.Errorf("header: %w", shortened(err))
 	}
 	if meta, ok := raw[metadataKey]; ok {
 		if err := json.Unmarshal(meta, &f.metadata); err != nil {
-			return fmt.Errorf("%s: %w", metadataKey, err)
+			return fmt.Errorf("%s: %w", metadataKey, shortened(err))
 		}
 		delete(raw, metadataKey)
 	}
@@ -135,8 +150,11 @@ func (f *File) parseHeader(header []byte, dataBytes int64) error {
 	f.tensors = make(map[string]Info, len(raw))
 	for _, name := range f.names {
 		info, err := parseEntry(raw[name])
+		if err == nil && len(name) > nameBytesMax {
+			err = fmt.Errorf("its name has %d bytes, more than %d", len(name), nameBytesMax)
+		}
 		if err != nil {
-			return fmt.Errorf("tensor %q: %w", name, err)
+			return fmt.Errorf("tensor %.100q: %w", name, err)
 		}
 		f.tensors[name] = info
 	}
@@ -155,7 +173,7 @@ func (f *File) parseHeader(header []byte, dataBytes int64) error {
 func parseEntry(raw []byte) (Info, error) {
 	var e entry
 	if err := json.Unmarshal(raw, &e); err != nil {
-		return Info{}, err
+		return Info{}, shortened(err)
 	}
 	if e.DType == nil || e.Shape == nil || *e.Shape == nil || e.Offsets == nil {
 		return Info{}, errors.New("needs dtype, shape and data_offsets")
@@ -163,6 +181,9 @@ func parseEntry(raw []byte) (Info, error) {
 	dtype, err := ParseDType(*e.DType)
 	if err != nil {
 		return Info{}, err
+	}
+	if n := len(*e.Shape); n > dimensionsMax {
+		return Info{}, fmt.Errorf("shape of %d dimensions, more than %d", n, dimensionsMax)
 	}
 	shape := make([]int, len(*e.Shape))
 	for i, n := range *e.Shape {
@@ -237,11 +258,19 @@ func (f *File) Bytes(name string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: no tensor %q", f.path, name)
 	}
-	data := make([]byte, info.Bytes)
-	if err := f.readAt(data, info.Offset); err != nil {
+	data, err := f.tensorBytes(name, info)
+	if err != nil {
 		return nil, fmt.Errorf("%s: tensor %q: %w", f.path, name, err)
 	}
 	return data, nil
+}
+
+func (f *File) tensorBytes(name string, info Info) ([]byte, error) {
+	if s, ok := f.strided[name]; ok {
+		return f.gather(info, s)
+	}
+	data := make([]byte, info.Bytes)
+	return data, f.readAt(data, info.Offset)
 }
 
 // readBytesMax is how much of a tensor is read at once for conversion: it stays in the
@@ -259,6 +288,13 @@ func (f *File) Float32(name string, dst []float32) ([]float32, error) {
 	}
 	n := info.Elements()
 	dst = slices.Grow(dst[:0], n)[:n]
+	if _, ok := f.strided[name]; ok {
+		data, err := f.Bytes(name)
+		if err == nil {
+			decode(info.DType, data, dst)
+		}
+		return dst, err
+	}
 	width := info.DType.Bits() / 8
 	buf := make([]byte, min(readBytesMax, n*width))
 	for done := 0; done < n; {

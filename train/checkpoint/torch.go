@@ -2,15 +2,14 @@ package checkpoint
 
 import (
 	"archive/zip"
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -35,7 +34,8 @@ func OpenAny(fsys store.FS, name string) (*File, error) {
 // OpenTorch opens a file written by torch.save, version 1.6 or newer, that holds a
 // dictionary of tensors, by itself or under "model_state_dict". The pickle inside is read
 // without running it; one that needs anything but tensors and dictionaries is refused with
-// the name of what it needs. Tensors must be contiguous; they may share storage.
+// the name of what it needs. Tensors may share storage and be views of it, transposed or cut
+// out; those that repeat values, as torch's expand makes them, are refused.
 func OpenTorch(fsys store.FS, name string) (*File, error) {
 	r, err := fsys.Open(name)
 	if err != nil {
@@ -52,39 +52,40 @@ func OpenTorch(fsys store.FS, name string) (*File, error) {
 // ParseTorch is [OpenTorch] of an open file of the given size in bytes. The name is for
 // messages only, and closing the result does not close r.
 func ParseTorch(r io.ReaderAt, size int64, name string) (*File, error) {
+	if isLegacy(r) {
+		return nil, fmt.Errorf("%s: written in the format of torch before version 1.6; load it and torch.save it again", name)
+	}
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: not a file of torch.save since version 1.6: %w", name, err)
 	}
-	f := &File{path: name, r: r, close: func() error { return nil }, tensors: map[string]Info{}}
+	f := &File{path: name, r: r, close: func() error { return nil }, strided: map[string]strides{}}
 	if err := f.parseTorch(archive, size); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return f, nil
 }
 
+// legacyMagic begins files of the former format: a pickle of the number 0x1950a86a20f9469cfc6c.
+const legacyMagic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+
+func isLegacy(r io.ReaderAt) bool {
+	head := make([]byte, len(legacyMagic))
+	n, _ := r.ReadAt(head, 0)
+	return string(head[:n]) == legacyMagic
+}
+
 func (f *File) parseTorch(archive *zip.Reader, size int64) error {
-	records := map[string]*zip.File{}
-	root := ""
-	for _, record := range archive.File {
-		if records[record.Name] != nil {
-			return fmt.Errorf("two records are called %q", record.Name)
-		}
-		records[record.Name] = record
-		if path.Base(record.Name) == "data.pkl" {
-			root = path.Dir(record.Name)
-		}
-	}
-	pickle, ok := records[root+"/data.pkl"]
-	if !ok {
-		return errors.New("no data.pkl; is this a file of torch.save?")
-	}
-	data, err := f.readRecord(pickle, size)
+	records, err := findRecords(archive, size)
 	if err != nil {
 		return err
 	}
-	if order, ok := records[root+"/byteorder"]; ok {
-		text, err := f.readRecord(order, size)
+	data, err := f.readRecord(records.pickle)
+	if err != nil {
+		return err
+	}
+	if order, ok := records.byName[records.root+"/byteorder"]; ok {
+		text, err := f.readRecord(order)
 		if err != nil || string(text) != "little" {
 			return errors.Join(errors.New("byteorder is not little"), err)
 		}
@@ -100,14 +101,14 @@ func (f *File) parseTorch(archive *zip.Reader, size int64) error {
 	if !ok || dict == nil || dict.other {
 		return errors.New("it holds no dictionary of tensors")
 	}
+	f.tensors = make(map[string]Info, len(dict.keys))
 	for _, name := range dict.keys {
-		info, err := tensorInfo(name, dict.values[name], root, records, size)
-		if err != nil {
-			return fmt.Errorf("tensor %q: %w", name, err)
+		if err := f.addTensor(name, dict.values[name], records); err != nil {
+			return fmt.Errorf("tensor %.100q: %w", name, err)
 		}
-		f.tensors[name] = info
 	}
-	f.names = slices.Sorted(slices.Values(dict.keys))
+	f.names = dict.keys
+	slices.Sort(f.names)
 	return nil
 }
 
@@ -119,61 +120,165 @@ func (d *pickleDict) get(key string) (v any, ok bool) {
 	return v, ok
 }
 
-// place returns where a record's bytes are. Records of torch.save are never compressed.
-func place(record *zip.File, size int64) (offset, length int64, err error) {
-	offset, err = record.DataOffset()
-	if err != nil {
-		return 0, 0, fmt.Errorf("record %s: %w", record.Name, err)
-	}
-	length = int64(record.UncompressedSize64)
-	if record.Method != zip.Store || record.CompressedSize64 != record.UncompressedSize64 {
-		return 0, 0, fmt.Errorf("record %s is compressed", record.Name)
-	}
-	if length < 0 || offset > size || length > size-offset {
-		return 0, 0, fmt.Errorf("record %s does not fit in %d bytes", record.Name, size)
-	}
-	return offset, length, nil
+// record is where a part of the archive is.
+type record struct {
+	name           string
+	offset, length int64 // bytes
 }
 
-func (f *File) readRecord(record *zip.File, size int64) ([]byte, error) {
-	offset, length, err := place(record, size)
+// torchRecords are the records of an archive.
+type torchRecords struct {
+	byName map[string]record
+	root   string // the folder of data.pkl
+	pickle record
+}
+
+// findRecords lists the records. No two may have one name or the same bytes.
+func findRecords(archive *zip.Reader, size int64) (torchRecords, error) {
+	out := torchRecords{byName: make(map[string]record, len(archive.File))}
+	order := make([]record, 0, len(archive.File))
+	for _, file := range archive.File {
+		r, err := place(file, size)
+		if err != nil {
+			return out, fmt.Errorf("record %.100q: %w", file.Name, err)
+		}
+		if _, twice := out.byName[r.name]; twice {
+			return out, fmt.Errorf("two records are called %q", r.name)
+		}
+		out.byName[r.name], order = r, append(order, r)
+		if path.Base(r.name) != "data.pkl" {
+			continue
+		}
+		if out.pickle.name != "" {
+			return out, fmt.Errorf("records %q and %q may both be the pickle", out.pickle.name, r.name)
+		}
+		out.root, out.pickle = path.Dir(r.name), r
+	}
+	slices.SortFunc(order, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.length, b.length))
+	})
+	for i := 1; i < len(order); i++ {
+		if a, b := order[i-1], order[i]; b.offset < a.offset+a.length {
+			return out, fmt.Errorf("records %q and %q overlap at byte %d", a.name, b.name, b.offset)
+		}
+	}
+	if out.pickle.name == "" {
+		return out, errors.New("no data.pkl; is this a file of torch.save?")
+	}
+	return out, nil
+}
+
+// place returns where a record's bytes are. Records of torch.save are never compressed.
+func place(file *zip.File, size int64) (record, error) {
+	if !fs.ValidPath(file.Name) || strings.Contains(file.Name, `\`) || len(file.Name) > nameBytesMax {
+		return record{}, errors.New("the name is no plain path")
+	}
+	offset, err := file.DataOffset()
 	if err != nil {
+		return record{}, err
+	}
+	length := int64(file.UncompressedSize64)
+	if file.Method != zip.Store || file.CompressedSize64 != file.UncompressedSize64 {
+		return record{}, errors.New("it is compressed, which torch.save does not do")
+	}
+	if length < 0 || offset < 0 || offset > size || length > size-offset {
+		return record{}, fmt.Errorf("its %d bytes from %d do not fit in a file of %d", file.UncompressedSize64, offset, size)
+	}
+	return record{file.Name, offset, length}, nil
+}
+
+func (f *File) readRecord(r record) ([]byte, error) {
+	if r.length > HeaderBytesMax {
+		return nil, fmt.Errorf("record %q of %d bytes exceeds %d", r.name, r.length, HeaderBytesMax)
+	}
+	data := make([]byte, r.length)
+	return data, f.readAt(data, r.offset)
+}
+
+// addTensor checks that a value of the pickle is a tensor in a record, and lists it.
+func (f *File) addTensor(name string, v any, records torchRecords) error {
+	t, ok := v.(pickleTensor)
+	switch {
+	case !ok:
+		return errors.New("it is no tensor")
+	case !utf8.ValidString(name):
+		return errors.New("its name is not UTF-8")
+	case len(name) > nameBytesMax:
+		return fmt.Errorf("its name has %d bytes, more than %d", len(name), nameBytesMax)
+	}
+	dtype := t.storage.dtype
+	size, ok := byteSize(dtype, t.shape)
+	if !ok {
+		return fmt.Errorf("shape %v has no valid size", t.shape)
+	}
+	r, ok := records.byName[records.root+"/data/"+t.storage.key]
+	if !ok {
+		return fmt.Errorf("its storage %q is not in the file", t.storage.key)
+	}
+	width := int64(dtype.Bits() / 8)
+	if t.storage.elements > r.length/width || r.length != t.storage.elements*width {
+		return fmt.Errorf("its storage of %d values of %s has %d bytes", t.storage.elements, dtype, r.length)
+	}
+	span, ok := t.span()
+	if !ok || t.offset > t.storage.elements || span > t.storage.elements-t.offset {
+		return fmt.Errorf("shape %v with strides %v from value %d on reaches beyond a storage of %d values",
+			t.shape, t.stride, t.offset, t.storage.elements)
+	}
+	if size/width > span {
+		return fmt.Errorf("shape %v with strides %v repeats values; save its clone()", t.shape, t.stride)
+	}
+	f.tensors[name] = Info{DType: dtype, Shape: t.shape, Offset: r.offset + t.offset*width, Bytes: size}
+	if !contiguous(t.shape, t.stride) {
+		f.strided[name] = strides{t.stride, span}
+	}
+	return nil
+}
+
+// span is the number of values of the storage from the tensor's first to its last; ok is false
+// if that is beyond any storage.
+func (t pickleTensor) span() (n int64, ok bool) {
+	n = 1
+	for i, size := range t.shape {
+		if size == 0 {
+			return 0, true
+		}
+		steps, stride := int64(size)-1, int64(t.stride[i])
+		if steps > 0 && stride > (1<<62-n)/steps {
+			return 0, false
+		}
+		n += steps * stride
+	}
+	return n, true
+}
+
+// strides say how a tensor lies in its storage.
+type strides struct {
+	stride []int // values between neighbours, by dimension
+	span   int64 // values from the first to the last
+}
+
+// gather reads the values of a tensor in row-major order.
+func (f *File) gather(info Info, s strides) ([]byte, error) {
+	width := info.DType.Bits() / 8
+	storage := make([]byte, s.span*int64(width))
+	if err := f.readAt(storage, info.Offset); err != nil {
 		return nil, err
 	}
-	if length > HeaderBytesMax {
-		return nil, fmt.Errorf("record %s of %d bytes exceeds %d", record.Name, length, HeaderBytesMax)
+	out := make([]byte, 0, info.Bytes)
+	at := make([]int, len(info.Shape))
+	for from := 0; len(out) < int(info.Bytes); {
+		out = append(out, storage[from*width:(from+1)*width]...)
+		for d := len(at) - 1; d >= 0; d-- { // count up, the last dimension first
+			at[d]++
+			from += s.stride[d]
+			if at[d] < info.Shape[d] {
+				break
+			}
+			from -= at[d] * s.stride[d]
+			at[d] = 0
+		}
 	}
-	data := make([]byte, length)
-	return data, f.readAt(data, offset)
-}
-
-func tensorInfo(name string, v any, root string, records map[string]*zip.File, size int64) (Info, error) {
-	t, ok := v.(pickleTensor)
-	if !ok || !utf8.ValidString(name) {
-		return Info{}, errors.New("it is no tensor, or its name is not UTF-8")
-	}
-	bytes, ok := byteSize(t.storage.dtype, t.shape)
-	if !ok {
-		return Info{}, fmt.Errorf("shape %v has no valid size", t.shape)
-	}
-	if !contiguous(t.shape, t.stride) {
-		return Info{}, fmt.Errorf("shape %v with strides %v is not contiguous", t.shape, t.stride)
-	}
-	record, ok := records[root+"/data/"+t.storage.key]
-	if !ok {
-		return Info{}, fmt.Errorf("its storage %q is not in the file", t.storage.key)
-	}
-	at, length, err := place(record, size)
-	if err != nil {
-		return Info{}, err
-	}
-	width := int64(t.storage.dtype.Bits() / 8)
-	if length/width != t.storage.elements || t.offset > t.storage.elements ||
-		bytes/width > t.storage.elements-t.offset {
-		return Info{}, fmt.Errorf("%d values from %d do not fit in a storage of %d bytes",
-			bytes/width, t.offset, length)
-	}
-	return Info{DType: t.storage.dtype, Shape: t.shape, Offset: at + t.offset*width, Bytes: bytes}, nil
+	return out, nil
 }
 
 // contiguous reports whether the strides, in elements, are those of rows without gaps;
@@ -190,141 +295,4 @@ func contiguous(shape, stride []int) bool {
 		want *= shape[i]
 	}
 	return true
-}
-
-// torchAlignment is the alignment of records that torch.save keeps, so that a reader may
-// map tensors into memory.
-const torchAlignment = 64
-
-// recordBytesMax is what a record's header can state.
-const recordBytesMax = 1<<32 - 1
-
-var storageNames = map[DType]string{F32: "FloatStorage", F16: "HalfStorage", BF16: "BFloat16Storage"}
-
-// WriteTorch writes the tensors, of type F32, F16 or BF16, as torch.save writes
-// {"model_state_dict": {name: tensor, …}}: a file that torch.load reads with
-// weights_only=True. The bytes depend only on the set of tensors.
-func WriteTorch(w io.Writer, tensors []Tensor) error {
-	order := slices.Clone(tensors)
-	slices.SortFunc(order, func(a, b Tensor) int { return strings.Compare(a.Name, b.Name) })
-	if err := checkNames(order); err != nil {
-		return err
-	}
-	pickle, err := appendStateDict(nil, order)
-	if err != nil {
-		return err
-	}
-	count := &countWriter{w: w}
-	archive := zip.NewWriter(count)
-	if err := writeRecord(archive, count, "archive/data.pkl", pickle); err != nil {
-		return err
-	}
-	for i, t := range order {
-		data, err := t.values()
-		if err != nil {
-			return err
-		}
-		if err := writeRecord(archive, count, "archive/data/"+strconv.Itoa(i), data); err != nil {
-			return fmt.Errorf("tensor %q: %w", t.Name, err)
-		}
-	}
-	if err := writeRecord(archive, count, "archive/version", []byte("3\n")); err != nil {
-		return err
-	}
-	return archive.Close()
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// writeRecord stores data at the next multiple of torchAlignment, padding the header with
-// an extra field "FB" as torch does.
-func writeRecord(archive *zip.Writer, count *countWriter, name string, data []byte) error {
-	if len(data) > recordBytesMax {
-		return fmt.Errorf("%d bytes in one tensor exceed %d", len(data), int64(recordBytesMax))
-	}
-	if err := archive.Flush(); err != nil {
-		return err
-	}
-	const localHeader, extraHeader = 30, 4
-	start := count.n + localHeader + int64(len(name)) + extraHeader
-	padding := int((torchAlignment - start%torchAlignment) % torchAlignment)
-	extra := append([]byte("FB"), byte(padding), 0)
-	size := uint64(len(data))
-	record, err := archive.CreateRaw(&zip.FileHeader{
-		Name: name, Method: zip.Store, CRC32: crc32.ChecksumIEEE(data),
-		CompressedSize64: size, UncompressedSize64: size,
-		Extra: append(extra, make([]byte, padding)...),
-	})
-	if err != nil {
-		return err
-	}
-	_, err = record.Write(data)
-	return err
-}
-
-// appendStateDict appends a pickle of protocol 2 with the opcodes that torch.load's
-// restricted reader knows.
-func appendStateDict(out []byte, tensors []Tensor) ([]byte, error) {
-	out = append(out, 0x80, 2, '}') // PROTO 2, EMPTY_DICT
-	out = append(appendText(out, stateDictKey), '}', '(')
-	for i, t := range tensors {
-		storage, ok := storageNames[t.DType]
-		if !ok {
-			return nil, fmt.Errorf("tensor %q: cannot store %s in a .pt file; F32, F16 and BF16 can be",
-				t.Name, t.DType)
-		}
-		if _, ok := byteSize(t.DType, t.Shape); !ok {
-			return nil, fmt.Errorf("tensor %q: shape %v has no valid size", t.Name, t.Shape)
-		}
-		out = appendText(out, t.Name)
-		out = append(out, "ctorch._utils\n_rebuild_tensor_v2\n(("...)
-		out = appendText(out, "storage")
-		out = append(out, "ctorch\n"+storage+"\n"...)
-		out = appendText(appendText(out, strconv.Itoa(i)), "cpu")
-		out = append(appendInt(out, elements(t.Shape)), 't', 'Q')
-		out = appendInt(out, 0)
-		out = appendShape(appendShape(out, t.Shape), strides(t.Shape))
-		out = append(out, 0x89)                                 // requires_grad False
-		out = append(out, "ccollections\nOrderedDict\n)RtR"...) // no hooks; rebuild
-	}
-	return append(out, 'u', 's', '.'), nil
-}
-
-func strides(shape []int) []int {
-	out := make([]int, len(shape))
-	next := 1
-	for i := len(shape) - 1; i >= 0; i-- {
-		out[i] = next
-		next *= max(shape[i], 1)
-	}
-	return out
-}
-
-func appendShape(out []byte, shape []int) []byte {
-	out = append(out, '(')
-	for _, n := range shape {
-		out = appendInt(out, n)
-	}
-	return append(out, 't')
-}
-
-func appendText(out []byte, s string) []byte {
-	out = binary.LittleEndian.AppendUint32(append(out, 'X'), uint32(len(s)))
-	return append(out, s...)
-}
-
-func appendInt(out []byte, n int) []byte {
-	if n == int(int32(n)) {
-		return binary.LittleEndian.AppendUint32(append(out, 'J'), uint32(n))
-	}
-	return binary.LittleEndian.AppendUint64(append(out, 0x8a, 8), uint64(n))
 }
