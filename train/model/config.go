@@ -78,8 +78,11 @@ func ParseConfig(data []byte) (Config, error) {
 	var head struct {
 		ModelType *string `json:"model_type"`
 	}
+	if len(data) > configBytesMax {
+		return Config{}, fmt.Errorf("config.json has %d bytes, more than %d", len(data), configBytesMax)
+	}
 	if err := json.Unmarshal(data, &head); err != nil {
-		return Config{}, fmt.Errorf("config.json: %w", err)
+		return Config{}, fmt.Errorf("config.json: %w", plainError(err))
 	}
 	if head.ModelType == nil {
 		return Config{}, fmt.Errorf("config.json: model_type is missing; write one of %s", knownTypes())
@@ -98,6 +101,9 @@ func ParseConfig(data []byte) (Config, error) {
 	}
 	return cfg, nil
 }
+
+// configBytesMax is far above any config.json, which has a few kilobytes.
+const configBytesMax = 1 << 20
 
 // architecture is how one model_type is read and built.
 type architecture struct {
@@ -124,7 +130,7 @@ func architectureOf(modelType string) (architecture, error) {
 			return a, nil
 		}
 	}
-	return architecture{}, fmt.Errorf("model_type %q is not known; known are %s", modelType, knownTypes())
+	return architecture{}, fmt.Errorf("model_type %.100q is not known; known are %s", modelType, knownTypes())
 }
 
 func knownTypes() string {
@@ -178,7 +184,7 @@ func refuse(data []byte, fields []unsupported) error {
 	for _, f := range fields {
 		value, ok := all[f.name]
 		if ok && !slices.Contains(f.plain, string(value)) {
-			return fmt.Errorf("%s %s is not supported; only %s is",
+			return fmt.Errorf("%s %.100s is not supported; only %s is",
 				f.name, value, strings.Join(f.plain, " or "))
 		}
 	}

@@ -136,7 +136,7 @@ func TestParseConfig(t *testing.T) {
 		`,"scoring_func":"sigmoid"`:                                     "scoring_func",
 		`,"torch_dtype":"float8"`:                                       "torch_dtype",
 		`,"vocab_size":16777217`:                                        "at most 16777216",
-		`,"num_hidden_layers":4096,"n_routed_experts":4096`:             "at most 1048576",
+		`,"num_hidden_layers":4096,"n_routed_experts":4096`:             "at most 1024",
 		`,"vocab_size":"10"`:                                            "vocab_size",
 		`,"model_type":null`:                                            "model_type is missing",
 		`,"model_type":"BZ_MOE"`:                                        `"BZ_MOE" is not known`,

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -37,6 +38,9 @@ func sparseStep(cfg *Config, layer int) bool {
 func validateSparseStep(cfg *Config) error {
 	if err := checkSizes(size{"decoder_sparse_step", cfg.DecoderSparseStep, 1}); err != nil {
 		return err
+	}
+	if n := len(cfg.MlpOnlyLayers); n > layersMax {
+		return fmt.Errorf("mlp_only_layers lists %d layers; there are at most %d", n, layersMax)
 	}
 	takeNumExperts(cfg)
 	mixtures := 0

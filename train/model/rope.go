@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 )
@@ -68,7 +69,7 @@ func validateRope(cfg *Config) error {
 		if err := positive("rope_scaling: factor", s.Factor); err != nil {
 			return err
 		}
-		return positive("rope_scaling: original_max_position_embeddings", s.OriginalMax)
+		return cmp.Or(positive("rope_scaling: original_max_position_embeddings", s.OriginalMax), s.notNegative())
 	case "llama3":
 		for _, v := range []struct {
 			name  string
@@ -85,7 +86,21 @@ func validateRope(cfg *Config) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("rope_scaling: type %q is not supported; only default, linear, yarn and llama3 are", s.kind())
+	return fmt.Errorf("rope_scaling: type %.100q is not supported; only default, linear, yarn and llama3 are", s.kind())
+}
+
+// notNegative checks YaRN's numbers that may be absent.
+func (s *RopeScaling) notNegative() error {
+	for _, v := range []struct {
+		name  string
+		value float64
+	}{{"beta_fast", s.BetaFast}, {"beta_slow", s.BetaSlow}, {"mscale", s.MScale}, {"mscale_all_dim", s.MScaleAllDim},
+		{"attention_factor", s.AttentionFactor}} {
+		if v.value < 0 {
+			return fmt.Errorf("rope_scaling: %s is %v; it must not be negative", v.name, v.value)
+		}
+	}
+	return nil
 }
 
 func positive(name string, value float64) error {

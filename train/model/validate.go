@@ -2,8 +2,11 @@ package model
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 )
 
 // decodeConfig reads config.json over what absent fields mean. Of several eos_token_id the first
@@ -15,13 +18,33 @@ func decodeConfig(data []byte, cfg *Config) error {
 		EOS   firstToken `json:"eos_token_id"`
 	}{Config: cfg}
 	if err := json.Unmarshal(data, &file); err != nil {
-		return err
+		return plainError(err)
 	}
 	cfg.EOSTokenID = file.EOS.id
 	if cfg.TorchDtype == "" {
 		cfg.TorchDtype = file.DType
 	}
 	return nil
+}
+
+// plainError says what is wrong with JSON in the file's terms.
+func plainError(err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("at byte %d: %w", syntax.Offset, err)
+	}
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	want := map[reflect.Kind]string{reflect.Int: "a whole number", reflect.Int32: "a whole number of 32 bits",
+		reflect.Float64: "a number", reflect.Bool: "true or false", reflect.String: "a text", reflect.Slice: "a list",
+		reflect.Struct: "an object"}[wrong.Type.Kind()]
+	field := strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "Config"), ".")
+	if field == "" {
+		return fmt.Errorf("at byte %d: there is %.60s where %s must be", wrong.Offset, wrong.Value, want)
+	}
+	return fmt.Errorf("%s is %.60s; it must be %s", field, wrong.Value, want)
 }
 
 // firstToken is a token, the first of a list of tokens, or none.
@@ -50,7 +73,13 @@ func firstError(cfg *Config, checks ...func(*Config) error) error {
 	return nil
 }
 
+// layersMax is far beyond any model. A few bytes of config.json ask for so many layers.
+const layersMax = 1024
+
 func validateShape(cfg *Config) error {
+	if cfg.NumHiddenLayers > layersMax {
+		return fmt.Errorf("num_hidden_layers is %d; it must be at most %d", cfg.NumHiddenLayers, layersMax)
+	}
 	return checkSizes(
 		size{"hidden_size", cfg.HiddenSize, 1}, size{"num_hidden_layers", cfg.NumHiddenLayers, 1},
 		size{"num_attention_heads", cfg.NumAttentionHeads, 1}, size{"vocab_size", cfg.VocabSize, 1},
@@ -98,7 +127,7 @@ func validateFirstDense(cfg *Config) error {
 }
 
 // expertsMax bounds the number of routed experts of all layers.
-const expertsMax = 1 << 20
+const expertsMax = 1 << 16
 
 // validateFeedForward checks the blocks of a number of dense and of mixture layers.
 func validateFeedForward(cfg *Config, dense, mixtures int) error {
@@ -133,7 +162,7 @@ const groupLimited = "group_limited_greedy"
 // validateGroups checks the groups of a group-limited router.
 func validateGroups(cfg *Config) error {
 	if !slices.Contains([]string{"", "greedy", groupLimited}, cfg.TopkMethod) {
-		return fmt.Errorf("topk_method %q is not supported; only greedy and %s are", cfg.TopkMethod, groupLimited)
+		return fmt.Errorf("topk_method %.100q is not supported; only greedy and %s are", cfg.TopkMethod, groupLimited)
 	}
 	if cfg.TopkMethod != groupLimited {
 		return nil
@@ -177,7 +206,7 @@ func validateScalars(cfg *Config) error {
 		cfg.TorchDtype = "float32"
 	case "float32", "float16", "bfloat16":
 	default:
-		return fmt.Errorf("torch_dtype %q is not known; write float32, float16 or bfloat16", cfg.TorchDtype)
+		return fmt.Errorf("torch_dtype %.100q is not known; write float32, float16 or bfloat16", cfg.TorchDtype)
 	}
 	return nil
 }
