@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens what bzdata writes with Hugging Face datasets, pyarrow, DuckDB and safetensors:
+# Opens what bzdata writes with Hugging Face datasets, pyarrow, DuckDB, safetensors and PyTorch:
 # run.sh VENV [WORK]. VENV is a virtual environment, made with what requirements.txt names
 # unless it is there; WORK, a temporary folder unless it is given, takes what is written.
 # Only the making of VENV needs a network.
@@ -38,3 +38,4 @@ run "$work/typed.yaml" --workdir "$work/typed-parquet"
 run "$work/typed_back.yaml" --workdir "$work/typed-jsonl"
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$work/huggingface HF_DATASETS_DISABLE_PROGRESS_BARS=1
 "$venv/bin/python" "$here/check.py" check "$work"
+"$here/torch.sh" "$venv" "$work/torch"

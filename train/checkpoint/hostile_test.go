@@ -159,7 +159,7 @@ func TestTorchHostile(t *testing.T) {
 		{"negative offset", shape(6, -1, []int{6}, []int{1}), "unexpected arguments"},
 		{"overflowing shape", shape(6, 0, []int{big, big}, []int{1, 1}), "has no valid size"},
 		{"overflowing stride", shape(6, 0, []int{3, 2}, []int{big, 1}), "reaches beyond a storage of 6 values"},
-		{"offset", shape(6, 7, []int{0}, []int{1}), "reaches beyond"},
+		{"offset", shape(6, 6, []int{1}, []int{1}), "reaches beyond"}, {"offset of 2^63-1", shape(6, big, []int{1}, []int{1}), "reaches beyond"},
 		{"too large", shape(6, 1, []int{6}, []int{1}), "shape [6] with strides [1] from value 1 on reaches beyond"},
 		{"expanded", shape(6, 0, []int{1 << 40}, []int{0}), "repeats values"},
 		{"dimensions", shape(6, 0, slices.Repeat([]int{1}, 65), slices.Repeat([]int{1}, 65)), "unexpected arguments"},

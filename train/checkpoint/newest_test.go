@@ -217,3 +217,19 @@ func TestNewestGrowing(t *testing.T) {
 		}
 	}
 }
+
+// FuzzFolderName checks that what is read of a name is what a name made of it says.
+func FuzzFolderName(f *testing.F) {
+	f.Add("globalver_17_inneropt_240")
+	f.Add("uid_5_hotkey_X_globalver_17")
+	f.Fuzz(func(t *testing.T, name string) {
+		got, ok := ParseFolderName(name)
+		if !ok {
+			return
+		}
+		again, ok := ParseFolderName(fmt.Sprintf("globalver_%d_inneropt_%d", got.Version, got.Step))
+		if !ok || got.Newer(again) || again.Newer(got) || got.Version < 0 || got.Step < 0 || got.Folder != name {
+			t.Fatalf("%q: %+v, then %+v", name, got, again)
+		}
+	})
+}

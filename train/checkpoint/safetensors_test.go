@@ -301,8 +301,17 @@ func FuzzParse(f *testing.F) {
 	f.Add(rawFile(`{"__metadata__":{"a":"b"},"a":{"dtype":"F16","shape":[0],"data_offsets":[0,0]},`+
 		`"b":{"dtype":"U8","shape":[2,2],"data_offsets":[0,4]}}  `, 4))
 	f.Add(rawFile(`{"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3]}}`, 3))
+	reference, err := os.ReadFile("testdata/reference.safetensors")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(reference)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := Parse(bytes.NewReader(data), int64(len(data)), "w")
+		var file *File
+		var err error
+		if n := allocated(func() { file, err = Parse(bytes.NewReader(data), int64(len(data)), "w") }); n > 2*allocationsMax(len(data)) {
+			t.Fatalf("%d bytes allocated for a file of %d", n, len(data))
+		}
 		if err != nil {
 			return
 		}

@@ -220,6 +220,9 @@ func (f *File) addTensor(name string, v any, records torchRecords) error {
 		return fmt.Errorf("its storage of %d values of %s has %d bytes", t.storage.elements, dtype, r.length)
 	}
 	span, ok := t.span()
+	if span == 0 {
+		t.offset = 0 // an empty view may begin behind the storage's end
+	}
 	if !ok || t.offset > t.storage.elements || span > t.storage.elements-t.offset {
 		return fmt.Errorf("shape %v with strides %v from value %d on reaches beyond a storage of %d values",
 			t.shape, t.stride, t.offset, t.storage.elements)
@@ -238,10 +241,10 @@ func (f *File) addTensor(name string, v any, records torchRecords) error {
 // if that is beyond any storage.
 func (t pickleTensor) span() (n int64, ok bool) {
 	n = 1
+	if slices.Contains(t.shape, 0) {
+		return 0, true
+	}
 	for i, size := range t.shape {
-		if size == 0 {
-			return 0, true
-		}
 		steps, stride := int64(size)-1, int64(t.stride[i])
 		if steps > 0 && stride > (1<<62-n)/steps {
 			return 0, false

@@ -1,9 +1,11 @@
 package checkpoint
 
 import (
+	"archive/zip"
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -240,21 +242,30 @@ func TestUnpickleNumbers(t *testing.T) {
 // FuzzParseTorch checks that no input crashes the reader and that every tensor of an
 // accepted file can be read.
 func FuzzParseTorch(f *testing.F) {
-	for _, name := range []string{"torch.pt", "transposed.pt"} {
-		data, err := os.ReadFile("testdata/" + name)
+	names, err := filepath.Glob("testdata/*.pt")
+	if err != nil || len(names) < 10 {
+		f.Fatal(names, err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		file, err := ParseTorch(bytes.NewReader(data), int64(len(data)), "w")
+		var file *File
+		var err error
+		if n := allocated(func() { file, err = ParseTorch(bytes.NewReader(data), int64(len(data)), "w") }); n > 2*allocationsMax(len(data)) {
+			t.Fatalf("%d bytes allocated for a file of %d", n, len(data))
+		}
 		if err != nil {
 			return
 		}
 		for _, name := range file.Names() {
-			if _, err := file.Bytes(name); err != nil {
-				t.Fatal(err)
+			info, _ := file.Info(name)
+			if data, err := file.Bytes(name); err != nil || int64(len(data)) != info.Bytes {
+				t.Fatal(len(data), info, err)
 			}
 		}
 	})
@@ -272,8 +283,23 @@ func FuzzUnpickle(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Add([]byte("\x80\x02ccollections\nOrderedDict\nq\x00)Rq\x01(X\x01\x00\x00\x00aK\x01u}X\x01\x00\x00\x00bNsb."))
+	for _, name := range []string{"peer_views.pt", "peer_dtypes.pt", "refused_optimizer.pt", "refused_sparse.pt"} {
+		archive, err := zip.OpenReader("testdata/" + name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		pickle, err := fs.ReadFile(archive, strings.TrimSuffix(name, ".pt")+"/data.pkl")
+		if err := errors.Join(err, archive.Close()); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(pickle)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		v, err := unpickle(data)
+		var v any
+		var err error
+		if n := allocated(func() { v, err = unpickle(data) }); n > 2*allocationsMax(len(data)) {
+			t.Fatalf("%d bytes allocated for a pickle of %d", n, len(data))
+		}
 		if dict, ok := v.(*pickleDict); err == nil && ok {
 			if !slices.Equal(slices.Sorted(slices.Values(dict.keys)), slices.Sorted(maps.Keys(dict.values))) {
 				t.Fatal("keys and values differ")

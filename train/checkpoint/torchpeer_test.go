@@ -47,7 +47,7 @@ func TestPeerFiles(t *testing.T) {
 			comparePeer(t, f, name+" "+key, key, want)
 		}
 	}
-	if count != 48 {
+	if count != 49 {
 		t.Errorf("%d tensors were compared", count)
 	}
 }

@@ -33,6 +33,7 @@ def views():
     return OrderedDict(
         whole=whole, again=whole, transposed=whole.transpose(0, 2), permuted=whole.permute(1, 2, 0), cut=whole[1:5, :, 1:3],
         steps=whole[::2, ::3, ::2], column=whole[:, 2, 1], row=whole[3, 2], last=whole[5, 4, 3], none=whole[:0], none2=whole[:, 5:],
+        behind=whole[5:].permute(2, 0, 1)[3:, 1:, 4:],
         halves=half[:, 4:], half_t=half.t(), diagonal=half.diagonal(), brain_t=brain.t(), brain_steps=brain[::3],
         scalar=torch.tensor(-7.5), scalar_half=torch.tensor(0.1).half(), empty=torch.empty(0), empty2=torch.empty(0, 3).bfloat16(),
         one=torch.ones(1, 1, 1), parameter=torch.nn.Parameter(torch.randn(3, 2, generator=g)),
