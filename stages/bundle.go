@@ -127,7 +127,8 @@ func (c Bundle) lint(t *pipeline.Task, update checkpoint.Source, meta UpdateMeta
 		return false, err
 	}
 	defer base.Close()
-	findings, err := checkpoint.Lint(update, naming, meta.Assignment, base.Info)
+	findings, err := checkpoint.Lint(update, checkpoint.Rules{Naming: naming, Group: meta.Assignment, Base: base,
+		From: meta.Base, Current: base.from})
 	if err != nil || len(findings) == 0 {
 		return false, err
 	}

@@ -6,19 +6,26 @@ import (
 	"slices"
 )
 
-// Reason is why a validator rejects an update, or why the update is not what was meant.
+// Reason is why a validator rejects an update or gives it no score, or why it is not what was meant.
 type Reason string
 
-// The reasons. EmptyUpdate and ExpertGroupOrNaN are Connito's own rules (0c936fa: the
-// update must not be empty, every key must be a routed expert whose id is one of the
-// group's, no value may be NaN or infinite); the others break loading or mean a mistake.
+// The reasons. StateDictParseFailed and ExpertGroupOrNaN are Connito's own names (0c936fa: the file
+// must hold plain tensors only; the update must not be empty, every key must be a routed expert whose id
+// is one of the group's, no value may be NaN or infinite). ZeroDelta and StaleVersion are accepted there, and
+// score nothing: a copy of the base ties with it, and the loss is compared with the current base's.
+// HashFails is Block Zero's (907d2e4), which hashes values through numpy. The others break
+// loading or mean a mistake.
 const (
-	EmptyUpdate      Reason = "empty_update"        // no tensor
-	ExpertGroupOrNaN Reason = "expert_group_or_nan" // foreign tensor, NaN or infinity
-	WrongName        Reason = "wrong_name"          // the group's, but not as the profile names it
-	WrongShape       Reason = "wrong_shape"         // not the base model's shape, or not in the base model
-	WrongDType       Reason = "wrong_dtype"         // not F32, F16 or BF16
-	MissingTensor    Reason = "missing_tensor"      // an expert of the group that the update lacks
+	StateDictParseFailed Reason = "statedict_parse_failed" // no file of plain tensors
+	EmptyUpdate          Reason = "empty_update"           // no tensor
+	ExpertGroupOrNaN     Reason = "expert_group_or_nan"    // foreign tensor, NaN or infinity
+	WrongName            Reason = "wrong_name"             // the group's, but not as the profile names it
+	WrongShape           Reason = "wrong_shape"            // not the base model's shape, or not in the base model
+	WrongDType           Reason = "wrong_dtype"            // not F32, F16 or BF16
+	HashFails            Reason = "hash_fails"             // BF16, which numpy does not have
+	MissingTensor        Reason = "missing_tensor"         // an expert of the group that the update lacks
+	ZeroDelta            Reason = "zero_delta"             // every value is the base's
+	StaleVersion         Reason = "stale_version"          // trained from an older base than the current one
 )
 
 // Finding is one fault of an update.
@@ -36,67 +43,92 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s: %s", f.Reason, f.Tensor, f.Detail)
 }
 
+// Rules are what an update is held against.
+type Rules struct {
+	Naming Naming
+	Group  Assignment
+	// Base has the current base's tensors under native names; nil leaves shapes and copies unchecked.
+	Base Source
+	// From is the checkpoint that the update was trained from, and Current the network's newest, as far as
+	// they are known.
+	From, Current *FolderName
+}
+
 // Lint checks an update, which is to hold the tensors of a group's routed experts and
-// nothing else. Base describes tensors by their native name, see [Source.Info]; with nil
-// shapes are not checked. The findings are in the order of names; none means that the
-// update would be accepted. The error is one of reading.
-func Lint(update Source, naming Naming, group Assignment, base func(string) (Info, bool)) ([]Finding, error) {
+// nothing else. The findings on tensors are in the order of names; none at all means that the
+// update would be accepted and may score. The error is one of reading.
+func Lint(update Source, rules Rules) ([]Finding, error) {
 	var out []Finding
 	names := update.Names()
 	if len(names) == 0 {
 		out = append(out, Finding{EmptyUpdate, "", "the update has no tensor"})
 	}
 	for _, name := range names {
-		if f, bad := lintName(name, naming, group); bad {
-			out = append(out, f)
-			continue
-		}
-		info, _ := update.Info(name)
-		if f, bad := lintShape(name, info, naming, group, base); bad {
-			out = append(out, f)
-		}
-		f, bad, err := lintValues(update, name, info)
+		found, err := rules.tensor(update, name)
 		if err != nil {
 			return nil, err
 		}
-		if bad {
-			out = append(out, f)
-		}
+		out = append(out, found...)
 	}
-	return append(out, lintMissing(update, naming, group)...), nil
+	out = append(out, rules.missing(update)...)
+	if len(out) == 0 {
+		zero, err := rules.zeroDelta(update)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, zero...)
+	}
+	return append(out, rules.stale()...), nil
 }
 
-func lintName(name string, naming Naming, group Assignment) (Finding, bool) {
-	if t, ok := naming.Parse(name); ok {
-		if slices.ContainsFunc(group[t.Layer], func(p Pair) bool { return naming.id(p) == t.Expert }) {
+func (r Rules) tensor(update Source, name string) (out []Finding, err error) {
+	if f, bad := r.name(name); bad {
+		return []Finding{f}, nil
+	}
+	info, _ := update.Info(name)
+	if !info.DType.Real() {
+		return []Finding{{WrongDType, name, info.DType.String() + " is not F32, F16 or BF16"}}, nil
+	}
+	if info.DType == BF16 && r.Naming == Qwen3Next {
+		out = append(out, Finding{HashFails, name, "BF16, which Block Zero cannot hash; store F16 or F32"})
+	}
+	if f, bad := r.shape(name, info); bad {
+		out = append(out, f)
+	}
+	f, bad, err := finiteValues(update, name)
+	if bad {
+		out = append(out, f)
+	}
+	return out, err
+}
+
+func (r Rules) name(name string) (Finding, bool) {
+	if t, ok := r.Naming.Parse(name); ok {
+		if slices.ContainsFunc(r.Group[t.Layer], func(p Pair) bool { return r.Naming.id(p) == t.Expert }) {
 			return Finding{}, false
 		}
 	}
 	for _, n := range []Naming{Native, V2LiteFused, Qwen3Next} {
 		t, ok := n.Parse(name)
 		ours := func(p Pair) bool { return p.My == t.Expert || p.Org == t.Expert }
-		if ok && slices.ContainsFunc(group[t.Layer], ours) {
-			return Finding{WrongName, name, "not as " + naming.String() + " names the group's experts"}, true
+		if ok && slices.ContainsFunc(r.Group[t.Layer], ours) {
+			return Finding{WrongName, name, "not as " + r.Naming.String() + " names the group's experts"}, true
 		}
 	}
 	return Finding{ExpertGroupOrNaN, name, "no routed expert of the group"}, true
 }
 
-func lintShape(name string, info Info, naming Naming, group Assignment,
-	base func(string) (Info, bool)) (Finding, bool) {
-	if !info.DType.Real() {
-		return Finding{WrongDType, name, info.DType.String() + " is not F32, F16 or BF16"}, true
-	}
-	if base == nil {
+func (r Rules) shape(name string, info Info) (Finding, bool) {
+	if r.Base == nil {
 		return Finding{}, false
 	}
-	t, _ := naming.Parse(name)
-	at := slices.IndexFunc(group[t.Layer], func(p Pair) bool { return naming.id(p) == t.Expert })
-	native := ExpertTensor{t.Layer, group[t.Layer][at].Org, t.Part}
+	t, _ := r.Naming.Parse(name)
+	at := slices.IndexFunc(r.Group[t.Layer], func(p Pair) bool { return r.Naming.id(p) == t.Expert })
+	native := ExpertTensor{t.Layer, r.Group[t.Layer][at].Org, t.Part}
 	if t.Part == GateUp {
 		native.Part = Gate
 	}
-	want, ok := base(Native.Name(native))
+	want, ok := r.Base.Info(Native.Name(native))
 	if !ok {
 		return Finding{WrongShape, name, "the base model has no " + Native.Name(native)}, true
 	}
@@ -111,10 +143,7 @@ func lintShape(name string, info Info, naming Naming, group Assignment,
 	return Finding{}, false
 }
 
-func lintValues(update Source, name string, info Info) (Finding, bool, error) {
-	if !info.DType.Real() {
-		return Finding{}, false, nil
-	}
+func finiteValues(update Source, name string) (Finding, bool, error) {
 	values, err := update.Float32(name, nil)
 	if err != nil {
 		return Finding{}, false, err
@@ -127,12 +156,12 @@ func lintValues(update Source, name string, info Info) (Finding, bool, error) {
 	return Finding{}, false, nil
 }
 
-func lintMissing(update Source, naming Naming, group Assignment) []Finding {
+func (r Rules) missing(update Source) []Finding {
 	var out []Finding
-	for _, layer := range group.Layers() {
-		for _, pair := range group[layer] {
-			for _, part := range naming.parts() {
-				name := naming.Name(ExpertTensor{layer, naming.id(pair), part})
+	for _, layer := range r.Group.Layers() {
+		for _, pair := range r.Group[layer] {
+			for _, part := range r.Naming.parts() {
+				name := r.Naming.Name(ExpertTensor{layer, r.Naming.id(pair), part})
 				if _, ok := update.Info(name); !ok {
 					out = append(out, Finding{MissingTensor, name, "the update lacks it"})
 				}
@@ -140,4 +169,28 @@ func lintMissing(update Source, naming Naming, group Assignment) []Finding {
 		}
 	}
 	return out
+}
+
+// zeroDelta compares an update without other faults with the base.
+func (r Rules) zeroDelta(update Source) ([]Finding, error) {
+	if r.Base == nil {
+		return nil, nil
+	}
+	native, err := FromProfile(update, r.Naming, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	same, err := IsCopy(native, r.Base)
+	if err != nil || !same {
+		return nil, err
+	}
+	return []Finding{{ZeroDelta, "", "every value is the base's: nothing was trained, and a tie scores 0"}}, nil
+}
+
+func (r Rules) stale() []Finding {
+	if r.From == nil || r.Current == nil || r.From.Version >= r.Current.Version {
+		return nil
+	}
+	return []Finding{{StaleVersion, "", fmt.Sprintf("trained from global version %d, but the network is at %d",
+		r.From.Version, r.Current.Version)}}
 }

@@ -2,8 +2,6 @@ package checkpoint
 
 import (
 	"bytes"
-	"fmt"
-	"math"
 	"slices"
 	"testing"
 )
@@ -181,59 +179,4 @@ func TestOverlay(t *testing.T) {
 	}
 	_, err = Overlay(base, source(t, []Tensor{{Name: "lm_head.weight", DType: F32, Shape: []int{2}, Data: make([]byte, 8)}}))
 	mustSay(t, err, `"lm_head.weight" has shape [2] in the overlay, [1] in the base`)
-}
-
-func TestLint(t *testing.T) {
-	native := nativeExperts(t, F16)
-	base := source(t, native)
-	for _, naming := range []Naming{Native, V2LiteFused, Qwen3Next} {
-		good, err := naming.ToProfile(testGroup, native)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := Lint(source(t, good), naming, testGroup, base.Info); err != nil || len(got) != 0 {
-			t.Errorf("%s: a good update has %v, %v", naming, got, err)
-		}
-	}
-	put := func(i int, f func(*Tensor)) []Tensor {
-		out := slices.Clone(native)
-		f(&out[i])
-		return out
-	}
-	value := func(v float32) func(*Tensor) {
-		return func(x *Tensor) { x.Data, _ = FromFloat32(F16, []float32{1, 1, 1, v, 1, 1}) }
-	}
-	nan, inf := float32(math.NaN()), float32(math.Inf(-1))
-	name := native[2].Name
-	for _, c := range []struct {
-		what   string
-		update []Tensor
-		want   []string
-	}{
-		{"NaN", put(2, value(nan)), []string{"expert_group_or_nan: " + name + ": value 3 is NaN"}},
-		{"infinity", put(2, value(inf)), []string{"expert_group_or_nan: " + name + ": value 3 is -Inf"}},
-		{"shape", put(2, func(x *Tensor) { x.Shape = []int{2, 3} }),
-			[]string{"wrong_shape: " + name + ": shape [2 3], but the base model has [3 2]"}},
-		{"type", put(2, func(x *Tensor) { x.DType = I16 }), []string{"wrong_dtype: " + name + ": I16 is not F32, F16 or BF16"}},
-		{"router", append(slices.Clone(native), Tensor{Name: "model.layers.1.mlp.gate.weight"}),
-			[]string{"expert_group_or_nan: model.layers.1.mlp.gate.weight: no routed expert of the group"}},
-		{"foreign expert", append(slices.Clone(native), Tensor{Name: "model.layers.1.mlp.experts.9.up_proj.weight"}),
-			[]string{"expert_group_or_nan: model.layers.1.mlp.experts.9.up_proj.weight: no routed expert of the group"}},
-		{"running id", append(slices.Clone(native), Tensor{Name: "model.layers.1.mlp.experts.5.up_proj.weight"}),
-			[]string{"wrong_name: model.layers.1.mlp.experts.5.up_proj.weight: not as native names the group's experts"}},
-		{"missing", native[:8], []string{"missing_tensor: model.layers.12.mlp.experts.7.down_proj.weight: the update lacks it"}},
-	} {
-		got, err := Lint(source(t, c.update), Native, testGroup, base.Info)
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(c.want) {
-			t.Errorf("%s: got %v, %v\nwant %v", c.what, got, err, c.want)
-		}
-	}
-	got, err := Lint(source(t, nil), Native, testGroup, nil)
-	if err != nil || len(got) != 10 || got[0].Reason != EmptyUpdate {
-		t.Errorf("empty: %v, %v", got, err)
-	}
-	got, err = Lint(source(t, native), Native, testGroup, source(t, native[1:]).Info)
-	if err != nil || len(got) != 1 || got[0].Reason != WrongShape {
-		t.Errorf("absent from the base: %v, %v", got, err)
-	}
 }

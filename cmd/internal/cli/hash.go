@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
@@ -13,7 +15,7 @@ import (
 )
 
 // hashFlags are the flags of bzdata hash.
-type hashFlags struct{ group, naming, base string }
+type hashFlags struct{ group, naming, base, checkpoints string }
 
 func newHash(env *environment) *cobra.Command {
 	f := &hashFlags{}
@@ -23,7 +25,10 @@ func newHash(env *environment) *cobra.Command {
 		Long: `Hash prints the 48 digits by which Block Zero and Connito know a file of weights: BLAKE2b over
 names and values of its tensors. The same tensors have the same hash as .safetensors and as .pt.
 With --group the tensors are checked as a validator would: names and shapes of the group's experts
-and nothing else, no NaN, nothing missing; each fault is a line with the network's reason.
+and nothing else, no NaN, nothing missing; each fault is a line with the network's reason. With
+--base an exact copy of the base is a fault, too, since it scores nothing. With --checkpoints the
+base is that of the newest complete checkpoint there, and an update in a folder globalver_V… of an
+older version is stale.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData),
 		Args: func(_ *cobra.Command, args []string) error {
@@ -32,23 +37,24 @@ and nothing else, no NaN, nothing missing; each fault is a line with the network
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(env.stdout, args) },
+		RunE: func(_ *cobra.Command, args []string) error { return f.run(env, args) },
 	}
-	fs := cmd.Flags()
-	fs.StringVar(&f.group, "group", "", "check the tensors against the expert group in this `DIR`")
-	fs.StringVar(&f.naming, "naming", "native", "how the network names tensors, a `NAME`: native, v2lite-fused, qwen3next")
-	fs.StringVar(&f.base, "base", "", "check shapes against the base model in this `DIR`")
+	flags := cmd.Flags()
+	flags.StringVar(&f.group, "group", "", "check the tensors against the expert group in this `DIR`")
+	flags.StringVar(&f.naming, "naming", "native", "how the network names tensors, a `NAME`: native, v2lite-fused, qwen3next")
+	flags.StringVar(&f.base, "base", "", "check against the base model in this `DIR`")
+	flags.StringVar(&f.checkpoints, "checkpoints", "", "put the newest checkpoint in or below this `DIR` over the base model")
 	return cmd
 }
 
-func (f *hashFlags) run(w io.Writer, files []string) error {
-	lint, done, err := f.linter()
+func (f *hashFlags) run(env *environment, files []string) error {
+	lint, done, err := f.linter(env.stderr)
 	if err != nil {
 		return err
 	}
 	faults := 0
 	for _, name := range files {
-		n, err := f.file(w, name, lint)
+		n, err := f.file(env.stdout, name, lint)
 		if err != nil {
 			return errors.Join(err, done())
 		}
@@ -60,13 +66,16 @@ func (f *hashFlags) run(w io.Writer, files []string) error {
 	return &pipeline.DataError{Msg: fmt.Sprintf("%d faults; a validator would reject the update", faults)}
 }
 
-// linter returns a check of an update, nil if none was asked for, and a function that ends its use.
-func (f *hashFlags) linter() (lintFunc, func() error, error) {
+// linter returns what updates are held against, nil if no check was asked for, and a function that
+// ends its use. It says on w which checkpoints it passes over.
+func (f *hashFlags) linter(w io.Writer) (*checkpoint.Rules, func() error, error) {
 	done := func() error { return nil }
-	if f.group == "" {
-		if f.base != "" {
-			return nil, nil, &flagError{errors.New("--base goes with --group")}
-		}
+	switch {
+	case f.group == "" && f.base != "":
+		return nil, nil, &flagError{errors.New("--base goes with --group")}
+	case f.base == "" && f.checkpoints != "":
+		return nil, nil, &flagError{errors.New("--checkpoints goes with --base")}
+	case f.group == "":
 		return nil, done, nil
 	}
 	naming, err := checkpoint.ParseNaming(f.naming)
@@ -77,25 +86,56 @@ func (f *hashFlags) linter() (lintFunc, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var info func(string) (checkpoint.Info, bool)
-	if f.base != "" {
-		base, err := checkpoint.OpenDir(store.OS(), f.base)
-		if err != nil {
-			return nil, nil, err
-		}
-		info, done = base.Info, base.Close
+	rules := &checkpoint.Rules{Naming: naming, Group: group.Assignment}
+	if f.base == "" {
+		return rules, done, nil
 	}
-	return func(update checkpoint.Source) ([]checkpoint.Finding, error) {
-		return checkpoint.Lint(update, naming, group.Assignment, info)
-	}, done, nil
+	base, err := checkpoint.OpenDir(store.OS(), f.base)
+	if err != nil {
+		return nil, nil, err
+	}
+	rules.Base = base
+	if f.checkpoints == "" {
+		return rules, base.Close, nil
+	}
+	over, err := f.overlay(w, rules)
+	if err != nil {
+		return nil, nil, errors.Join(err, base.Close())
+	}
+	return rules, func() error { return errors.Join(base.Close(), over.Close()) }, nil
 }
 
-// lintFunc checks an update.
-type lintFunc func(checkpoint.Source) ([]checkpoint.Finding, error)
+// overlay puts the newest checkpoint over the base of the rules.
+func (f *hashFlags) overlay(w io.Writer, rules *checkpoint.Rules) (io.Closer, error) {
+	newest, passed, err := checkpoint.Newest(store.OS(), f.checkpoints, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range passed {
+		fmt.Fprintln(w, p)
+	}
+	groups, err := checkpoint.LoadGroups(store.OS(), filepath.Dir(filepath.Clean(f.group)))
+	if err != nil {
+		return nil, err
+	}
+	over, err := checkpoint.OpenFiles(store.OS(), newest.Files, rules.Naming, groups)
+	if err != nil {
+		return nil, err
+	}
+	rules.Current = &newest.FolderName
+	if rules.Base, err = checkpoint.Overlay(rules.Base, over); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", newest.Dir, err), over.Close())
+	}
+	return over, nil
+}
 
 // file prints a file's hash and faults, and returns the number of faults.
-func (f *hashFlags) file(w io.Writer, name string, lint lintFunc) (n int, err error) {
+func (f *hashFlags) file(w io.Writer, name string, rules *checkpoint.Rules) (n int, err error) {
 	file, err := checkpoint.OpenAny(store.OS(), name)
+	if rules != nil && err != nil && !errors.Is(err, fs.ErrNotExist) {
+		_, err = fmt.Fprintln(w, checkpoint.Finding{Reason: checkpoint.StateDictParseFailed, Detail: err.Error()})
+		return 1, err
+	}
 	if err != nil {
 		return 0, &pipeline.DataError{Msg: err.Error()}
 	}
@@ -108,10 +148,14 @@ func (f *hashFlags) file(w io.Writer, name string, lint lintFunc) (n int, err er
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}
-	if _, err := fmt.Fprintf(w, "%s  %s\n", hash, name); err != nil || lint == nil {
+	if _, err := fmt.Fprintf(w, "%s  %s\n", hash, name); err != nil || rules == nil {
 		return 0, err
 	}
-	findings, err := lint(file)
+	own := *rules
+	if from, ok := checkpoint.ParseFolderName(filepath.Base(filepath.Dir(name))); ok {
+		own.From = &from
+	}
+	findings, err := checkpoint.Lint(file, own)
 	for _, x := range findings {
 		fmt.Fprintf(w, "%s: %s\n", name, x)
 	}

@@ -88,7 +88,9 @@ func read(files []string) error {
 }
 
 func write(dir string) error {
-	for name, tensors := range map[string][]checkpoint.Tensor{"types": types(), "shapes": shapes(), "many": many(), "large": large(), "none": nil} {
+	for name, tensors := range map[string][]checkpoint.Tensor{
+		"types": types(), "shapes": shapes(), "many": many(), "large": large(), "none": nil,
+	} {
 		path := filepath.Join(dir, name)
 		err := store.WriteFile(store.OS(), path+".pt", func(w io.Writer) error { return checkpoint.WriteTorch(w, tensors) })
 		if err != nil {
@@ -135,8 +137,10 @@ func types() []checkpoint.Tensor {
 	for i := range 1 << 16 {
 		patterns = append(patterns, byte(i), byte(i>>8))
 	}
-	special, err := checkpoint.NewTensor("special", checkpoint.F32, []int{6}, []float32{float32(math.Inf(1)), float32(math.Inf(-1)),
-		float32(math.NaN()), float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, math.MaxFloat32})
+	special, err := checkpoint.NewTensor("special", checkpoint.F32, []int{6}, []float32{
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), float32(math.Copysign(0, -1)),
+		math.SmallestNonzeroFloat32, math.MaxFloat32,
+	})
 	if err != nil {
 		panic(err) // six values fill a shape of six
 	}
@@ -147,7 +151,9 @@ func types() []checkpoint.Tensor {
 func shapes() (out []checkpoint.Tensor) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, dtype := range written {
-		for i, shape := range [][]int{{}, {0}, {1}, {7}, {0, 3}, {3, 0}, {2, 3}, {1, 1, 1, 1}, {2, 1, 3, 1, 2}, {5, 4, 3, 2}} {
+		for i, shape := range [][]int{
+			{}, {0}, {1}, {7}, {0, 3}, {3, 0}, {2, 3}, {1, 1, 1, 1}, {2, 1, 3, 1, 2}, {5, 4, 3, 2},
+		} {
 			out = append(out, tensor(rng, fmt.Sprintf("%s.%d é 中 \"\\\n", dtype, i), dtype, shape...))
 		}
 	}
@@ -157,7 +163,8 @@ func shapes() (out []checkpoint.Tensor) {
 func many() (out []checkpoint.Tensor) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for i := range 3000 {
-		out = append(out, tensor(rng, fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/64, i%64), written[i%3], i%4, 5))
+		name := fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/64, i%64)
+		out = append(out, tensor(rng, name, written[i%3], i%4, 5))
 	}
 	return out
 }
