@@ -10,6 +10,9 @@
 // proportion to the tokens that stand in a sequence, so the figure is exact where nothing was cut. A
 // document's first token, which nothing predicts, counts with its bytes.
 //
+// An [Evaluator] gives the same sums for a base and a candidate without holding either: both go through
+// the layers together, and are one up to the first tensor that differs.
+//
 // # Comparison
 //
 // [Compare] takes the losses of a base and a candidate on the same tokens. With x the difference

@@ -252,9 +252,10 @@ func (r *run) filesAt(stage string, read Read, path string) (prefix string, name
 	if read.Find == nil {
 		return expandRead(r.opt.Inputs, path)
 	}
+	prefix = store.Dir(path) // the path's own name may mean something to Find
 	key := read.Name + " " + path
 	if names, ok := r.found[key]; ok {
-		return path, names, nil
+		return prefix, names, nil
 	}
 	names, remarks, err := read.Find(r.opt.Inputs, path)
 	if err != nil {
@@ -267,7 +268,7 @@ func (r *run) filesAt(stage string, read Read, path string) (prefix string, name
 		r.found = map[string][]string{}
 	}
 	r.found[key] = names
-	return path, names, nil
+	return prefix, names, nil
 }
 
 func (r *run) checkRead(read Read, files []pinnedFile) error {

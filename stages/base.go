@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"bzdata/eval/network"
@@ -44,7 +45,10 @@ func findCheckpoint(p *pipeline.Plan, fsys store.FS, path string) (files, remark
 		expect = profile.CheckpointFiles(p.Network.ExpertGroup.Number())
 	}
 	found, passed, err := checkpoint.Newest(fsys, path, expect)
-	if err != nil {
+	switch {
+	case err != nil && (len(passed) > 0 || !errors.Is(err, checkpoint.ErrNone) && !errors.Is(err, fs.ErrNotExist)):
+		return nil, nil, fmt.Errorf("network.base.checkpoints: %w", err) // one may be complete soon
+	case err != nil:
 		return nil, nil, &pipeline.UsageError{Err: err, Msg: fmt.Sprintf("network.base.checkpoints: %v; fetch one, or leave "+
 			"checkpoints out to start from the base model", err)}
 	}

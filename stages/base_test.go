@@ -139,6 +139,12 @@ func TestOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	work, err := pipeline.Outlook(profiled(t, dir, overlayPlan), options(dir))
+	if err != nil || !slices.ContainsFunc(work.Stages, func(s pipeline.StageWork) bool {
+		return s.Label == "train" && s.Reused && strings.Contains(s.Note, "globalver_18 is passed over")
+	}) {
+		t.Errorf("the outlook says nothing of the checkpoint: %+v, %v", work, err)
+	}
 	if len(notes) != 1 || !strings.Contains(notes[0], "globalver_18 is passed over: ") {
 		t.Errorf("notes %q", notes)
 	}
@@ -152,15 +158,7 @@ func TestOverlay(t *testing.T) {
 		!strings.HasPrefix(figures["bundle"], "out/bundle/globalver_17_inneropt_") {
 		t.Errorf("figures %q", figures)
 	}
-	for _, name := range []string{"out/update/update.json", "out/bundle/manifest.json"} {
-		var got struct {
-			Base *checkpoint.FolderName `json:"base_checkpoint"`
-		}
-		data, err := os.ReadFile(filepath.Join(opt.Workdir, name))
-		if err != nil || json.Unmarshal(data, &got) != nil || got.Base == nil || got.Base.Version != 17 || got.Base.Step != 2 {
-			t.Errorf("%s: %s, %v", name, data, err)
-		}
-	}
+	checkRecorded(t, opt.Workdir)
 	want := updateBytes(t, opt.Workdir)
 	rewriteWeights(t, filepath.Join(dir, "base"), func(tensors []checkpoint.Tensor) []checkpoint.Tensor {
 		for i, x := range tensors {
@@ -178,6 +176,20 @@ func TestOverlay(t *testing.T) {
 	}
 	if got := updateBytes(t, merged.Workdir); got != want {
 		t.Error("the merged base model gives another update or score")
+	}
+}
+
+// checkRecorded checks that a run's outputs name the checkpoint.
+func checkRecorded(t *testing.T, workdir string) {
+	t.Helper()
+	for _, name := range []string{"out/update/update.json", "out/bundle/manifest.json"} {
+		var got struct {
+			Base *checkpoint.FolderName `json:"base_checkpoint"`
+		}
+		data, err := os.ReadFile(filepath.Join(workdir, name))
+		if err != nil || json.Unmarshal(data, &got) != nil || got.Base == nil || got.Base.Version != 17 || got.Base.Step != 2 {
+			t.Errorf("%s: %s, %v", name, data, err)
+		}
 	}
 }
 
@@ -238,7 +250,9 @@ func TestBadCheckpoints(t *testing.T) {
 		}
 		return err
 	}
-	is[*pipeline.UsageError](t, fails(t, dir, overlayPlan, options(dir), "network.base.checkpoints", "checkpoints"))
+	is[*pipeline.UsageError](t, fails(t, dir, overlayPlan, options(dir), "network.base.checkpoints", "fetch one"))
+	write(t, filepath.Join(dir, "checkpoints", "globalver_2", "model_expgroup_0.pt"), "")
+	plainError(t, fails(t, dir, overlayPlan, options(dir), "none of 1 checkpoints is complete", "globalver_2"))
 	folder := filepath.Join(dir, "checkpoints", "globalver_3")
 	checkpointOf(t, dir, "globalver_3")
 	putTensors(t, filepath.Join(folder, "model_shared.pt"), []checkpoint.Tensor{{Name: "model.norm.bias", DType: checkpoint.F32,

@@ -116,7 +116,7 @@ func decode(dtype DType, src []byte, dst []float32) {
 
 // ToFloat32 decodes F32, F16 or BF16 values; other types are an error.
 func ToFloat32(dtype DType, data []byte) ([]float32, error) {
-	if !dtype.Real() {
+	if !dtype.Convertible() {
 		return nil, fmt.Errorf("cannot read %s values as float32; F32, F16 and BF16 can be", dtype)
 	}
 	width := dtype.Bits() / 8
@@ -128,5 +128,5 @@ func ToFloat32(dtype DType, data []byte) ([]float32, error) {
 	return out, nil
 }
 
-// Real reports whether values of the type can be read as float32: F32, F16 and BF16.
-func (d DType) Real() bool { return d == F32 || d == F16 || d == BF16 }
+// Convertible reports whether values of the type can be read as float32: F32, F16 and BF16.
+func (d DType) Convertible() bool { return d == F32 || d == F16 || d == BF16 }

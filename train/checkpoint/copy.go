@@ -27,7 +27,7 @@ func IsCopy(update, base Source) (bool, error) {
 func sameTensor(update, base Source, name string) (bool, error) {
 	a, ok1 := update.Info(name)
 	b, ok2 := base.Info(name)
-	if !ok1 || !ok2 || !slices.Equal(a.Shape, b.Shape) || !a.DType.Real() || !b.DType.Real() {
+	if !ok1 || !ok2 || !slices.Equal(a.Shape, b.Shape) || !a.DType.Convertible() || !b.DType.Convertible() {
 		return false, nil
 	}
 	x, err1 := update.Float32(name, nil)

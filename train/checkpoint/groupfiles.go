@@ -124,7 +124,7 @@ func assignmentOf(file string, naming Naming, groups []*Group, experts []Tensor)
 		id, _ := strconv.Atoi(m[1]) // at most nine digits
 		at := slices.IndexFunc(groups, func(g *Group) bool { return g.Config.GroupID == id })
 		if at < 0 {
-			return nil, fmt.Errorf("expert group %d is unknown", id)
+			return nil, fmt.Errorf("expert group %d is unknown; it must be among the expert groups that are read", id)
 		}
 		return groups[at].Assignment, nil
 	}

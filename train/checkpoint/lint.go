@@ -86,7 +86,7 @@ func (r Rules) tensor(update Source, name string) (out []Finding, err error) {
 		return []Finding{f}, nil
 	}
 	info, _ := update.Info(name)
-	if !info.DType.Real() {
+	if !info.DType.Convertible() {
 		return []Finding{{WrongDType, name, info.DType.String() + " is not F32, F16 or BF16"}}, nil
 	}
 	if info.DType == BF16 && r.Naming == Qwen3Next {

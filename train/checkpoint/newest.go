@@ -83,19 +83,22 @@ type Passed struct{ Dir, Why string }
 // String is one line.
 func (p Passed) String() string { return fmt.Sprintf("checkpoint %s is passed over: %s", p.Dir, p.Why) }
 
+// ErrNone is the error of [Newest] for a folder without any checkpoint.
+var ErrNone = errors.New("no folder globalver_V… is there")
+
 // Newest finds the newest complete checkpoint folder at or below root: by version, then by step, as
 // numbers; of equals the first by path. It is complete if every name of expect, which stands for
 // NAME.safetensors or NAME.pt, is there, every file model*.safetensors and model*.pt can be read to
 // its declared end and is the same file before and after that, and none named .tmp_model* is beside them,
 // as the networks' software calls a file that it is writing. Folders that are newer, but not
-// complete, are returned too. Without a complete folder there is an error.
+// complete, are returned too. Without a complete folder there is an error, [ErrNone] if there is none at all.
 func Newest(fsys store.FS, root string, expect []string) (Folder, []Passed, error) {
 	all, err := checkpointFolders(fsys, root)
 	if err != nil {
 		return Folder{}, nil, err
 	}
 	if len(all) == 0 {
-		return Folder{}, nil, fmt.Errorf("%s: no folder globalver_V… is there", root)
+		return Folder{}, nil, fmt.Errorf("%s: %w", root, ErrNone)
 	}
 	slices.SortStableFunc(all, func(a, b Folder) int {
 		switch {

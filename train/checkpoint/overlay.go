@@ -50,7 +50,7 @@ func (s tensorSource) Float32(name string, dst []float32) ([]float32, error) {
 		return nil, err
 	}
 	t := s[name]
-	if !t.DType.Real() {
+	if !t.DType.Convertible() {
 		return nil, fmt.Errorf("tensor %q: cannot read %s values as float32", name, t.DType)
 	}
 	n := elements(t.Shape)

@@ -283,7 +283,7 @@ func (f *File) Float32(name string, dst []float32) ([]float32, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: no tensor %q", f.path, name)
 	}
-	if !info.DType.Real() {
+	if !info.DType.Convertible() {
 		return nil, fmt.Errorf("%s: tensor %q: cannot read %s values as float32", f.path, name, info.DType)
 	}
 	n := info.Elements()

@@ -260,17 +260,39 @@ type strides struct {
 	span   int64 // values from the first to the last
 }
 
-// gather reads the values of a tensor in row-major order.
+// sparseRatio is how many times the bytes of its values a tensor may span to be read in one piece.
+const sparseRatio = 16
+
+// gather reads the values of a tensor in row-major order: from a copy of what they span, or, where
+// that is much more than they are, one by one.
 func (f *File) gather(info Info, s strides) ([]byte, error) {
 	width := info.DType.Bits() / 8
-	storage := make([]byte, s.span*int64(width))
+	bytes := s.span * int64(width)
+	if bytes > sparseRatio*info.Bytes {
+		return walk(info, s, func(value []byte, at int) error {
+			return f.readAt(value, info.Offset+int64(at)*int64(width))
+		})
+	}
+	storage := make([]byte, bytes)
 	if err := f.readAt(storage, info.Offset); err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, info.Bytes)
+	return walk(info, s, func(value []byte, at int) error {
+		copy(value, storage[at*width:])
+		return nil
+	})
+}
+
+// walk fills in a tensor's values in row-major order; at is where in the storage one is.
+func walk(info Info, s strides, read func(value []byte, at int) error) ([]byte, error) {
+	width := info.DType.Bits() / 8
+	out := make([]byte, info.Bytes)
 	at := make([]int, len(info.Shape))
-	for from := 0; len(out) < int(info.Bytes); {
-		out = append(out, storage[from*width:(from+1)*width]...)
+	from := 0
+	for i := 0; i < len(out); i += width {
+		if err := read(out[i:i+width], from); err != nil {
+			return nil, err
+		}
 		for d := len(at) - 1; d >= 0; d-- { // count up, the last dimension first
 			at[d]++
 			from += s.stride[d]

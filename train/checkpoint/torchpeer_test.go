@@ -60,7 +60,7 @@ func comparePeer(t *testing.T, f *File, what, key string, want peerTensor) {
 		t.Errorf("%s: %v %x, %v; want %+v", what, info, data, err, want)
 		return
 	}
-	if !info.DType.Real() {
+	if !info.DType.Convertible() {
 		return
 	}
 	values, err := f.Float32(key, make([]float32, 3))
@@ -142,6 +142,12 @@ func TestGather(t *testing.T) {
 		if want := slowGather(storage, 2, 5, shape, stride); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("shape %v, strides %v: %x, want %x, %v", shape, stride, got, want, err)
 		}
+	}
+	// Few values far apart.
+	far := Info{DType: F16, Shape: []int{3}, Offset: 4, Bytes: 6}
+	got, err := f.gather(far, strides{[]int{90}, 181})
+	if want := slowGather(storage, 2, 2, far.Shape, []int{90}); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("three values far apart: %x, want %x, %v", got, want, err)
 	}
 	if count < 7000 {
 		t.Errorf("only %d were compared", count)

@@ -75,7 +75,7 @@ func fits(p *Param, weights checkpoint.Source) error {
 	if !slices.Equal(info.Shape, p.Shape) {
 		return fmt.Errorf("tensor %q has shape %v; config.json asks for %v", p.Name, info.Shape, p.Shape)
 	}
-	if !info.DType.Real() {
+	if !info.DType.Convertible() {
 		return fmt.Errorf("tensor %q is %s; weights are F32, F16 or BF16", p.Name, info.DType)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
@@ -133,7 +134,8 @@ func (f *hashFlags) overlay(w io.Writer, rules *checkpoint.Rules) (io.Closer, er
 func (f *hashFlags) file(w io.Writer, name string, rules *checkpoint.Rules) (n int, err error) {
 	file, err := checkpoint.OpenAny(store.OS(), name)
 	if rules != nil && err != nil && !errors.Is(err, fs.ErrNotExist) {
-		_, err = fmt.Fprintln(w, checkpoint.Finding{Reason: checkpoint.StateDictParseFailed, Detail: err.Error()})
+		f := checkpoint.Finding{Reason: checkpoint.StateDictParseFailed, Detail: strings.TrimPrefix(err.Error(), name+": ")}
+		_, err = fmt.Fprintf(w, "%s: %s\n", name, f)
 		return 1, err
 	}
 	if err != nil {
