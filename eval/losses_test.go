@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -416,4 +417,60 @@ func TestUpdateErrors(t *testing.T) {
 			t.Errorf("error %v, want %q", err, word)
 		}
 	}
+}
+
+// TestEvaluatorHoldsNoModel looks at the heap after each layer: it must have room for neither the
+// base nor the candidate.
+func TestEvaluatorHoldsNoModel(t *testing.T) {
+	cfg := newModel(t, "auto", 1).Config()
+	cfg.NumHiddenLayers, cfg.HiddenSize, cfg.HeadDim, cfg.MoeIntermediateSize = 16, 128, 64, 128
+	small, err := model.New(cfg, tensor.New(tensor.Plain(), 2), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := 0
+	for _, p := range small.Params() {
+		weights += 4 * len(p.Data)
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	tensors, err := checkpoint.Tensors(weightsOf(t, small, checkpoint.F32, every))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.WriteFile(store.OS(), path, func(w io.Writer) error { return checkpoint.Write(w, tensors, nil) }); err != nil {
+		t.Fatal(err)
+	}
+	file, update := openFile(t, path), writtenUpdate(t, small)
+	small, tensors = nil, nil
+	s, err := model.NewStream(cfg, file, tensor.New(tensor.Plain(), 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, most := heapBytes(), 0
+	e := NewEvaluator(s, shard(t, tokenize.PackTruncatePad, 8, 9), Options{OnProgress: func(int, int) { most = max(most, heapBytes()) }})
+	if _, _, err := e.Losses(context.Background(), update); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes of weights, %d on the heap at most", weights, most-before)
+	if most-before > weights/4 {
+		t.Errorf("%d bytes on the heap for %d of weights", most-before, weights)
+	}
+}
+
+// heapBytes is what is alive on the heap.
+func heapBytes() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func openFile(t *testing.T, path string) *checkpoint.File {
+	t.Helper()
+	file, err := checkpoint.Open(store.OS(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	return file
 }

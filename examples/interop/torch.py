@@ -60,6 +60,7 @@ def sets():
     out |= {"module": module.state_dict(), "half": {"model_state_dict": module.half().state_dict()},
             "large": {"w": torch.randn(1000, 700, generator=g).bfloat16().t()},
             "protocol4": {"a" * 300: torch.ones(2, 2), "b": torch.zeros(())}}
+    out |= {name: {str(i): torch.tensor(float(i)) for i in range(5000)} for name in ("many", "many_protocol4")}
     return out
 
 

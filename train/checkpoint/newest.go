@@ -90,7 +90,8 @@ var ErrNone = errors.New("no folder globalver_V… is there")
 // numbers; of equals the first by path. It is complete if every name of expect, which stands for
 // NAME.safetensors or NAME.pt, is there, every file model*.safetensors and model*.pt can be read to
 // its declared end and is the same file before and after that, and none named .tmp_model* is beside them,
-// as the networks' software calls a file that it is writing. Folders that are newer, but not
+// as the networks' software calls a file that it is writing. A link to a checkpoint folder counts as
+// one; other links below root are not followed. Folders that are newer, but not
 // complete, are returned too. Without a complete folder there is an error, [ErrNone] if there is none at all.
 func Newest(fsys store.FS, root string, expect []string) (Folder, []Passed, error) {
 	all, err := checkpointFolders(fsys, root)

@@ -67,8 +67,8 @@ var storageTypes = map[string]DType{
 // unpickler runs the part of Python's pickle machine that dictionaries of tensors need.
 // It makes no objects: every other class or function is an error that names it. What it
 // holds is bounded by a small multiple of the pickle: stackMax and memoMax are more than torch.save
-// ever needs, which has at most 2,000 values of a dictionary on the stack and spends tens of
-// bytes on a tensor, but one byte is enough for an opcode that makes a value.
+// ever needs, which has at most 2,000 values of a dictionary on the stack and puts one into the memo
+// for every seven bytes or more, but one byte is enough for an opcode that makes a value.
 type unpickler struct {
 	in                *bytes.Reader
 	stack             []any
@@ -78,7 +78,7 @@ type unpickler struct {
 
 func unpickle(data []byte) (any, error) {
 	u := &unpickler{in: bytes.NewReader(data), memo: map[uint32]any{},
-		stackMax: 4096 + len(data)/16, memoMax: 4096 + len(data)/8}
+		stackMax: 4096 + len(data)/16, memoMax: 4096 + len(data)/4}
 	for {
 		if len(u.stack) > u.stackMax {
 			return nil, fmt.Errorf("the pickle of %d bytes has more than %d values on its stack", len(data), u.stackMax)
