@@ -160,6 +160,7 @@ func TestGroupMistakes(t *testing.T) {
 		{"p: 0.5", "p: 0.5, write_group: {name: exp-x}", "write_group.group_id: required"},
 		{"p: 0.5", "p: 0.5, write_group: {name: exp-x, group_id: 3}", "cannot name an expert group"},
 		{"p: 0.5", "p: 0.5, write_group: {name: x, group_id: 3, dataset_name: a/b, dataset_sources: [{path: c/d}]}", "keep one of them"},
+		{"p: 0.5", "p: 0.5, write_group: {name: x, group_id: 3, dataset_sources: [{path: c/d, weight: 0}]}", "a weight above 0"},
 		{"expert_group: auto, expert_groups: groups, ", "", ""},
 	} {
 		plan := strings.Replace(groupPlan, c.old, c.new, 1)

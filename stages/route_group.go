@@ -3,7 +3,9 @@ package stages
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"bzdata/eval/routing"
@@ -25,7 +27,7 @@ type RouteGroup struct {
 type RouteSource struct {
 	Path         string  `yaml:"path" required:"true" doc:"Data set of the Hugging Face hub, OWNER/NAME."`
 	Name         string  `yaml:"name" doc:"Configuration of the data set."`
-	Weight       float64 `yaml:"weight" min:"0" doc:"Share of the rows."`
+	Weight       float64 `yaml:"weight" min:"0" doc:"Share of the rows; shares are scaled to sum to 1."`
 	TextColumn   string  `yaml:"text_column" doc:"Column that holds the text."`
 	TextTemplate string  `yaml:"text_template" doc:"Template that makes the text, in place of a column."`
 	Split        string  `yaml:"split" doc:"Split of the data set."`
@@ -40,6 +42,11 @@ func (g *RouteGroup) Check(at *pipeline.Fields) {
 	if err := checkpoint.CheckGroupName(g.Name); err != nil {
 		at.Errorf("name", "%v", err)
 	}
+	for i, s := range g.Sources {
+		if !(s.Weight > 0) {
+			at.Errorf(fmt.Sprintf("dataset_sources[%d].weight", i), "the networks want a weight above 0; leave the source out")
+		}
+	}
 	if g.Dataset != "" && len(g.Sources) > 0 {
 		at.Errorf("dataset_name", "dataset_sources lists the data already; keep one of them")
 	}
@@ -49,7 +56,7 @@ func (g *RouteGroup) Check(at *pipeline.Fields) {
 type GroupSources struct {
 	Data     checkpoint.GroupData
 	Messages bool     // rows are conversations
-	Local    []string // sources that no validator can read: they are on this machine only
+	Warnings []string // what a validator could not make of it
 }
 
 // sources are the group's data sources: those given, or the plan's inputs.
@@ -66,27 +73,48 @@ func (g *RouteGroup) sources(p *pipeline.Plan) GroupSources {
 }
 
 // InputSources describes a plan's inputs as the data of an expert group, in equal shares: data sets
-// of the hub by owner and name, other files by their path as the plan has it.
+// of the hub by owner and name, other files by their path as the plan has it. A plan's template is
+// left out, for the networks' templates are another language.
 func InputSources(inputs []pipeline.Input) GroupSources {
 	var s GroupSources
-	n := 0
+	var local []string
+	templates := false
 	for _, in := range inputs {
-		n += len(in.Paths)
-	}
-	for _, in := range inputs {
-		s.Messages = s.Messages || in.Messages != ""
+		s.Messages, templates = s.Messages || in.Messages != "", templates || in.Template != ""
 		for _, path := range in.Paths {
-			source := checkpoint.DatasetSource{Path: path, Weight: 1 / float64(n), TextColumn: in.Text, TextTemplate: in.Template,
-				Split: "train"}
+			source := checkpoint.DatasetSource{Path: path, Weight: 1, TextColumn: in.Text, Split: "train"}
 			if at, err := store.ParseLocation(path); err == nil && at.Scheme == "hf" {
 				source.Path, source.Revision = at.Root, at.Revision
 			} else {
-				s.Local = append(s.Local, path)
+				local = append(local, path)
 			}
 			s.Data.DatasetSources = append(s.Data.DatasetSources, source)
 		}
 	}
+	if len(local) > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("the group's config.yaml names %s, which only this machine can read: "+
+			"name data sets of the hub as its sources", strings.Join(local[:min(3, len(local))], ", ")))
+	}
+	if templates {
+		s.Warnings = append(s.Warnings, "the text is made by a template, which the group's config.yaml does not have: "+
+			"name sources with the network's own text_template, or with a text_column")
+	}
 	return s
+}
+
+// scaled gives sources the same shares with a sum of 1, as the networks want them.
+func scaled(sources []checkpoint.DatasetSource) []checkpoint.DatasetSource {
+	sum := 0.0
+	for _, s := range sources {
+		sum += s.Weight
+	}
+	out := slices.Clone(sources)
+	for i := range out {
+		if math.Abs(sum-1) > 1e-12 {
+			out[i].Weight /= sum
+		}
+	}
+	return out
 }
 
 // NewGroup makes a group of chosen experts and its data.
@@ -94,6 +122,7 @@ func NewGroup(name string, id, firstID int, chosen *routing.Config, s GroupSourc
 	if s.Messages {
 		s.Data.DatasetClass = checkpoint.DatasetClass(name)
 	}
+	s.Data.DatasetSources = scaled(s.Data.DatasetSources)
 	return &checkpoint.Group{Name: name, Assignment: chosen.Assignment(firstID),
 		Config: checkpoint.GroupConfig{GroupID: id, ExpertGroupName: name, Data: s.Data}}
 }
@@ -119,8 +148,8 @@ func (g *RouteGroup) write(t *pipeline.Task, chosen *routing.Config, others []*c
 			return err
 		}
 	}
-	if len(from.Local) > 0 {
-		t.Note("%s", LocalWarning(from.Local))
+	for _, warning := range from.Warnings {
+		t.Note("%s", warning)
 	}
 	return reportGroup(t, group, others, filepath.Join(t.OutputDir(), filepath.FromSlash(folder)))
 }
@@ -143,11 +172,4 @@ func reportGroup(t *pipeline.Task, group *checkpoint.Group, others []*checkpoint
 		t.Note("%s", o)
 	}
 	return nil
-}
-
-// LocalWarning says that a group's data is on this machine only.
-func LocalWarning(local []string) string {
-	return fmt.Sprintf("the group's config.yaml names %s, which only this machine can read: name data sets of "+
-		"the hub as its sources",
-		strings.Join(local[:min(3, len(local))], ", "))
 }

@@ -98,8 +98,8 @@ func parseSource(text string) (checkpoint.DatasetSource, error) {
 			continue
 		}
 		weight, err := strconv.ParseFloat(value, 64)
-		if err != nil || !(weight >= 0 && weight <= 1e9) {
-			return s, fmt.Errorf("weight %q is no number of 0 or more", value)
+		if err != nil || !(weight > 0 && weight <= 1e9) {
+			return s, fmt.Errorf("weight %q is no number above 0", value)
 		}
 		s.Weight = weight
 	}
@@ -135,10 +135,7 @@ func (f *writeGroupFlags) group(of *routeFlags, chosen *routing.Config) (*writte
 		return nil, err
 	}
 	w := &writtenGroup{Dir: f.dir, ID: added.Config.GroupID, Experts: added.Assignment.Experts(), Bundle: bundle.SHA256,
-		Warnings: overlapsOf(added, all)}
-	if len(data.Local) > 0 {
-		w.Warnings = append(w.Warnings, stages.LocalWarning(data.Local))
-	}
+		Warnings: append(overlapsOf(added, all), data.Warnings...)}
 	return w, nil
 }
 
