@@ -7,16 +7,12 @@ import (
 	"io"
 	"maps"
 	"math"
-	"math/big"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"bzdata/pipeline/store"
 )
 
 // The values of Python's json module: nil, bool, string, pyInt, float64, []any, map[string]any.
@@ -116,116 +112,6 @@ func cutText(s string) string {
 		return strings.ToValidUTF8(s[:40], "") + "…"
 	}
 	return s
-}
-
-// What PyYAML's SafeLoader (6.0) takes plain text for, by its resolver.py: YAML 1.1, in which
-// 1e-5 and 0o7 are texts, and yes, 1:30 and 2024-01-02 are none.
-var (
-	pyNull   = regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)
-	pyTrue   = regexp.MustCompile(`^(?:yes|Yes|YES|true|True|TRUE|on|On|ON)$`)
-	pyFalse  = regexp.MustCompile(`^(?:no|No|NO|false|False|FALSE|off|Off|OFF)$`)
-	pyWhole  = regexp.MustCompile(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)$`)
-	pyPoint  = regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?)$`)
-	pyNonNum = regexp.MustCompile(`^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)
-	pySixty  = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$`)
-	pyTime   = regexp.MustCompile(`^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*)?$`)
-	pyMarks  = regexp.MustCompile(`^(?:<<|=)$`)
-)
-
-// parsePyYAML reads YAML as PyYAML's safe_load does. Values that JSON cannot hold, keys that are
-// no texts, and what [store.ParseYAML] refuses are errors.
-func parsePyYAML(data []byte) (any, error) {
-	root, err := parseGroupYAML(data)
-	if root == nil || err != nil {
-		return nil, err
-	}
-	return pyNode(root)
-}
-
-func pyNode(n *store.YAMLNode) (any, error) {
-	switch n.Kind {
-	case store.YAMLList:
-		list := make([]any, len(n.Items))
-		for i, item := range n.Items {
-			v, err := pyNode(item)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = v
-		}
-		return list, nil
-	case store.YAMLMap:
-		m := map[string]any{}
-		for i, key := range n.Keys {
-			v, err := pyScalar(key)
-			if err != nil {
-				return nil, err
-			}
-			if _, text := v.(string); !text {
-				return nil, atNode(key, "the key %s is no text to PyYAML; put it in quotes", cutText(key.Text))
-			}
-			if _, twice := m[key.Text]; twice {
-				return nil, atNode(key, "the key %s occurs twice; remove one", cutText(key.Text))
-			}
-			if m[key.Text], err = pyNode(n.Items[i]); err != nil {
-				return nil, err
-			}
-		}
-		return m, nil
-	}
-	return pyScalar(n)
-}
-
-func atNode(n *store.YAMLNode, format string, args ...any) error {
-	return fmt.Errorf("line %d: %s", n.Line, fmt.Sprintf(format, args...))
-}
-
-func pyScalar(n *store.YAMLNode) (any, error) {
-	text := n.Text
-	switch {
-	case n.Quoted:
-		return text, nil
-	case pyNull.MatchString(text):
-		return nil, nil
-	case pyTrue.MatchString(text):
-		return true, nil
-	case pyFalse.MatchString(text):
-		return false, nil
-	case pyWhole.MatchString(text):
-		return pyYAMLInt(n)
-	case pyPoint.MatchString(text):
-		v, err := pyFloat(strings.ReplaceAll(text, "_", ""))
-		if err != nil {
-			return nil, atNode(n, "%v", err)
-		}
-		return v, nil
-	case pyNonNum.MatchString(text), pySixty.MatchString(text), pyTime.MatchString(text), pyMarks.MatchString(text):
-		return nil, atNode(n, "PyYAML reads %s as what JSON cannot hold, such as a time; put it in quotes", cutText(text))
-	}
-	return text, nil
-}
-
-// pyYAMLInt reads a whole number as PyYAML's construct_yaml_int does.
-func pyYAMLInt(n *store.YAMLNode) (any, error) {
-	text := strings.ReplaceAll(n.Text, "_", "")
-	digits := strings.TrimLeft(text, "+-")
-	base := 10
-	switch {
-	case strings.HasPrefix(digits, "0b"):
-		base, digits = 2, digits[2:]
-	case strings.HasPrefix(digits, "0x"):
-		base, digits = 16, digits[2:]
-	case digits != "0" && strings.HasPrefix(digits, "0"):
-		base = 8
-	}
-	v, ok := new(big.Int).SetString(digits, base)
-	if !ok {
-		return nil, atNode(n, "PyYAML cannot read the number %s", cutText(n.Text))
-	}
-	if strings.HasPrefix(text, "-") {
-		v.Neg(v)
-	}
-	return pyInt(v.String()), nil
 }
 
 // appendPyJSON writes a value as Python's json.dumps(v, sort_keys=True, separators=(",", ":"))

@@ -75,6 +75,7 @@ func TestTaskBundleFolder(t *testing.T) {
 			"a: .nan\n": "line 1: PyYAML reads .nan", "a: 1\nb: 2024-01-02\n": "line 2: PyYAML reads 2024-01-02",
 			"a: 1:30\n": "PyYAML reads 1:30", "1: a\n": "the key 1 is no text", "yes: a\n": "the key yes is no text",
 			"a: 1\na: 2\n": "twice", "a: &x 1\nb: *x\n": "anchors", "a: 1.0e+999\n": "no finite number", "a: 0x_\n": "cannot read",
+			"a: 1\nb: x\u2028y\n": "line 2: PyYAML takes U+2028 for the end of a line",
 		},
 		GroupAssignmentFile: {
 			`{"1": NaN}`: "", `{"1": 1, "1": 2}`: "duplicate", `{"1": 1e999}`: "no finite number", `{} {}`: "more behind",

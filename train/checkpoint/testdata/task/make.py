@@ -23,6 +23,8 @@ HAND = [
     'a: "\\u00e9 \\U0001F600 \\t\\x7f"\nb: é漢\n"é": 1\n"\\U0001F600": 2\n"\\uFFFD": 3\nA: "\\"\\\\/"\n',
     "a: [1, 1.5, x y, {b: c}]\nb: {}\nc: []\nd: |\n  two\n  lines\ne: >-\n  folded\n  text\nf: 'it''s'\n",
     "- 1\n- a: b\n",
+    "a: 'folded\n  '' #x  \n\n\n  ''y''\n\n  z ''\n  '\nb: ['one', 'two\n  three']\n"
+    "c: '\n  x'\nd: ''''\ne: ''\n",
 ]
 
 
@@ -31,6 +33,8 @@ def scalar(rng):
         lambda: rng.randint(-10**20, 10**20), lambda: rng.randint(-9, 9), lambda: rng.random(),
         lambda: rng.uniform(-1, 1) * 10 ** rng.randint(-30, 30), lambda: None, lambda: rng.random() < .5,
         lambda: "".join(rng.choice(string.printable[:95] + "é漢😀\x7f") for _ in range(rng.randint(0, 12))),
+        lambda: " ".join("".join(rng.choice(string.printable[:95]) for _ in range(rng.randint(1, 9))) for _ in range(30)),
+        lambda: "\n".join("".join(rng.choice(string.printable[:95]) for _ in range(rng.randint(0, 30))) for _ in range(5)),
         lambda: rng.choice(["yes", "1e5", "1.0", "null", "~", "0x1", "1:30", "2024-01-02", "=", "<<", "", " x", "x ", "a: b", "#"]),
     ])()
 
