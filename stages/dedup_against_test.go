@@ -91,6 +91,7 @@ func nothingLeft(t *testing.T, dir, plan, want string) {
 type drop struct {
 	File    string
 	Row     int
+	Reason  string
 	Matched string
 	Value   float64
 }

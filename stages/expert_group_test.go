@@ -258,6 +258,29 @@ func TestKeepForGroup(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: kept %v\nwant %v", stage, got, want)
 		}
+		checkShareDrops(t, stage, dropLog(t, opt), shares, len(texts)-len(got))
+	}
+}
+
+// checkShareDrops compares the drop log's values with the shares of the documents before the last,
+// which has no token.
+func checkShareDrops(t *testing.T, stage string, dropped []drop, shares []float64, want int) {
+	t.Helper()
+	scale := 2.0 // of a share of two experts of four: its lift
+	if strings.Contains(stage, "share_min") || strings.Contains(stage, "keep_fraction") {
+		scale = 1
+	}
+	for _, d := range dropped {
+		switch {
+		case d.Row == len(shares) && (d.Reason != "no_tokens" || d.Value != 0):
+			t.Errorf("%s: the document without a token: %+v", stage, d)
+		case d.Row < len(shares) && !strings.Contains(stage, "gate") &&
+			(d.Reason != "off_group" || math.Abs(d.Value-scale*shares[d.Row]) > 1e-12):
+			t.Errorf("%s: %+v, want the value %g", stage, d, scale*shares[d.Row])
+		}
+	}
+	if len(dropped) != want {
+		t.Errorf("%s: %d dropped, want %d", stage, len(dropped), want)
 	}
 }
 

@@ -250,8 +250,17 @@ func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, e
 	if err != nil {
 		return nil, &pipeline.DataError{Msg: err.Error()}
 	}
+	if acc.Tokens(layers[0]) == 0 {
+		return nil, &pipeline.DataError{Msg: fmt.Sprintf("%s: there is no record of a token for layer %d", f.records, layers[0])}
+	}
 	r := &routeResult{scores: acc.Scores(), balance: acc.Balance(),
 		note: fmt.Sprintf("%d tokens in %d layers", acc.Tokens(layers[0]), len(layers))}
+	for _, layer := range layers {
+		if n := acc.Tokens(layer); n != acc.Tokens(layers[0]) {
+			r.warnings = append(r.warnings, fmt.Sprintf("layer %d has records of %d tokens, layer %d of %d: is a file cut off?",
+				layer, n, layers[0], acc.Tokens(layers[0])))
+		}
+	}
 	if groups != nil {
 		r.groups, err = ranking.Groups(miners)
 	}
