@@ -422,6 +422,9 @@ func TestUpdateErrors(t *testing.T) {
 // TestEvaluatorHoldsNoModel looks at the heap after each layer: it must have room for neither the
 // base nor the candidate.
 func TestEvaluatorHoldsNoModel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector slows a model of this size")
+	}
 	cfg := newModel(t, "auto", 1).Config()
 	cfg.NumHiddenLayers, cfg.HiddenSize, cfg.HeadDim, cfg.MoeIntermediateSize = 16, 128, 64, 128
 	small, err := model.New(cfg, tensor.New(tensor.Plain(), 2), 1)
