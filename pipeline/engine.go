@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -248,6 +249,11 @@ func (r *run) announce() {
 		Done: float64(done), Total: float64(all)})
 	if note, _ := r.plan.looseEnd(); note != "" { // build has found that every stage compiles
 		r.event(Event{Kind: "note", Note: note})
+	}
+	for _, stage := range slices.Sorted(maps.Keys(r.notes)) { // from laying out
+		for _, text := range r.notes[stage] {
+			r.tell(stage, text)
+		}
 	}
 }
 

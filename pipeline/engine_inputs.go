@@ -262,7 +262,7 @@ func (r *run) filesAt(stage string, read Read, path string) (prefix string, name
 		return "", nil, err
 	}
 	for _, remark := range remarks {
-		r.note(stage, remark)
+		r.keepNote(stage, remark)
 	}
 	if r.found == nil {
 		r.found = map[string][]string{}

@@ -63,9 +63,18 @@ func (r *run) partly() string {
 
 // note adds a note about the run to a stage's part of the report, and tells of it.
 func (r *run) note(stage, text string) {
+	r.keepNote(stage, text)
+	r.tell(stage, text)
+}
+
+// keepNote adds a note that is told when the run begins: before, there is no work directory.
+func (r *run) keepNote(stage, text string) {
 	if r.notes == nil {
 		r.notes = map[string][]string{}
 	}
 	r.notes[stage] = append(r.notes[stage], text)
+}
+
+func (r *run) tell(stage, text string) {
 	r.event(Event{Kind: "note", Stage: stage, Note: fmt.Sprintf("%s: %s", stage, text)})
 }

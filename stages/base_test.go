@@ -131,8 +131,11 @@ func TestOverlay(t *testing.T) {
 	opt := options(dir)
 	var notes []string
 	opt.OnEvent = func(e pipeline.Event) {
-		if e.Kind == "note" {
-			notes = append(notes, e.Note)
+		if e.Kind != "note" {
+			return
+		}
+		if notes = append(notes, e.Note); !store.Exists(store.OS(), opt.Workdir) {
+			t.Error("a note is told before there is a work directory")
 		}
 	}
 	res, err := pipeline.Run(context.Background(), profiled(t, dir, overlayPlan), opt)
