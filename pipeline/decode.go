@@ -190,6 +190,7 @@ func (d *decoder) absent(n *store.YAMLNode, path string, f field, v reflect.Valu
 		return
 	}
 	switch {
+	case f.required && v.IsZero() && f.unless != "" && child(n, f.unless) != nil:
 	case f.required && v.IsZero():
 		d.report(n, path, "", "required; add %s: with %s", f.key, wantName(f))
 	case isRecord(f.typ) && !reflect.PointerTo(f.typ).Implements(decoderType):

@@ -128,7 +128,7 @@ func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
 		return nil, err
 	}
-	if len(r.inputs) == 0 {
+	if len(r.inputs) == 0 && plan.InputTokens() == "" {
 		return nil, &UsageError{Msg: "no input file is there; check the paths under `input`"}
 	}
 	if plan.HeldOut != nil {

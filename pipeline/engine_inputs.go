@@ -47,6 +47,9 @@ func (f *inputFile) key() Key {
 func inputFiles(plan *Plan, entries []Input, opt Options) ([]*inputFile, error) {
 	var files []*inputFile
 	for i, in := range entries {
+		if in.Tokens != "" {
+			continue // a stage takes them
+		}
 		mine, err := entryFiles(plan, i, in, opt)
 		if err != nil {
 			return nil, err

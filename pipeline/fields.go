@@ -15,7 +15,8 @@ type field struct {
 	min, max   string
 	enum       []string
 	required   bool
-	hidden     bool // not a key of a plan, but part of the canonical form
+	unless     string // the key that may be set in place of a required one
+	hidden     bool   // not a key of a plan, but part of the canonical form
 	network    string
 	index      []int // as for reflect.Value.FieldByIndex
 	typ        reflect.Type
@@ -53,6 +54,7 @@ func fieldsOf(t reflect.Type) []field {
 			key: key, alias: f.Tag.Get("alias"), doc: f.Tag.Get("doc"),
 			min: f.Tag.Get("min"), max: f.Tag.Get("max"),
 			required: f.Tag.Get("required") == "true",
+			unless:   f.Tag.Get("unless"),
 			hidden:   f.Tag.Get("hidden") == "true",
 			network:  f.Tag.Get("network"),
 			index:    []int{i}, typ: f.Type,

@@ -58,13 +58,14 @@ type Base struct {
 
 // Input is one entry of the section input.
 type Input struct {
-	Paths          Paths    `yaml:"path" required:"true" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list. Folders and globs pass over the run's own work directory."`
+	Paths          Paths    `yaml:"path" required:"true" unless:"tokens" doc:"Files, folders or globs of JSONL or Parquet, also compressed; one, or a list. Folders and globs pass over the run's own work directory."`
 	Text           string   `yaml:"text" alias:"text_column" doc:"Field that holds the text. Default: text, unless template or messages is set."`
 	Template       string   `yaml:"template" doc:"Text made of fields, such as \"{{question}}\\n{{answer}}\"."`
 	Messages       string   `yaml:"messages" doc:"Field that holds a conversation: a list of role and content."`
 	Columns        []string `yaml:"columns" doc:"Fields that are read and go on with the documents, such as [id, url], beside those that make the text. Of Parquet files only these columns are read, and each file must have them. Default: all."`
 	Source         string   `yaml:"source" doc:"Name of the documents' source. Default: the last folder of the path before globs and variables, or the file's name."`
 	LimitDocuments int64    `yaml:"limit_documents" min:"1" doc:"Read at most this many records; no limit if not set."`
+	Tokens         Path     `yaml:"tokens" doc:"Folder of token shards that an earlier run made, such as runs/math/out/tokens, in place of documents: a plan then begins with train, and this is its only input."`
 	Optional       bool     `yaml:"optional" doc:"No file at all is not an error."`
 	RecordBytesMax Bytes    `yaml:"record_bytes_max" min:"1KiB" max:"1GiB" doc:"A record with more bytes is rejected as malformed."`
 }
@@ -74,6 +75,10 @@ func (in *Input) SetDefaults() { in.RecordBytesMax = 64 << 20 }
 
 // Check asks for one way to the text, and names the source.
 func (in *Input) Check(at *Fields) {
+	if in.Tokens != "" {
+		in.checkTokens(at)
+		return
+	}
 	var ways []string
 	for _, key := range []string{"text", "template", "messages"} {
 		if at.IsSet(key) {
@@ -99,6 +104,15 @@ func (in *Input) Check(at *Fields) {
 	}
 	if in.Source == "" {
 		at.Errorf("path", "gives the source no name; add source: NAME")
+	}
+}
+
+// checkTokens asks for nothing beside the tokens.
+func (in *Input) checkTokens(at *Fields) {
+	for _, f := range fieldsOf(reflect.TypeFor[Input]()) {
+		if f.key != "tokens" && at.IsSet(f.key) {
+			at.Errorf(f.key, "is about documents, and the tokens are there already; remove it, or tokens")
+		}
 	}
 }
 
@@ -148,6 +162,11 @@ func (h *HeldOut) Check(at *Fields) {
 		at.Errorf("fraction",
 			"holds out every document; write less than 1, such as 0.02, or add documents_max")
 	}
+	for i, in := range h.Inputs {
+		if in.Tokens != "" {
+			at.Errorf(indexed("inputs", i), "held-out documents are needed as text; write path: with their files")
+		}
+	}
 	known := at.Plan().Sources()
 	for i, s := range h.Sources {
 		if len(known) > 0 && !slices.Contains(known, s) {
@@ -169,6 +188,7 @@ func (p *Plan) Sources() []string {
 
 // Check looks at the name, which becomes that of a folder.
 func (p *Plan) Check(at *Fields) {
+	p.checkTokens(at)
 	if p.Name == "" {
 		base := filepath.Base(p.File)
 		p.Name = strings.TrimSuffix(base, filepath.Ext(base))
@@ -180,6 +200,30 @@ func (p *Plan) Check(at *Fields) {
 	if bad || len(p.Name) > 100 || strings.HasPrefix(p.Name, ".") {
 		at.Errorf("name", "%s cannot name a folder; use letters, digits, - _ and ., at most 100",
 			quoteShort(p.Name))
+	}
+}
+
+// InputTokens is the folder of token shards that the plan starts from, or empty if it starts from
+// documents.
+func (p *Plan) InputTokens() string {
+	for _, in := range p.Input {
+		if in.Tokens != "" {
+			return string(in.Tokens)
+		}
+	}
+	return ""
+}
+
+// checkTokens reports sections that go with documents only.
+func (p *Plan) checkTokens(at *Fields) {
+	if p.InputTokens() == "" {
+		return
+	}
+	if len(p.Input) > 1 {
+		at.Errorf("input", "has tokens beside other entries; tokens are a plan's only input")
+	}
+	if p.HeldOut != nil {
+		at.Errorf("held_out", "the tokens have their select and judge parts already; remove it")
 	}
 }
 
@@ -332,13 +376,16 @@ func planKeys() []string { return keysOf(fieldsOf(reflect.TypeFor[Plan]())) }
 func reservedKey(name string) bool { return name == "id" || slices.Contains(planKeys(), name) }
 
 // From returns the index of the step whose output of a kind the step at index takes:
-// the latest earlier one that makes it. It is -1 for documents of the input, and ok is
+// the latest earlier one that makes it. It is -1 for what the input is, and ok is
 // false if nothing makes it.
 func (p *Plan) From(index int, data Data) (from int, ok bool) {
 	for i := index - 1; i >= 0; i-- {
 		if slices.Contains(p.Stages[i].Kind.Makes, data) {
 			return i, true
 		}
+	}
+	if p.InputTokens() != "" {
+		return -1, data == Tokens
 	}
 	return -1, data == Documents
 }
@@ -366,6 +413,9 @@ func (d *decoder) remedy(index int, data Data) string {
 		if slices.Contains(s.Kind.Makes, data) {
 			return fmt.Sprintf("move %s, on line %d, before it", s.ID, s.Line)
 		}
+	}
+	if data == Documents {
+		return "read documents under input"
 	}
 	if makers := d.reg.makers(data); len(makers) > 0 {
 		return "put " + strings.Join(makers, " or ") + " before it"

@@ -111,6 +111,8 @@ func escapeCells(cells []string) []string {
 func defaultText(f field, def reflect.Value) string {
 	text := ""
 	switch shown := defaultOf(f, def); {
+	case f.required && def.IsZero() && f.unless != "":
+		text = "required unless `" + f.unless + "` is set"
 	case f.required && def.IsZero():
 		text = "required"
 	case shown != nil:

@@ -44,7 +44,9 @@ func (r *run) result() (*Result, error) {
 		res.Inputs[i].Place, res.Inputs[i].TouchedNS = "", 0
 	}
 	b := &resultBuilder{res: res, at: map[string]int{}, noted: map[string]bool{}}
-	b.stage(inputStage, inputStage)
+	if r.plan.InputTokens() == "" {
+		b.stage(inputStage, inputStage)
+	}
 	if r.plan.HeldOut != nil {
 		if len(r.plan.HeldOut.Inputs) == 0 {
 			b.stage(heldOutStage, heldOutStage)

@@ -105,7 +105,7 @@ func (r *Registry) decorate(s *jsonschema.Schema, t reflect.Type, def reflect.Va
 		case f.hidden:
 			s.Properties.Delete(f.key)
 			continue
-		case f.required && f.alias == "" && def.FieldByIndex(f.index).IsZero():
+		case f.required && f.alias == "" && f.unless == "" && def.FieldByIndex(f.index).IsZero():
 			s.Required = append(s.Required, f.key)
 		}
 		p = r.decorateField(p, f, def.FieldByIndex(f.index))

@@ -26,6 +26,7 @@ import (
 //	                        those in lists and maps
 //	enum:"a|b"              the legal texts, also of those in lists
 //	required:"true"         must be set unless it has a default; a list must have an entry
+//	unless:"tokens"         required only if this other key is not set
 //	alias:"text_column"     another name of the key
 //	network:"learning_rate" the name under which a network profile gives a default
 //

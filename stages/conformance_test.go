@@ -136,6 +136,7 @@ func inMemory(dir string, fsys store.FS, workers int) pipeline.Options {
 // elsewhere are the kinds that need more than files, and the tests that try them.
 var elsewhere = map[string]string{
 	"publish": "TestExportToObjects of cmd/internal/cli: it needs an object store",
+	"tokens":  "TestInputTokens: it needs what tokenize has made",
 }
 
 // eachKind runs a test for every kind of stage but those of elsewhere.

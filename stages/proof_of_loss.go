@@ -45,7 +45,7 @@ proof_of_loss:
 
 // Check asks for an exam.
 func (c *ProofOfLoss) Check(at *pipeline.Fields) {
-	if at.Plan().HeldOut == nil {
+	if at.Plan().HeldOut == nil && at.Plan().InputTokens() == "" {
 		at.Errorf("confidence", "the plan holds no documents out to judge by; add held_out")
 	}
 }

@@ -40,6 +40,7 @@ func All() *pipeline.Registry {
 		publishSpec().Kind(),
 		routeSpec().Kind(),
 		tokenizeSpec().Kind(),
+		tokensSpec().Kind(),
 		trainSpec().Kind(),
 		proofOfLossSpec().Kind(),
 		bundleSpec().Kind(),

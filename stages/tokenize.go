@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -136,11 +135,7 @@ func (c Tokenize) run(ctx context.Context, t *pipeline.Task) error {
 		meta.Domain = &tokensDomain{w.beyond}
 	}
 	t.Panel(pipeline.Panel{Title: "Tokens", Table: table})
-	return t.WriteFile("tokens/tokens.json", func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", " ")
-		return e.Encode(meta)
-	})
+	return writeTokensMeta(t, meta)
 }
 
 // exam tokenizes the held-out documents by their marks. Where domain has looked at them,
@@ -175,6 +170,8 @@ type tokensMeta struct {
 	SequenceLength int                   `json:"sequence_length"`
 	Packing        string                `json:"packing"`
 	Parts          map[string]tokensPart `json:"parts"`
+	// Dir is the folder of the shards, if it is not that of tokens.json.
+	Dir string `json:"dir,omitempty"`
 	// Domain is there if a domain stage has looked at the exam.
 	Domain *tokensDomain `json:"domain,omitempty"`
 }

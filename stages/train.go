@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 
 	"bzdata/eval"
 	"bzdata/pipeline"
-	"bzdata/pipeline/store"
-	"bzdata/tokenize"
 	"bzdata/train"
 	"bzdata/train/checkpoint"
 	"bzdata/train/model"
@@ -172,47 +169,6 @@ func trainable(group checkpoint.Assignment) func(name string) bool {
 		e, ok := checkpoint.Native.Parse(name)
 		return ok && slices.ContainsFunc(group[e.Layer], func(p checkpoint.Pair) bool { return p.Org == e.Expert })
 	}
-}
-
-// openTokens opens the shards of one part of the tokens.
-func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
-	dir := filepath.Join(t.Input(pipeline.Tokens), "tokens")
-	raw, err := store.ReadAll(t.FS, filepath.Join(dir, "tokens.json"))
-	if err != nil {
-		return tokensData{}, nil, err
-	}
-	var meta tokensMeta
-	if err := json.Unmarshal(raw, &meta); err != nil {
-		return tokensData{}, nil, fmt.Errorf("%s/tokens.json: %w", dir, err)
-	}
-	var parts []train.Data
-	var open []*tokenize.Shard
-	closeAll := func() {
-		for _, s := range open {
-			s.Close()
-		}
-	}
-	for _, name := range meta.Parts[part].Files {
-		s, err := tokenize.OpenShardFile(t.FS, filepath.Join(dir, name))
-		if err != nil {
-			closeAll()
-			return tokensData{}, nil, err
-		}
-		open, parts = append(open, s), append(parts, s)
-	}
-	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain}
-	if len(open) > 0 {
-		data.sources = open[0].Meta().Sources
-	}
-	return data, closeAll, nil
-}
-
-// tokensData is one part of the tokens, over all its shards.
-type tokensData struct {
-	train.Data
-	part    tokensPart
-	sources []string // names by number
-	domain  *tokensDomain
 }
 
 func (c Train) loop(ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data) (train.Result, error) {

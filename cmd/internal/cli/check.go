@@ -122,8 +122,11 @@ func writeStageWork(w io.Writer, s pipeline.StageWork, key, value int) {
 
 // whyImplied says why the plan got a stage that is not in its file.
 func whyImplied(label string) string {
-	if strings.HasPrefix(label, "publish") {
+	switch {
+	case strings.HasPrefix(label, "publish"):
 		return "the export goes to an object store"
+	case strings.HasPrefix(label, "tokens"):
+		return "the plan's input is tokens"
 	}
 	return "the plan has held-out text"
 }

@@ -1,0 +1,186 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/tokenize"
+	"bzdata/train"
+)
+
+// Tokens is the configuration of the tokens stage.
+type Tokens struct {
+	Path pipeline.Path `yaml:"path" required:"true" doc:"Folder of token shards, with its tokens.json."`
+}
+
+func tokensSpec() pipeline.Spec[Tokens] {
+	return pipeline.Spec[Tokens]{
+		Name: "tokens", Version: 1,
+		Summary: "Takes token shards that an earlier run has made.",
+		Doc: code(`
+Stands for ‹input: [{tokens: FOLDER}]›, which is how a plan asks for it: the plan then begins with training,
+as one that is run in a network's window does. The folder, such as ‹runs/math/out/tokens›, must have been made with
+the base model's tokenizer. The shards stay where they are; they are known by size and time, and not read
+before they are trained on.`),
+		Example: `
+tokens:
+  path: runs/math/out/tokens`,
+		Makes: []pipeline.Data{pipeline.Tokens},
+		New:   func(c Tokens) (pipeline.Program, error) { return c.program(), nil },
+	}
+}
+
+// Check asks for a tokenizer to compare with.
+func (c *Tokens) Check(at *pipeline.Fields) {
+	if at.Plan().Network.Base.Model == "" {
+		at.Errorf("path", "the plan names no base model, whose tokenizer must be that of the tokens; set network.base.model")
+	}
+}
+
+func (c Tokens) program() pipeline.Program {
+	return pipeline.Program{
+		Reads: func(p *pipeline.Plan) []pipeline.Read {
+			return []pipeline.Read{readTokenizer(p), {Name: "tokens", Paths: []string{string(c.Path)}, Check: checkTokens}}
+		},
+		Run: c.run, SkipsDocuments: true,
+	}
+}
+
+// checkTokens asks for tokens.json before anything is written.
+func checkTokens(_ store.FS, files []string) error {
+	for _, name := range files {
+		if filepath.Base(name) == tokensName {
+			return nil
+		}
+	}
+	return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s has no %s; name the out/tokens folder of a run",
+		filepath.Dir(files[0]), tokensName)}
+}
+
+// run writes a tokens.json that says where the shards are.
+func (c Tokens) run(_ context.Context, t *pipeline.Task) error {
+	dir := t.Plan.Path(string(c.Path))
+	meta, err := readTokensMeta(t.Inputs, dir)
+	if err != nil {
+		return err
+	}
+	tok, err := tokenize.Load(t.Inputs, t.Files("tokenizer")[0])
+	if err != nil {
+		return err
+	}
+	if tok.Hash() != meta.Tokenizer {
+		return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s was made with another tokenizer than that of %s; "+
+			"tokenize the text for this base model", dir, t.Plan.Network.Base.Model)}
+	}
+	sequences := map[string]int64{}
+	for _, name := range slices.Sorted(maps.Keys(meta.Parts)) {
+		sequences[name] = meta.Parts[name].Sequences
+		for _, f := range meta.Parts[name].Files {
+			if !store.Exists(t.Inputs, filepath.Join(dir, f)) {
+				return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s lacks %s, which its %s names; copy the whole "+
+					"folder", dir, f, tokensName)}
+			}
+		}
+	}
+	if meta.Dir, err = filepath.Abs(resolveLink(t.Inputs, dir)); err != nil {
+		return err
+	}
+	t.Figure("tokens", "%d training sequences of %d tokens; %d to select by, %d to judge by", sequences["train"],
+		meta.SequenceLength, sequences["select"], sequences["judge"])
+	return writeTokensMeta(t, meta)
+}
+
+// tokensName is the file that describes a folder of token shards.
+const tokensName = "tokens.json"
+
+// readTokensMeta reads the description of a folder of token shards.
+func readTokensMeta(fsys store.FS, dir string) (tokensMeta, error) {
+	var meta tokensMeta
+	name := filepath.Join(dir, tokensName)
+	raw, err := store.ReadAll(fsys, name)
+	if err != nil {
+		return meta, err
+	}
+	if err := json.Unmarshal(raw, &meta); err != nil {
+		return meta, &pipeline.DataError{Msg: fmt.Sprintf("%s: %v; tokenize again", name, err)}
+	}
+	if meta.Tokenizer == "" || meta.SequenceLength < 1 {
+		return meta, &pipeline.DataError{Msg: name + " does not say how its tokens were made; tokenize again"}
+	}
+	for _, part := range meta.Parts {
+		for _, f := range part.Files {
+			if !filepath.IsLocal(f) {
+				return meta, &pipeline.DataError{Msg: fmt.Sprintf("%s names %s, which lies outside of its folder", name, f)}
+			}
+		}
+	}
+	return meta, nil
+}
+
+func writeTokensMeta(t *pipeline.Task, meta tokensMeta) error {
+	return t.WriteFile("tokens/"+tokensName, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(meta)
+	})
+}
+
+// resolveLink returns what a link stands for now, since a run swaps those in its out folder, or name
+// itself if it is none.
+func resolveLink(fsys store.FS, name string) string {
+	target, err := fsys.Readlink(name)
+	switch {
+	case err != nil:
+		return name
+	case filepath.IsAbs(target):
+		return target
+	}
+	return filepath.Join(filepath.Dir(name), target)
+}
+
+// openTokens opens the shards of one part of the tokens.
+func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
+	dir, fsys := filepath.Join(t.Input(pipeline.Tokens), "tokens"), t.FS
+	meta, err := readTokensMeta(fsys, dir)
+	if err != nil {
+		return tokensData{}, nil, err
+	}
+	if meta.Dir != "" {
+		dir, fsys = meta.Dir, t.Inputs
+	}
+	var parts []train.Data
+	var open []*tokenize.Shard
+	closeAll := func() {
+		for _, s := range open {
+			s.Close()
+		}
+	}
+	for _, name := range meta.Parts[part].Files {
+		s, err := tokenize.OpenShardFile(fsys, filepath.Join(dir, name))
+		if err != nil {
+			closeAll()
+			return tokensData{}, nil, err
+		}
+		open, parts = append(open, s), append(parts, s)
+	}
+	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain}
+	if len(open) > 0 {
+		data.sources = open[0].Meta().Sources
+	}
+	return data, closeAll, nil
+}
+
+// tokensData is one part of the tokens, over all its shards.
+type tokensData struct {
+	train.Data
+	part    tokensPart
+	sources []string // names by number
+	domain  *tokensDomain
+}
