@@ -44,6 +44,12 @@ type GateError struct{ Msg string }
 // Error is the gate's reason.
 func (e *GateError) Error() string { return e.Msg }
 
+// LateError says that the time left until the deadline does not do. Commands end with exit code 6.
+type LateError struct{ Msg string }
+
+// Error is one line: how much time there is, and how much it takes.
+func (e *LateError) Error() string { return e.Msg }
+
 // LockedError says that another run uses the work directory. Commands end with exit
 // code 5.
 type LockedError struct {

@@ -39,6 +39,10 @@ type Plan struct {
 	// Settings are the effective values of all sections but vars and stages.
 	Settings []Setting `yaml:"-"`
 
+	// Window is the time that the run has, or nil if it has as much as it takes. It comes from the
+	// command line.
+	Window *Window `yaml:"-"`
+
 	dec *decoder // not nil while Complete runs
 }
 

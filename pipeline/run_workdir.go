@@ -47,7 +47,7 @@ func CheckWorkdir(fsys store.FS, workdir, planFile string) error {
 // its run.json does. An empty disk has lost+found.
 func isEarlyName(name string) bool {
 	return strings.HasPrefix(name, lockName) || name == filepath.Base(store.TempName(lockName)) ||
-		name == filepath.Base(store.TempName(recordName)) || name == "lost+found"
+		name == filepath.Base(store.TempName(recordName)) || name == "lost+found" || name == WindowName || name == WindowsName
 }
 
 // holdsRecord reports whether run.json is that of a run, and not of another program. One that

@@ -58,6 +58,23 @@ func findCheckpoint(p *pipeline.Plan, fsys store.FS, path string) (files, remark
 	return found.Files, remarks, nil
 }
 
+// BaseCheckpoint returns the newest complete checkpoint of the plan's network, and remarks about newer
+// ones that are not complete. It is nil if the plan names no folder of checkpoints.
+func BaseCheckpoint(p *pipeline.Plan, fsys store.FS) (*checkpoint.FolderName, []string, error) {
+	if p.Network.Base.Checkpoints == "" {
+		return nil, nil, nil
+	}
+	files, remarks, err := findCheckpoint(p, fsys, p.Path(string(p.Network.Base.Checkpoints)))
+	if err != nil {
+		return nil, nil, err
+	}
+	name, ok := checkpoint.ParseFolderName(filepath.Base(store.Dir(files[0])))
+	if !ok {
+		return nil, nil, fmt.Errorf("%s: its name has no globalver_V", store.Dir(files[0]))
+	}
+	return &name, remarks, nil
+}
+
 // baseModel is the tensors of the base model's folder, with those of the checkpoint in place
 // of its own.
 type baseModel struct {

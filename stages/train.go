@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"bzdata/eval"
 	"bzdata/pipeline"
@@ -89,7 +90,7 @@ func (c Train) config(seed uint64) train.Config {
 func (c Train) program() (pipeline.Program, error) {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return append(readBase(p), readGroups(p), readGroup(p))
+			return append(append(readBase(p), readGroups(p), readGroup(p)), readWindow(p)...)
 		},
 		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
@@ -106,10 +107,12 @@ func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
 }
 
 func (c Train) run(ctx context.Context, t *pipeline.Task) error {
+	began := time.Now()
 	m, from, err := openBase(t)
 	if err != nil {
 		return err
 	}
+	loaded := time.Since(began)
 	if from != nil {
 		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
 	}
@@ -135,7 +138,13 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	defer closeSelect()
-	res, err := c.loop(ctx, t, m, data, sel)
+	var window *fitted
+	if t.Plan.Window != nil {
+		if window, err = c.fit(ctx, t, m, data, sel, loaded); err != nil {
+			return err
+		}
+	}
+	res, err := c.loop(ctx, t, m, data, sel, window)
 	if err != nil {
 		return err
 	}
@@ -171,7 +180,9 @@ func trainable(group checkpoint.Assignment) func(name string) bool {
 	}
 }
 
-func (c Train) loop(ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data) (train.Result, error) {
+func (c Train) loop(
+	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, window *fitted,
+) (train.Result, error) {
 	scratch, err := t.MakeScratch()
 	if err != nil {
 		return train.Result{}, err
@@ -191,7 +202,15 @@ func (c Train) loop(ctx context.Context, t *pipeline.Task, m *model.Model, data,
 			return meanLoss(ctx, m, sel, c.BatchSize)
 		}
 	}
-	return train.Run(ctx, m, data, cfg, hooks)
+	if window == nil {
+		return train.Run(ctx, m, data, cfg, hooks)
+	}
+	p := &pace{fitted: window, w: t.Plan.Window, evaluates: hooks.Evaluate != nil}
+	show, began := hooks.OnStep, p.w.Now()
+	hooks.Stop, hooks.OnStep = p.stop, func(s train.Metrics) { p.stepped(); show(s) }
+	res, err := train.Run(ctx, m, data, cfg, hooks)
+	window.tell(t, res, began)
+	return res, err
 }
 
 // meanLoss is the mean loss of all targets, in nats.

@@ -25,6 +25,7 @@ const (
 	exitData        = 3
 	exitGate        = 4
 	exitInUse       = 5
+	exitLate        = 6
 	exitInterrupted = 130
 	exitTerminated  = 143
 )
@@ -38,6 +39,7 @@ func exits() []exit {
 		{exitData, "3", "a data check failed: too many bad records, a damaged file, an alarm, or no document left"},
 		{exitGate, "4", "the gate refused the update"},
 		{exitInUse, "5", "the work directory is in use"},
+		{exitLate, "6", "too late for the deadline; there is no bundle"},
 		{exitInterrupted, "130, 143", "interrupted or terminated; the same command goes on"},
 	}
 }
@@ -107,6 +109,7 @@ func exitCode(err error, caught os.Signal) int {
 		data   *pipeline.DataError
 		gate   *pipeline.GateError
 		locked *pipeline.LockedError
+		late   *pipeline.LateError
 		flag   *flagError
 		place  *store.LocationError
 	)
@@ -125,6 +128,8 @@ func exitCode(err error, caught os.Signal) int {
 		return exitGate
 	case errors.As(err, &locked):
 		return exitInUse
+	case errors.As(err, &late):
+		return exitLate
 	}
 	return exitFailed
 }

@@ -159,7 +159,11 @@ func (s *pace) describe(e pipeline.Event, now time.Time) string {
 	if took := now.Sub(s.began).Seconds(); took > 1 && s.done > s.from {
 		rate := (s.done - s.from) / took
 		left := time.Duration((s.total - s.done) / rate * float64(time.Second))
-		line += fmt.Sprintf(", %s/s, %s left", quantity(rate), report.Span(left))
+		pace := quantity(rate) + "/s"
+		if rate < 0.1 {
+			pace = report.Span(time.Duration(float64(time.Second)/rate)) + " each"
+		}
+		line += fmt.Sprintf(", %s, %s left", pace, report.Span(left))
 	}
 	if e.Note != "" {
 		line += ", " + e.Note

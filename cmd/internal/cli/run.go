@@ -88,6 +88,11 @@ func (f *runFlags) run(ctx context.Context, env *environment, file string) error
 	if err := errors.Join(err, checkMode(f.progress, "auto", "plain", "json", "none")); err != nil {
 		return err
 	}
+	return f.carryOut(ctx, env, plan, opt)
+}
+
+// carryOut runs a plan that is loaded, and reports.
+func (f *runFlags) carryOut(ctx context.Context, env *environment, plan *pipeline.Plan, opt pipeline.Options) error {
 	defer f.inputs.Close() // what it could not delete is temporary and harmless
 	f.inputs.SetScratch(filepath.Join(opt.Workdir, "scratch"))
 	if err := pipeline.CheckConsent(plan, opt); err != nil {

@@ -1,0 +1,193 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"bzdata/pipeline"
+	"bzdata/pipeline/store"
+	"bzdata/train"
+	"bzdata/train/model"
+)
+
+// fitted is how training fits into a window: measured once, and repeated by a run that is resumed.
+type fitted struct {
+	Steps     int     `json:"steps"`
+	StepS     float64 `json:"step_s"`
+	EvaluateS float64 `json:"evaluate_s"` // of the select part
+	ReserveS  float64 `json:"reserve_s"`  // from the end of training to the deadline
+	LeftS     float64 `json:"left_s"`     // until the deadline, when it was fitted
+}
+
+const (
+	// fittedName is where a task keeps it.
+	fittedName = "window.json"
+	// calibrationSteps are the optimizer steps that are timed; one more comes before them.
+	calibrationSteps = 3
+	// reserveFactor is how much more time is kept than judging and writing seem to take: the machine
+	// may be busier then. A window lasts an hour and more, and judging seconds.
+	reserveFactor = 3
+	// writeBytesPerS is what any disk does, with hashing and reading back.
+	writeBytesPerS = 50e6
+	// checkpointShare of the steps is where the first state is kept, so that a late fault costs no more
+	// than the steps behind it.
+	checkpointShare = 4
+	// slowSteps are the latest steps of which the slowest tells whether there is time for one more.
+	slowSteps = 5
+)
+
+// readWindow puts the window into the stage's key.
+func readWindow(p *pipeline.Plan) []pipeline.Read {
+	if p.Window == nil {
+		return nil
+	}
+	return []pipeline.Read{{Name: "window", Value: p.Window.ID}}
+}
+
+// fit chooses the number of steps that the window has room for, or repeats an earlier choice. loaded is
+// what reading the model has taken.
+func (c *Train) fit(
+	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
+) (*fitted, error) {
+	scratch, err := t.MakeScratch()
+	if err != nil {
+		return nil, err
+	}
+	f, name := &fitted{}, filepath.Join(scratch, fittedName)
+	raw, err := store.ReadAll(t.FS, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if f, err = c.measure(ctx, t, m, data, sel, loaded); err != nil {
+			return nil, err
+		}
+		raw, err = json.Marshal(f)
+		err = errors.Join(err, store.WriteBytes(t.FS, name, raw))
+	case err == nil:
+		err = json.Unmarshal(raw, f)
+	}
+	c.MaxSteps, c.Checkpoint = f.Steps, min(c.Checkpoint, max(1, f.Steps/checkpointShare))
+	return f, err
+}
+
+// measure times steps and an evaluation, and fits the steps into what is left of the window.
+func (c *Train) measure(
+	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
+) (*fitted, error) {
+	w := t.Plan.Window
+	step, err := train.Calibrate(ctx, m, data, c.config(t.Seed("order")), calibrationSteps, w.Now)
+	if err != nil {
+		return nil, err
+	}
+	evaluate, perSequence, err := c.timeEvaluation(ctx, m, data, sel, w.Now)
+	if err != nil {
+		return nil, err
+	}
+	judge, closeJudge, err := openTokens(t, "judge")
+	if err != nil {
+		return nil, err
+	}
+	closeJudge()
+	// Base and update are judged layer by layer, the weights being read once more.
+	judging := 2*perSequence*time.Duration(judge.part.Sequences) + loaded
+	writing := time.Duration(float64(trainedBytes(m)) / writeBytesPerS * float64(time.Second))
+	f := &fitted{StepS: step.Seconds(), EvaluateS: evaluate.Seconds(), LeftS: w.Left().Seconds()}
+	f.ReserveS = reserve(evaluate, judging+writing, w.Reserve)
+	room := w.Left() - time.Duration(f.ReserveS*float64(time.Second))
+	if f.Steps = train.FitSteps(room, step, evaluate, c.EvalSteps); f.Steps < 1 {
+		return nil, &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, %.1f s of them are kept "+
+			"for the verdict and the bundle, and a step takes %.1f s; nothing is written", f.LeftS, f.ReserveS, f.StepS)}
+	}
+	return f, nil
+}
+
+// reserve is the time, in seconds, that is kept at the end for what may become slower after the last
+// step: its evaluation, of which the steps leave room for one, and judging and writing.
+func reserve(evaluate, judging, more time.Duration) float64 {
+	return ((reserveFactor-1)*evaluate + reserveFactor*judging + more).Seconds()
+}
+
+// timeEvaluation times the loss on the select part, or where there is none on as many training sequences
+// as a batch has, and what of it a sequence takes.
+func (c *Train) timeEvaluation(
+	ctx context.Context, m *model.Model, data, sel train.Data, now func() time.Time,
+) (evaluate, perSequence time.Duration, err error) {
+	timed := sel
+	if sel.Sequences() == 0 {
+		timed = headOf{data, min(c.BatchSize, data.Sequences())}
+	}
+	start := now()
+	if _, err := meanLoss(ctx, m, timed, c.BatchSize); err != nil {
+		return 0, 0, err
+	}
+	took := now().Sub(start)
+	if sel.Sequences() > 0 {
+		evaluate = took
+	}
+	return evaluate, took / time.Duration(timed.Sequences()), nil
+}
+
+// headOf is the first sequences of some data.
+type headOf struct {
+	train.Data
+	n int
+}
+
+// Sequences is their number.
+func (h headOf) Sequences() int { return h.n }
+
+// trainedBytes is what the trained tensors take in single precision.
+func trainedBytes(m *model.Model) int64 {
+	n := int64(0)
+	for _, p := range m.Params() {
+		if p.Grad != nil {
+			n += 4 * int64(len(p.Data))
+		}
+	}
+	return n
+}
+
+// pace watches how long steps take, and ends training in time.
+type pace struct {
+	*fitted
+	w         *pipeline.Window
+	evaluates bool // after the last step
+	began     time.Time
+	latest    []time.Duration
+}
+
+// stop is asked before each step: whether it and an evaluation would go beyond what is left before the
+// reserve, if it takes as long as the slowest of the latest. If steps have become slower than what is kept
+// in reserve allows for, the rest will be slower as well.
+func (p *pace) stop() bool {
+	p.began = p.w.Now()
+	mean, most := time.Duration(0), time.Duration(p.StepS*float64(time.Second))
+	for _, d := range p.latest {
+		mean, most = mean+d/time.Duration(len(p.latest)), max(most, d)
+	}
+	need := most.Seconds() + p.ReserveS*max(1, mean.Seconds()/p.StepS/reserveFactor)
+	if p.evaluates {
+		need += p.EvaluateS * most.Seconds() / p.StepS
+	}
+	return p.w.Left().Seconds() < need
+}
+
+// stepped follows each step.
+func (p *pace) stepped() {
+	if p.latest = append(p.latest, p.w.Now().Sub(p.began)); len(p.latest) > slowSteps {
+		p.latest = p.latest[1:]
+	}
+}
+
+// tell says how the window was used.
+func (f *fitted) tell(t *pipeline.Task, res train.Result, began time.Time) {
+	w := t.Plan.Window
+	trained := w.Now().Sub(began).Seconds()
+	t.Figure("window", "%.1f s were left, %.1f s of them kept for the verdict and the bundle; %d steps of %.2f s fitted, %d "+
+		"were made in %.1f s, %.0f %% of the rest; %.1f s are left", f.LeftS, f.ReserveS, f.Steps, f.StepS, res.Steps, trained,
+		100*trained/max(f.LeftS-f.ReserveS, 1e-9), w.Left().Seconds())
+}

@@ -1,0 +1,65 @@
+package stages
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"bzdata/pipeline"
+	"bzdata/train"
+)
+
+// simulated is a machine of which only the time is real to the program.
+type simulated struct{ at time.Time }
+
+func (s *simulated) now() time.Time { return s.at }
+func (s *simulated) take(seconds float64) {
+	s.at = s.at.Add(time.Duration(seconds * float64(time.Second)))
+}
+
+// TestPaceEndsInTime trains in simulated windows on machines that become up to three times slower, at
+// once or now and then, and judges at the pace of the last steps: the bundle is there before the
+// deadline. Where the machine stays as it was measured, nearly all of the time is trained in.
+func TestPaceEndsInTime(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 2000 {
+		clock := &simulated{time.Unix(1_700_000_000, 0)}
+		deadline := clock.at.Add(time.Duration(30+rng.IntN(30)) * time.Second)
+		w := &pipeline.Window{Deadline: func() time.Time { return deadline }, Now: clock.now}
+		judging := 0.5 + 3*rng.Float64()
+		f := &fitted{StepS: 0.02 + rng.Float64(), EvaluateS: rng.Float64(), LeftS: w.Left().Seconds()}
+		f.ReserveS = reserve(time.Duration(f.EvaluateS*1e9), time.Duration(judging*1e9), 2*time.Second)
+		room := w.Left() - time.Duration(f.ReserveS*float64(time.Second))
+		f.Steps = train.FitSteps(room, time.Duration(f.StepS*1e9), time.Duration(f.EvaluateS*1e9), 0)
+		slow := func() float64 { return 1 }
+		switch i % 3 {
+		case 1:
+			from := clock.at.Add(time.Duration(rng.IntN(40)) * time.Second)
+			slow = func() float64 {
+				if clock.at.After(from) {
+					return 3
+				}
+				return 1
+			}
+		case 2:
+			slow = func() float64 { return 1 + 2*rng.Float64() }
+		}
+		p, steps, trained := &pace{fitted: f, w: w, evaluates: true}, 0, 0.0
+		clock.take(f.EvaluateS * slow())
+		for steps < f.Steps && !p.stop() {
+			took := f.StepS * slow()
+			clock.take(took)
+			p.stepped()
+			steps, trained = steps+1, trained+took
+		}
+		last := slow()
+		clock.take((f.EvaluateS + judging) * last)
+		if w.Left() < 0 {
+			t.Fatalf("window %d, kind %d: %v late after %d of %d steps of %.2f s, slower %.1f times, reserve %.1f s, judging %.1f s",
+				i, i%3, -w.Left(), steps, f.Steps, f.StepS, last, f.ReserveS, judging)
+		}
+		if rest := f.LeftS - f.ReserveS; i%3 == 0 && trained+2*f.EvaluateS < rest-2*f.StepS {
+			t.Errorf("window %d: %.1f s of %.1f s were trained in", i, trained, rest)
+		}
+	}
+}
