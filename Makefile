@@ -7,7 +7,7 @@ VERSITYGW ?= v1.8.0
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale full-size s3 nightly clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 
 scale: ## ten million documents under 512 MiB and 8 GiB: peak memory, and the same bytes
 	examples/scale/run.sh
+
+cycles: ## twenty mining cycles against the clock, on a machine that is made slower
+	examples/cycle/run.sh
 
 full-size: ## route 8,192 tokens through a DeepSeek-V2-Lite of 31 GB, made on the spot, within 20 GiB
 	examples/fullsize/run.sh

@@ -207,7 +207,7 @@ func (c Train) loop(
 	}
 	p := &pace{fitted: window, w: t.Plan.Window, evaluates: hooks.Evaluate != nil}
 	show, began := hooks.OnStep, p.w.Now()
-	hooks.Stop, hooks.OnStep = p.stop, func(s train.Metrics) { p.stepped(); show(s) }
+	hooks.Stop, hooks.Elapsed, hooks.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); show(s) }
 	res, err := train.Run(ctx, m, data, cfg, hooks)
 	window.tell(t, res, began)
 	return res, err

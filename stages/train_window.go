@@ -176,6 +176,11 @@ func (p *pace) stop() bool {
 	return p.w.Left().Seconds() < need
 }
 
+// elapsed is the share of the time for training that is over.
+func (p *pace) elapsed() float64 {
+	return (p.LeftS - p.w.Left().Seconds()) / (p.LeftS - p.ReserveS)
+}
+
 // stepped follows each step.
 func (p *pace) stepped() {
 	if p.latest = append(p.latest, p.w.Now().Sub(p.began)); len(p.latest) > slowSteps {

@@ -134,6 +134,10 @@ type Hooks struct {
 	Evaluate func(context.Context, *model.Model) (lossNats float64, err error)
 	// Stop is asked before each step whether to end the run now.
 	Stop func() bool
+	// Elapsed is asked before each step which share of the run's time is over, from 0 to 1: the
+	// learning rate schedule goes at least so far, so that it also ends in time on a machine that
+	// has become slower. Rates then depend on the clock.
+	Elapsed func() float64
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

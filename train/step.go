@@ -17,7 +17,7 @@ func (r *run) step(ctx context.Context) error {
 		}
 	}
 	r.events = nil
-	next := Metrics{Step: r.state.Step + 1, LearningRate: r.cfg.Rate(r.state.Step)}
+	next := Metrics{Step: r.state.Step + 1, LearningRate: r.cfg.Rate(r.scheduleStep())}
 	if err := r.gradient(ctx, &next); err != nil {
 		return err
 	}
@@ -39,6 +39,17 @@ func (r *run) step(ctx context.Context) error {
 		}
 	}
 	return r.countSkips(dropped)
+}
+
+// scheduleStep is the step of the schedule that comes next: by the number of steps made, or by the
+// time that is over if that is further.
+func (r *run) scheduleStep() int {
+	at := r.state.Step
+	if r.hooks.Elapsed != nil {
+		share := max(0, min(1, r.hooks.Elapsed()))
+		at = max(at, min(int(share*float64(r.cfg.MaxSteps)), r.cfg.MaxSteps-1))
+	}
+	return at
 }
 
 // gradient sums the gradients of the step's batches, without those whose loss is no finite number.

@@ -187,7 +187,8 @@ func (c *cycle) outlook() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(c.env.stdout, "plan      %s: no mistakes\nworkdir   %s\ntokens    %s\n", c.plan.File, w.Workdir, c.plan.InputTokens())
+	fmt.Fprintf(c.env.stdout, "plan      %s: no mistakes\nworkdir   %s\ntokens    %s\n", c.plan.File, w.Workdir,
+		c.plan.InputTokens())
 	if v := c.record.Version; v != nil {
 		fmt.Fprintf(c.env.stdout, "base      global version %d\n", *v)
 	}
