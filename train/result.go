@@ -123,9 +123,21 @@ type Result struct {
 	Best *Evaluation
 }
 
-// Hooks are what a run calls; any may be nil. An error of Evaluate ends the run.
+// Hooks are what a run calls; any may be nil. An error of Evaluate ends the run. None may change the
+// model: the bits of a run are the same with and without them.
 type Hooks struct {
-	OnStep       func(Metrics)
+	// OnBegin is called once, with what a resumed run had come to when its state was written.
+	OnBegin func(Result)
+	// BeforeStep is called when a step begins, with its number.
+	BeforeStep func(step int)
+	// OnLoad gets the load of the experts in a step's forward passes that counted, one entry for each
+	// mixture layer, just before OnStep. The slices are valid during the call.
+	OnLoad func(step int, load []model.LayerCounts)
+	OnStep func(Metrics)
+	// BeforeState is called before a state is written: what is durable when it returns is there for
+	// the run that goes on from the state.
+	BeforeState func(step int)
+
 	OnEvaluation func(Evaluation)
 	OnNonFinite  func(NonFiniteEvent)
 	// OnNotice gets one line about each state that was passed over at the start.

@@ -27,6 +27,9 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 		}
 	}
 	resumed := r.state.Step
+	if hooks.OnBegin != nil {
+		hooks.OnBegin(r.result(resumed))
+	}
 	if err := r.loop(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), r.save())
@@ -48,10 +51,11 @@ type run struct {
 	params []*model.Param // the trainable ones
 	first  [][]float32    // AdamW's moments of each
 	second [][]float32
-	best   [][]float32      // the best weights, when no file holds them
-	micros []micro          // buffers
-	events []NonFiniteEvent // of the step under way
-	config string           // hash of what decides the bits
+	best   [][]float32         // the best weights, when no file holds them
+	micros []micro             // buffers
+	events []NonFiniteEvent    // of the step under way
+	routed []model.LayerCounts // of the step under way, if OnLoad wants it
+	config string              // hash of what decides the bits
 	state  state
 	saved  int // the step of the newest state on disk, 0 for none
 }
@@ -119,8 +123,14 @@ func (r *run) loop(ctx context.Context) error {
 			r.saved = 0 // the state on disk, if any, does not say so
 			continue
 		}
+		if r.hooks.BeforeStep != nil {
+			r.hooks.BeforeStep(r.state.Step + 1)
+		}
 		if err := r.step(ctx); err != nil {
 			return err
+		}
+		if r.hooks.OnLoad != nil {
+			r.hooks.OnLoad(r.state.Step, r.routed)
 		}
 		if r.hooks.OnStep != nil {
 			r.hooks.OnStep(r.state.Metrics[len(r.state.Metrics)-1])

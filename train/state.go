@@ -97,6 +97,9 @@ func (r *run) save() error {
 	if c.Dir == "" || r.state.Step == 0 || r.state.Step == r.saved {
 		return nil
 	}
+	if r.hooks.BeforeState != nil {
+		r.hooks.BeforeState(r.state.Step)
+	}
 	tensors, err := r.writeTensors(tensorsName(r.state.Step), true)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"bzdata/train/model"
 	"bzdata/train/tensor"
 )
 
@@ -76,7 +77,7 @@ func (r *run) gradient(ctx context.Context, next *Metrics) error {
 // the first whose loss is no finite number, or -1.
 func (r *run) accumulate(ctx context.Context, next *Metrics) (bad int, err error) {
 	batches := 0
-	next.Tokens, next.LossNats = 0, 0
+	next.Tokens, next.LossNats, r.routed = 0, 0, r.routed[:0]
 	for i := range r.micros {
 		if b := &r.micros[i]; b.counts() {
 			batches++
@@ -100,8 +101,26 @@ func (r *run) accumulate(ctx context.Context, next *Metrics) (bad int, err error
 			return i, nil
 		}
 		next.LossNats += weight * sum
+		r.addLoad()
 	}
 	return -1, nil
+}
+
+// addLoad adds the last backward pass's load of the experts to the step's.
+func (r *run) addLoad() {
+	if r.hooks.OnLoad == nil {
+		return
+	}
+	for i, c := range r.m.Counts() {
+		if i == len(r.routed) {
+			r.routed = append(r.routed, model.LayerCounts{Layer: c.Layer, Experts: make([]int, len(c.Experts))})
+		}
+		l := &r.routed[i]
+		l.Tokens += c.Tokens
+		for e, n := range c.Experts {
+			l.Experts[e] += n
+		}
+	}
 }
 
 // counts reports whether the batch takes part in its step: one without a target has no loss.
