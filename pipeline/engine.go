@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"bzdata/pipeline/store"
 )
@@ -45,6 +46,10 @@ type Options struct {
 	HeldOutRules   HeldOutRules
 	// AllowExec lets stages run the commands that the plan names.
 	AllowExec bool
+	// Now is the clock and Host the name of the machine, for what lies beside the run's record; nil is a
+	// clock that stands at the year 1.
+	Now  func() time.Time
+	Host string
 	// OnEvent is told what happens; it is called from one goroutine at a time.
 	OnEvent func(Event)
 }

@@ -28,6 +28,8 @@ type Plan struct {
 	AlarmFraction float64 `yaml:"alarm_fraction" min:"0" max:"1" doc:"A stage that removes more than this share of a source is reported as an alarm; 0 is never."`
 	OnAlarm       string  `yaml:"on_alarm" enum:"warn|fail" doc:"What an alarm does: the report says it, or the run ends with exit code 3, too."`
 
+	Metrics Metrics `yaml:"metrics" doc:"What is measured while training, and in which formats; a change repeats no stage."`
+
 	KeepDropped bool `yaml:"keep_dropped" doc:"Write the text of dropped documents into the drop log, too."`
 
 	Stages []Step `yaml:"stages" required:"true" doc:"The stages, in order. Each is a mapping with one key, the kind of stage, and an optional id."`
@@ -307,7 +309,8 @@ func newDecoder(file string, src []byte, reg *Registry, opt ParseOptions) *decod
 
 // newPlan is a plan of defaults.
 func newPlan(file string) *Plan {
-	return &Plan{File: file, MaxRejectFraction: 0.01, AlarmFraction: 0.9, OnAlarm: "warn"}
+	return &Plan{File: file, MaxRejectFraction: 0.01, AlarmFraction: 0.9, OnAlarm: "warn",
+		Metrics: Metrics{WandBProject: "blockzero-miner"}}
 }
 
 // decode runs the steps of reading a plan, each on what the one before left.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bzdata/pipeline/store"
 
@@ -120,6 +121,9 @@ type Task struct {
 	Kernels string
 	// Report collects panels, notes and figures.
 	Report *TaskReport
+	// Now is the clock, and Host names the machine. Neither may end up in an output or in Report.
+	Now  func() time.Time
+	Host string
 	// Progress tells how far the task is; it may be called from any goroutine.
 	Progress func(done, total float64, unit string)
 
@@ -286,6 +290,9 @@ func (t *Task) EachRecord(ctx context.Context, shard int, visit func(d *Doc) err
 // OutputDir is where [Task.WriteFile] puts the task's outputs until they are committed.
 func (t *Task) OutputDir() string { return t.dir }
 
+// Workdir is the run's work directory: for what is neither an output nor a checkpoint.
+func (t *Task) Workdir() string { return t.run.opt.Workdir }
+
 // MakeScratch makes the scratch folder and returns it.
 func (t *Task) MakeScratch() (string, error) { return t.Scratch, t.FS.MkdirAll(t.Scratch) }
 
@@ -370,12 +377,20 @@ func (n *node) changed() error {
 	return nil
 }
 
+// clock is Now, or one that stands.
+func (o Options) clock() func() time.Time {
+	if o.Now == nil {
+		return func() time.Time { return time.Time{} }
+	}
+	return o.Now
+}
+
 func (n *node) task(dir string) *Task {
 	o := n.run.opt
 	return &Task{
 		Plan: n.run.plan, Step: n.step, FS: o.FS, Inputs: o.Inputs,
 		Scratch: n.scratch(),
-		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels,
+		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels, Now: o.clock(), Host: o.Host,
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},

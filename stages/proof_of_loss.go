@@ -32,7 +32,9 @@ loss of both on the ‹judge› part of the held-out set, document by document. 
 comes from resampling documents. The gate passes if the loss falls by more than ‹min_delta› at
 ‹confidence›; anything else, also a copy of the base, ends the run with exit code 4. Where ‹domain› has
 chosen the training text, the loss is also told apart by its threshold: an update may be better at what it
-was trained on only. The figures are written as out/score.json.`),
+was trained on only. The figures are written as out/score.json, and as ‹proof/val_loss›, ‹chain/w_i_score›, which
+is what the network's profile pays, and ‹chain/rank_in_group› to the metrics of the training, in the row after
+its last step.`),
 		Example: `
 proof_of_loss:
   confidence: 0.95`,
@@ -136,6 +138,7 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 	if s.Network, err = c.network(t, base, candidate); err != nil {
 		return err
 	}
+	s.measure(t, update.Meta.StepsRun)
 	return c.report(t, s)
 }
 

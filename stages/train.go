@@ -46,7 +46,13 @@ twice before all have come once. With ‹trainable: experts› only routed exper
 ‹network.expert_group›, which may be ‹auto› for the group that ‹route› ranks first, or, without a group, those
 that ‹route› chose. Everything else stays frozen. Where there is a ‹select› part, the weights of its lowest
 loss are kept. The update, only the tensors that were trained, is written under out/update in the network's
-type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.`),
+type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.
+
+What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
+‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss
+of the first step less that of this one, learning rate, norm of the gradient, tokens per second, what
+was no finite number, and how many tokens each expert of a layer got. A file that cannot be written is said
+in the report, and training goes on.`),
 		Example: `
 train:
   max_steps: 100
@@ -202,14 +208,18 @@ func (c Train) loop(
 			return meanLoss(ctx, m, sel, c.BatchSize)
 		}
 	}
-	if window == nil {
-		return train.Run(ctx, m, data, cfg, hooks)
+	meter := &meter{t: t, batch: c.BatchSize * c.Accumulation}
+	meter.hooks(&hooks)
+	var began time.Time
+	if window != nil {
+		began = t.Plan.Window.Now()
+		window.hooks(t.Plan.Window, &hooks)
 	}
-	p := &pace{fitted: window, w: t.Plan.Window, evaluates: hooks.Evaluate != nil}
-	show, began := hooks.OnStep, p.w.Now()
-	hooks.Stop, hooks.Elapsed, hooks.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); show(s) }
 	res, err := train.Run(ctx, m, data, cfg, hooks)
-	window.tell(t, res, began)
+	meter.close(err == nil)
+	if window != nil {
+		window.tell(t, res, began)
+	}
 	return res, err
 }
 

@@ -160,6 +160,12 @@ type pace struct {
 	latest    []time.Duration
 }
 
+// hooks makes training end in time.
+func (f *fitted) hooks(w *pipeline.Window, h *train.Hooks) {
+	p, told := &pace{fitted: f, w: w, evaluates: h.Evaluate != nil}, h.OnStep
+	h.Stop, h.Elapsed, h.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); told(s) }
+}
+
 // stop is asked before each step: whether it and an evaluation would go beyond what is left before the
 // reserve, if it takes as long as the slowest of the latest. If steps have become slower than what is kept
 // in reserve allows for, the rest will be slower as well.

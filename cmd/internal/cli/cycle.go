@@ -126,8 +126,8 @@ func (f *cycleFlags) checkFlags() error {
 // checkCycle asks for a plan that can be run in a window.
 func checkCycle(plan *pipeline.Plan) error {
 	if plan.InputTokens() == "" {
-		return &pipeline.UsageError{Msg: fmt.Sprintf("%s: a cycle trains on tokens that are there already: make them with a plan "+
-			"of their own, and write input: [{tokens: runs/NAME/out/tokens}] here", plan.File)}
+		return &pipeline.UsageError{Msg: fmt.Sprintf("%s: a cycle trains on tokens that are there already: make them with a "+
+			"plan of their own, and write input: [{tokens: runs/NAME/out/tokens}] here", plan.File)}
 	}
 	last := plan.Stages[len(plan.Stages)-1].Kind.Name
 	if last != "bundle" {
@@ -173,8 +173,9 @@ func (c *cycle) checkBase() error {
 	}
 	for _, p := range past {
 		if p.Bundle != "" && p.Version != nil && *p.Version >= base.Version {
-			return fmt.Errorf("the newest complete checkpoint, %s, is global version %d, and the cycle of %s has trained on "+
-				"version %d already; wait for the next one", base.Folder, base.Version, p.Started.Format(time.RFC3339), *p.Version)
+			return fmt.Errorf("the newest complete checkpoint, %s, is global version %d, and the cycle of %s has trained "+
+				"on version %d already; wait for the next one",
+				base.Folder, base.Version, p.Started.Format(time.RFC3339), *p.Version)
 		}
 	}
 	return nil

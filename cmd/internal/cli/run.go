@@ -160,7 +160,8 @@ func checkOutput(flag, name string) error {
 // options turns the flags into the engine's options.
 func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	opt := pipeline.Options{Workdir: f.workdir, FS: store.OS(), Inputs: f.inputs, Workers: f.workers,
-		Limit: f.limit, Until: f.until, Fresh: f.fresh, Build: buildID(), AllowExec: f.allowExec}
+		Limit: f.limit, Until: f.until, Fresh: f.fresh, Build: buildID(), AllowExec: f.allowExec, Now: time.Now}
+	opt.Host, _ = os.Hostname() // metrics of a machine without a name have none
 	if opt.Workdir == "" {
 		opt.Workdir = filepath.Join(plan.Dir(), "runs", plan.Name)
 	}
