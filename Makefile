@@ -73,8 +73,9 @@ s3: ## the tests of object storage against a real server, built outside the repo
 	  GOBIN=$$dir CGO_ENABLED=0 $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW) && \
 	  BZDATA_S3_SERVER=$$dir/versitygw $(GO) test -count=1 -v -run 'TestRealServer' ./pipeline/store/remote
 
-interop: build ## open the outputs with Hugging Face datasets, pyarrow, DuckDB, safetensors and PyTorch
+interop: build ## open the outputs with the readers that users have: datasets, pyarrow, DuckDB, torch, TensorBoard, W&B
 	examples/interop/run.sh $(VENV)
+	examples/interop/metrics.sh $(VENV)
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)

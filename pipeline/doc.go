@@ -51,5 +51,6 @@
 //
 // Keys, partition counts and orders follow from the plan and the input alone. Nothing
 // under out/ holds a time, host, path, worker count or speed. Random choices are hashes of
-// (seed, stage, document id); see [HashID].
+// (seed, stage, document id); see [HashID]. What a run measures by the clock lies beside its record,
+// in WORKDIR/metrics and WORKDIR/wandb; the section metrics says in which forms, and is in no key.
 package pipeline
