@@ -62,7 +62,10 @@ func metricsOptions(t *pipeline.Task, step *pipeline.Step, key string) metrics.O
 // hooks adds the meter to what a loop calls.
 func (m *meter) hooks(h *train.Hooks) {
 	h.OnBegin, h.OnLoad, h.OnEvaluation = m.begin, m.onLoad, m.onEvaluation
-	h.BeforeStep = func(int) { m.began = m.t.Now() }
+	h.BeforeStep = func(int) {
+		m.log.Complete()
+		m.began = m.t.Now()
+	}
 	h.BeforeState = func(int) { m.log.Sync() }
 	onStep, onNonFinite := h.OnStep, h.OnNonFinite
 	h.OnStep = func(s train.Metrics) { m.onStep(s); onStep(s) }

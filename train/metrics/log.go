@@ -165,8 +165,7 @@ func readRows(r io.Reader, after int, visit func(Row)) error {
 // are left out, and those that the row has already are replaced.
 func (l *Log) Add(step int, at time.Time, values []Value, load []Load) {
 	if l.pending != nil && l.pending.Step != step {
-		l.flush()
-		l.settle()
+		l.Complete()
 	}
 	if l.any && step <= l.last.Step {
 		l.warn("numbers of step %d come after its row was written, and are left out", step)
@@ -177,6 +176,14 @@ func (l *Log) Add(step int, at time.Time, values []Value, load []Load) {
 	}
 	l.pending.Time = at.UTC().Truncate(time.Millisecond)
 	l.pending.add(values, load)
+}
+
+// Complete writes the newest row, which gets no more numbers: readers need not wait for the next.
+func (l *Log) Complete() {
+	if l.pending != nil {
+		l.flush()
+		l.settle()
+	}
 }
 
 // Sync makes all rows durable, also the newest, which is then complete.

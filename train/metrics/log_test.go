@@ -63,6 +63,7 @@ func loop(l *Log, from int, onState func(step int)) {
 			l.Sync()
 			onState(step)
 		}
+		l.Complete()
 	}
 }
 
@@ -215,6 +216,21 @@ func TestFullDisk(t *testing.T) {
 	if len(lines) != 1 || !strings.Contains(lines[0], "no row of step 9") {
 		t.Errorf("warnings: %q", lines)
 	}
+}
+
+// TestComplete checks that a row is there for readers as soon as it is complete.
+func TestComplete(t *testing.T) {
+	disk := newDisk(t)
+	l := testLog(t, disk, 0, nil)
+	for step := range 3 {
+		l.Add(step, start, []Value{{Loss, 1}}, nil)
+		l.Complete()
+		data, err := store.ReadAll(disk, linesName)
+		if err != nil || bytes.Count(data, []byte("\n")) != step+1 {
+			t.Errorf("after step %d: %q, %v", step, data, err)
+		}
+	}
+	l.Close(false)
 }
 
 // TestLateNumbers checks that numbers for a row that is written already are refused, not written twice.
