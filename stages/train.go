@@ -194,13 +194,16 @@ func (c Train) loop(
 		return train.Result{}, err
 	}
 	cfg := c.config(t.Seed("order"))
+	if window != nil {
+		cfg.TotalSteps, cfg.MaxSteps = cfg.MaxSteps, fasterMax*cfg.MaxSteps
+	}
 	cfg.Checkpoints = train.Checkpoints{Dir: scratch, FS: t.FS, Steps: c.Checkpoint, Build: t.Report.Build,
 		Identity: string(t.Report.Key)}
 	hooks := train.Hooks{OnNotice: func(s string) { t.Note("%s", s) }}
 	loss := 0.0
 	hooks.OnStep = func(s train.Metrics) {
 		loss = s.LossNats
-		t.Progress(float64(s.Step), float64(c.MaxSteps), fmt.Sprintf("steps, loss %.4f", loss))
+		t.Progress(float64(s.Step), float64(max(s.Step, c.MaxSteps)), fmt.Sprintf("steps, loss %.4f", loss))
 	}
 	hooks.OnNonFinite = func(e train.NonFiniteEvent) { t.Note("%s", e) }
 	if sel.Sequences() > 0 {

@@ -37,6 +37,8 @@ const (
 	// checkpointShare of the steps is where the first state is kept, so that a late fault costs no more
 	// than the steps behind it.
 	checkpointShare = 4
+	// fasterMax is how many times the fitted steps are made at most, if the machine becomes faster.
+	fasterMax = 4
 	// slowSteps are the latest steps of which the slowest tells whether there is time for one more.
 	slowSteps = 5
 )
@@ -162,6 +164,7 @@ type pace struct {
 
 // hooks makes training end in time.
 func (f *fitted) hooks(w *pipeline.Window, h *train.Hooks) {
+	// Nothing but the clock ends training: the machine may have been busier when it was measured.
 	p, told := &pace{fitted: f, w: w, evaluates: h.Evaluate != nil}, h.OnStep
 	h.Stop, h.Elapsed, h.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); told(s) }
 }

@@ -32,7 +32,7 @@ func TestPaceEndsInTime(t *testing.T) {
 		room := w.Left() - time.Duration(f.ReserveS*float64(time.Second))
 		f.Steps = train.FitSteps(room, time.Duration(f.StepS*1e9), time.Duration(f.EvaluateS*1e9), 0)
 		slow := func() float64 { return 1 }
-		switch i % 3 {
+		switch i % 4 {
 		case 1:
 			from := clock.at.Add(time.Duration(rng.IntN(40)) * time.Second)
 			slow = func() float64 {
@@ -43,10 +43,12 @@ func TestPaceEndsInTime(t *testing.T) {
 			}
 		case 2:
 			slow = func() float64 { return 1 + 2*rng.Float64() }
+		case 3:
+			slow = func() float64 { return 0.5 }
 		}
 		p, steps, trained := &pace{fitted: f, w: w, evaluates: true}, 0, 0.0
 		clock.take(f.EvaluateS * slow())
-		for steps < f.Steps && !p.stop() {
+		for steps < fasterMax*f.Steps && !p.stop() {
 			took := f.StepS * slow()
 			clock.take(took)
 			p.stepped()
@@ -56,9 +58,9 @@ func TestPaceEndsInTime(t *testing.T) {
 		clock.take((f.EvaluateS + judging) * last)
 		if w.Left() < 0 {
 			t.Fatalf("window %d, kind %d: %v late after %d of %d steps of %.2f s, slower %.1f times, reserve %.1f s, judging %.1f s",
-				i, i%3, -w.Left(), steps, f.Steps, f.StepS, last, f.ReserveS, judging)
+				i, i%4, -w.Left(), steps, f.Steps, f.StepS, last, f.ReserveS, judging)
 		}
-		if rest := f.LeftS - f.ReserveS; i%3 == 0 && trained+2*f.EvaluateS < rest-2*f.StepS {
+		if rest := f.LeftS - f.ReserveS; i%4%3 == 0 && trained+2*f.EvaluateS < rest-2*f.StepS {
 			t.Errorf("window %d: %.1f s of %.1f s were trained in", i, trained, rest)
 		}
 	}

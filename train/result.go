@@ -146,9 +146,9 @@ type Hooks struct {
 	Evaluate func(context.Context, *model.Model) (lossNats float64, err error)
 	// Stop is asked before each step whether to end the run now.
 	Stop func() bool
-	// Elapsed is asked before each step which share of the run's time is over, from 0 to 1: the
-	// learning rate schedule goes at least so far, so that it also ends in time on a machine that
-	// has become slower. Rates then depend on the clock.
+	// Elapsed is asked before each step which share of the run's time is over, from 0 to 1, and the
+	// learning rate schedule goes by that instead of by steps, so that it ends in time on a machine
+	// that becomes slower or faster. Rates then depend on the clock.
 	Elapsed func() float64
 }
 

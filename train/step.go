@@ -43,14 +43,13 @@ func (r *run) step(ctx context.Context) error {
 }
 
 // scheduleStep is the step of the schedule that comes next: by the number of steps made, or by the
-// time that is over if that is further.
+// time that is over.
 func (r *run) scheduleStep() int {
-	at := r.state.Step
-	if r.hooks.Elapsed != nil {
-		share := max(0, min(1, r.hooks.Elapsed()))
-		at = max(at, min(int(share*float64(r.cfg.MaxSteps)), r.cfg.MaxSteps-1))
+	if r.hooks.Elapsed == nil {
+		return r.state.Step
 	}
-	return at
+	total := r.cfg.scheduleSteps()
+	return min(int(max(0, min(1, r.hooks.Elapsed()))*float64(total)), total-1)
 }
 
 // gradient sums the gradients of the step's batches, without those whose loss is no finite number.

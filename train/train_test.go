@@ -250,16 +250,19 @@ func TestFitSteps(t *testing.T) {
 	}
 }
 
-// TestScheduleKeepsTime makes a clock run ahead of the steps: the learning rate follows the clock.
+// TestScheduleKeepsTime makes a clock run ahead of the steps, and behind them: the learning rate follows
+// the clock.
 func TestScheduleKeepsTime(t *testing.T) {
-	cfg := tinyRun(10)
-	cfg.WarmupSteps = 0
-	step := 0
-	hooks := Hooks{Elapsed: func() float64 { step++; return float64(2*(step-1)) / 10 }}
-	res := mustRun(t, newModel(t, "plain", 1), newData(), cfg, hooks)
-	for i, m := range res.Metrics {
-		if want := cfg.Rate(min(2*i, 9)); m.LearningRate != want {
-			t.Errorf("step %d has rate %v, want %v", i, m.LearningRate, want)
+	for _, pace := range []float64{2, 0.5} {
+		cfg := tinyRun(10)
+		cfg.WarmupSteps, cfg.TotalSteps = 0, 10
+		step := -1
+		hooks := Hooks{Elapsed: func() float64 { step++; return pace * float64(step) / 10 }}
+		res := mustRun(t, newModel(t, "plain", 1), newData(), cfg, hooks)
+		for i, m := range res.Metrics {
+			if want := cfg.Rate(min(int(pace*float64(i)), 9)); m.LearningRate != want {
+				t.Errorf("pace %v: step %d has rate %v, want %v", pace, i, m.LearningRate, want)
+			}
 		}
 	}
 }
