@@ -200,25 +200,27 @@ func (c *cycle) outlook() error {
 
 // run carries the cycle out and puts it on record, however it ends.
 func (c *cycle) run(ctx context.Context) error {
-	id, err := c.window()
-	if err != nil {
-		return err
-	}
-	c.plan.Window = &pipeline.Window{ID: id, Deadline: c.clock.deadline, Reserve: c.flags.reserve, Now: c.clock.now}
 	within, stop := c.clock.within(ctx)
 	defer stop()
-	runErr := c.flags.carryOut(within, c.env, c.plan, c.opt)
-	var late *pipeline.LateError
-	if runErr != nil && errors.As(context.Cause(within), &late) {
-		runErr = late
+	c.flags.around = func(run func() error) error {
+		id, err := c.window()
+		if err != nil {
+			return err
+		}
+		c.plan.Window = &pipeline.Window{ID: id, Deadline: c.clock.deadline, Reserve: c.flags.reserve, Now: c.clock.now}
+		err = run()
+		var late *pipeline.LateError
+		if err != nil && errors.As(context.Cause(within), &late) {
+			err = late
+		}
+		var usage *pipeline.UsageError
+		if errors.As(err, &usage) || ctx.Err() != nil {
+			return err // none, or to be gone on with
+		}
+		return cmp.Or(err, c.finish(err))
 	}
-	var locked *pipeline.LockedError
-	var usage *pipeline.UsageError
-	if errors.As(runErr, &locked) || errors.As(runErr, &usage) || ctx.Err() != nil {
-		return runErr // another's, none, or to be gone on with
-	}
-	if err := c.finish(runErr); err != nil || runErr != nil {
-		return cmp.Or(runErr, err)
+	if err := c.flags.carryOut(within, c.env, c.plan, c.opt); err != nil {
+		return err
 	}
 	return c.next(ctx)
 }

@@ -38,6 +38,8 @@ type runFlags struct {
 	json     string
 
 	allowExec bool
+	// around, if set, calls the run once the work directory is its own.
+	around func(run func() error) error
 }
 
 // addWork adds the flags that say what work there is.
@@ -102,10 +104,21 @@ func (f *runFlags) carryOut(ctx context.Context, env *environment, plan *pipelin
 	if err != nil {
 		return err
 	}
+	work := func() error { return f.underLock(lock.Context(ctx), env, plan, opt) }
+	if f.around == nil {
+		err = work()
+	} else {
+		err = f.around(work)
+	}
+	return cmp.Or(err, lock.Release())
+}
+
+// underLock runs a plan in a work directory that is its own, and reports.
+func (f *runFlags) underLock(ctx context.Context, env *environment, plan *pipeline.Plan, opt pipeline.Options) error {
 	show := newProgress(f.progress, env.stderr, opt)
 	opt.OnEvent = show.event
 	started := time.Now()
-	res, runErr := pipeline.Run(lock.Context(ctx), plan, opt)
+	res, runErr := pipeline.Run(ctx, plan, opt)
 	show.close()
 	if res != nil {
 		meta := report.Meta{Started: started, Took: time.Since(started), Usage: usage(), Err: runErr}
@@ -115,7 +128,7 @@ func (f *runFlags) carryOut(ctx context.Context, env *environment, plan *pipelin
 		err := pipeline.AsDiskError(opt.Workdir, f.report(env, opt, res, meta))
 		runErr = cmp.Or(runErr, err)
 	}
-	return cmp.Or(runErr, lock.Release())
+	return runErr
 }
 
 // errInterrupted is what reports say of an interrupted run.
