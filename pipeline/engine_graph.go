@@ -248,7 +248,7 @@ func stageChain(step *Step, pass string, reads readSet, config func() any) strin
 		depends = config()
 	}
 	return string(keyOf(step.Kind.Name, step.Label(), fmt.Sprint(step.Kind.Version), pass,
-		string(Canonical(depends)), fmt.Sprint(step.plan.Seed), strings.Join(reads.keys, ",")))
+		string(Canonical(depends)), fmt.Sprint(step.seed(step.plan.Seed)), strings.Join(reads.keys, ",")))
 }
 
 // close ends the segment that is being gathered: with parts, its last pass sends to a

@@ -139,7 +139,7 @@ type referenceFiles struct {
 // references finds the files of all references in the plan, also behind --until, so that
 // the exam does not depend on where a run ends.
 func (b *builder) references() (refs []referenceFiles, pinned []pinnedFile, key string, err error) {
-	for _, step := range b.plan.Stages {
+	for _, step := range b.plan.whole().Stages {
 		p, err := step.Program()
 		if err != nil {
 			return nil, nil, "", fmt.Errorf("stage %s: %w", step.Label(), err)

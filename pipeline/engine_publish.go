@@ -52,6 +52,9 @@ func (r *run) publish(ctx context.Context) error {
 
 // partly says why what a run kept is not all that the plan keeps, if so.
 func (r *run) partly() string {
+	if r.plan.of != nil {
+		return "the run is that of a variant of the plan"
+	}
 	if r.opt.Limit > 0 {
 		return "the run read only a part of the input, as --limit says"
 	}

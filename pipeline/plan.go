@@ -46,6 +46,7 @@ type Plan struct {
 	Window *Window `yaml:"-"`
 
 	dec *decoder // not nil while Complete runs
+	of  *Plan    // of a variant: the plan that it is one of
 }
 
 // Network is the section network.

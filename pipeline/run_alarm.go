@@ -9,7 +9,8 @@ import (
 // alarmsOf says which sources lost more than a fraction of their documents in one pass of a
 // stage. Held-out documents are not lost.
 func alarmsOf(l *Ledger, fraction float64) []string {
-	if fraction == 0 || l.Stage == heldOutStage || l.Stage == heldOutSetStage || l.Stage == inputStage {
+	if fraction == 0 || l.Stage == heldOutStage || l.Stage == heldOutSetStage || l.Stage == inputStage ||
+		l.Stage == leaveOutStage {
 		return nil
 	}
 	var out []string

@@ -96,6 +96,22 @@ func TaskReportOf(fsys store.FS, workdir string, key Key) (*TaskReport, error) {
 	return parseReport(data)
 }
 
+// StageDir returns the folder of the outputs of a stage's last task in a work directory's last run.
+// It is an error if that task is not done.
+func StageDir(fsys store.FS, workdir, label string) (string, error) {
+	rec, err := ReadRecord(fsys, workdir)
+	if err != nil {
+		return "", err
+	}
+	for i := 0; rec != nil && i < len(rec.Tasks); i++ {
+		t := rec.Tasks[len(rec.Tasks)-1-i]
+		if t.Stage == label && t.Done {
+			return filepath.Join(workdir, "stages", string(t.Key)), nil
+		}
+	}
+	return "", fmt.Errorf("the last run in %s did not end stage %s", workdir, label)
+}
+
 func (r *run) record(status string, runErr error) *RunRecord {
 	rec := &RunRecord{Plan: r.plan.Name, Build: r.opt.Build, Kernels: r.opt.Kernels, Seed: r.plan.Seed,
 		Limit: r.opt.Limit, Until: r.opt.Until, Status: status}

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -23,14 +24,16 @@ type Result struct {
 
 // StageResult is one stage's part of a [Result].
 type StageResult struct {
-	Label    string    `json:"stage"`
-	Kind     string    `json:"kind"`
-	Ledger   *Ledger   `json:"ledger,omitempty"`
-	Panels   []Panel   `json:"panels,omitempty"`
-	Notes    []string  `json:"notes,omitempty"`
-	Summary  []Figure  `json:"summary,omitempty"`
-	Settings []Setting `json:"settings,omitempty"`
-	Implied  bool      `json:"implied,omitempty"`
+	Label   string   `json:"stage"`
+	Kind    string   `json:"kind"`
+	Ledger  *Ledger  `json:"ledger,omitempty"`
+	Panels  []Panel  `json:"panels,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
+	Summary []Figure `json:"summary,omitempty"`
+	// Values are those of its tasks; of two of one name the later task's.
+	Values   map[string]float64 `json:"values,omitempty"`
+	Settings []Setting          `json:"settings,omitempty"`
+	Implied  bool               `json:"implied,omitempty"`
 	// Finished says that all of the stage's tasks are done; Reused that none had to run.
 	Finished bool `json:"finished"`
 	Reused   bool `json:"-"`
@@ -115,6 +118,12 @@ func (b *resultBuilder) add(n *node) {
 	}
 	st.Notes = appendNew(st.Notes, notes)
 	st.Summary = append(st.Summary, n.report.Summary...)
+	if len(n.report.Values) > 0 {
+		if st.Values == nil {
+			st.Values = map[string]float64{}
+		}
+		maps.Copy(st.Values, n.report.Values)
+	}
 	st.Finished, st.Reused = true, st.Reused && n.reused
 	if n.report.Refused != "" {
 		b.res.Refused = n.report.Refused

@@ -25,9 +25,10 @@ type Step struct {
 	// Implied says that the step is not in the file.
 	Implied bool
 
-	plan *Plan
-	path string
-	node *store.YAMLNode
+	plan   *Plan
+	path   string
+	reseed uint64 // not 0 in a variant whose random choices here are others
+	node   *store.YAMLNode
 }
 
 // Label names the step in messages, flags and reports: its id.

@@ -56,6 +56,8 @@ type TaskReport struct {
 	Notes []string `json:"notes,omitempty"`
 	// Summary are the figures that the run's summary shows, in order.
 	Summary []Figure `json:"summary,omitempty"`
+	// Values are the figures that other programs read, by name; each is finite.
+	Values map[string]float64 `json:"values,omitempty"`
 	// Refused is the gate's reason for stopping the run, or empty.
 	Refused string `json:"refused,omitempty"`
 	// Input is the file that the task read, if it read one.
@@ -193,18 +195,29 @@ func (t *Task) Figure(name, format string, args ...any) {
 	t.Report.Summary = append(t.Report.Summary, Figure{name, fmt.Sprintf(format, args...)})
 }
 
+// Value adds a figure for other programs to read. One that is no finite number is left out.
+func (t *Task) Value(name string, v float64) {
+	if finite(v) != v {
+		return
+	}
+	if t.Report.Values == nil {
+		t.Report.Values = map[string]float64{}
+	}
+	t.Report.Values[name] = v
+}
+
 // Panel adds a figure to the report. Numbers that are not finite are left out; see
 // [Panel.Finite].
 func (t *Task) Panel(p Panel) { t.Report.Panels = append(t.Report.Panels, finitePanel(p)) }
 
 // Seed is the plan's seed, for choices of the given purpose within this stage.
 func (t *Task) Seed(purpose string) uint64 {
-	return HashID(t.Plan.Seed, t.Step.Label()+"/"+purpose, "", "", 0)
+	return HashID(t.Step.seed(t.Plan.Seed), t.Step.Label()+"/"+purpose, "", "", 0)
 }
 
 // Choice is a random number about one document, fixed by seed, stage and document id.
 func (t *Task) Choice(purpose string, d *Doc) uint64 {
-	return HashID(t.Plan.Seed, t.Step.Label()+"/"+purpose, d.Source, d.Path, d.Ref.Record)
+	return HashID(t.Step.seed(t.Plan.Seed), t.Step.Label()+"/"+purpose, d.Source, d.Path, d.Ref.Record)
 }
 
 // Files returns the files that the named Read found, sorted.

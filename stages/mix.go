@@ -56,6 +56,20 @@ func (c *Mix) Check(at *pipeline.Fields) {
 	}
 }
 
+// Without scales the weights of the other sources to sum to 1 again.
+func (c Mix) Without(source string) (any, error) {
+	weights, sum := maps.Clone(c.Weights), 0.0
+	delete(weights, source)
+	for _, w := range weights {
+		sum += w
+	}
+	if sum <= 0 {
+		return nil, fmt.Errorf("weights name no source beside %s", source)
+	}
+	c.Weights = weights
+	return c, nil
+}
+
 func (c Mix) program() pipeline.Program {
 	return pipeline.Program{Passes: []pipeline.Pass{
 		{Name: "count", Open: c.openCount, Barrier: &pipeline.Barrier{Reduce: c.plan}},

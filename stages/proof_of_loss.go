@@ -24,7 +24,7 @@ type ProofOfLoss struct {
 
 func proofOfLossSpec() pipeline.Spec[ProofOfLoss] {
 	return pipeline.Spec[ProofOfLoss]{
-		Name: "proof_of_loss", Version: 2,
+		Name: "proof_of_loss", Version: 3,
 		Summary: "Measures whether the update lowers the held-out loss, and stops the run if it does not.",
 		Doc: code(`
 Reads the update's files back over the base model, as a validator assembles them, and compares the
@@ -77,8 +77,12 @@ func profileOf(t *pipeline.Task) (*network.Profile, error) {
 	return network.Find(t.Inputs, t.Plan.Dir(), t.Plan.Network.Profile)
 }
 
-// scoreName is the file of the figures of a proof of loss.
-const scoreName = "score.json"
+// scoreName is the file of the figures of a proof of loss, judgedName that of the losses of single
+// documents.
+const (
+	scoreName  = "score.json"
+	judgedName = "losses.json"
+)
 
 // score is score.json.
 type score struct {
@@ -130,6 +134,13 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 	s := score{Comparison: comparison, Verdict: eval.Gate(comparison, c.MinDelta), DataKey: judge.part.DataKey,
 		MeasuredOn: "the plan's own held-out documents"}
 	if s.Domain, err = byDomain(base, candidate, judge.domain, c.options(t, "resample by domain")); err != nil {
+		return err
+	}
+	judged, err := eval.Judge(base, candidate, judge.part.DataKey)
+	if err != nil {
+		return err
+	}
+	if err := t.WriteFile(judgedName, judged.Write); err != nil {
 		return err
 	}
 	if s.Update, err = updateSHA256(t); err != nil {
@@ -197,6 +208,11 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 		t.Figure("network score", "%.6g by %s", s.Network.Score, s.Network.Profile)
 	}
 	t.Figure("verdict", "%s", s.Verdict)
+	for name, v := range map[string]float64{"base_nats": s.Base, "update_nats": s.Candidate,
+		"difference_nats": s.Difference.Difference, "low_nats": s.Interval.Low, "high_nats": s.Interval.High,
+		"documents": float64(s.Documents), "effective_documents": s.EffectiveDocuments, "tokens": float64(s.Tokens)} {
+		t.Value(name, v)
+	}
 	t.Note("the losses were measured on %s, not on a validator's", s.MeasuredOn)
 	if s.Domain != nil {
 		t.Note("%s", s.Domain)

@@ -79,6 +79,12 @@ func (c Route) rank(t *pipeline.Task, r *routed, files map[string]any) error {
 	files["routing/groups.json"] = groups
 	reportGroups(t, groups, miners != nil)
 	for _, g := range groups {
+		t.Value(fmt.Sprintf("group_%d_share", g.ID), g.Share)
+		t.Value(fmt.Sprintf("group_%d_share_low", g.ID), g.ShareLow)
+		t.Value(fmt.Sprintf("group_%d_share_high", g.ID), g.ShareHigh)
+		t.Value(fmt.Sprintf("group_%d_lift", g.ID), g.Lift)
+	}
+	for _, g := range groups {
 		if _, known := miners[g.ID]; miners != nil && !known {
 			t.Note("%s does not say how many miners train group %d; it counts as none", c.Miners, g.ID)
 		}

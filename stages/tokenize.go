@@ -293,6 +293,11 @@ func (w *tokenWriter) part(name string, docs documents, meta *tokensMeta) ([]str
 	}
 	p.info.Documents, p.info.Sequences, p.info.Tokens = stats.Documents, stats.Sequences, stats.PlacedTokens
 	meta.Parts[name] = p.info
+	for figure, v := range map[string]int64{"documents": stats.Documents, "sequences": stats.Sequences,
+		"tokens": stats.PlacedTokens, "targets": stats.TargetTokens, "padding": stats.PaddingTokens,
+		"truncated_documents": stats.Truncated, "truncated_tokens": stats.TruncatedTokens} {
+		w.t.Value(name+"_"+figure, float64(v))
+	}
 	w.t.Figure("tokens, "+name, "%d documents, %d sequences, %d tokens", stats.Documents, stats.Sequences, stats.PlacedTokens)
 	return []string{name, fmt.Sprint(stats.Documents), fmt.Sprint(stats.Sequences), fmt.Sprint(stats.PlacedTokens),
 		fmt.Sprint(stats.TargetTokens), fmt.Sprint(stats.PaddingTokens), fmt.Sprint(stats.Truncated),

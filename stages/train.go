@@ -159,6 +159,13 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		t.Figure("experts trained", "%s", chosen.describe())
 	}
 	c.report(t, res, data, group)
+	c.values(t, res, data)
+	if chosen.group != nil {
+		t.Value("expert_group", float64(*chosen.group))
+	}
+	if from != nil {
+		t.Value("base_global_version", float64(from.Version))
+	}
 	kept := res.Steps
 	if res.Best != nil {
 		kept = res.Best.Step
