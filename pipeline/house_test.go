@@ -43,6 +43,7 @@ var rooms = map[string]string{
 	"pipeline/report":     "pipeline pipeline/store",
 	"stages":              "any",
 	"cmd/internal/cli":    "any",
+	"cmd/internal/doctor": "any",
 	"cmd/internal/sample": "any",
 	"cmd/bzdata":          "cmd/internal/cli",
 }
