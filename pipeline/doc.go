@@ -42,6 +42,9 @@
 // Between segments documents are stored once, by the segment that read or edited them;
 // later segments store only which of them are left.
 //
+// A variant of a plan leaves a stage or a source out, to find out what that was good for; see
+// plan_variant.go. It has the plan's held-out set to the last document, and publishes nothing.
+//
 // # Accounts
 //
 // Every task that sees documents has a [Ledger] for each of its stages, and the run

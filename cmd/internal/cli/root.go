@@ -21,9 +21,10 @@ type group struct {
 // commands are all commands, in the order of help.
 func commands(env *environment) []group {
 	return []group{
-		{"Commands", []*cobra.Command{newRun(env), newCycle(env), newCheck(env), newWhy(env), newReport(env), newVerify(env)}},
-		{"More", []*cobra.Command{newRoute(env), newTask(env), newHash(env), newSample(env), newStages(env), newSchema(env),
-			newVersion(env), newHelp(env)}},
+		{"Commands", []*cobra.Command{newRun(env), newCycle(env), newCheck(env), newWhy(env), newReport(env),
+			newVerify(env), newDoctor(env)}},
+		{"More", []*cobra.Command{newAblate(env), newRoute(env), newTask(env), newHash(env), newSample(env), newStages(env),
+			newSchema(env), newVersion(env), newHelp(env)}},
 	}
 }
 
