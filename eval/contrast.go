@@ -102,7 +102,8 @@ func SameExam(a, b Judged) error {
 
 // Contrast is how much the update of one way of training differs from that of another.
 type Contrast struct {
-	// Difference has the first way as Base and the second as Candidate, each its mean over the seeds.
+	// Difference has the first way as Base and the second as Candidate, each its mean over the seeds;
+	// with several seeds its standard error is that of both sources of chance.
 	Difference
 	Confidence   float64 `json:"confidence"`
 	DocumentsMin float64 `json:"documents_min"`

@@ -162,6 +162,20 @@ func TestReseeded(t *testing.T) {
 	}
 }
 
+// TestUpToKeepsWhatIsNeeded keeps route where training goes by it, and leaves out what only writes.
+func TestUpToKeepsWhatIsNeeded(t *testing.T) {
+	dir := modelCorpus(t, 60)
+	p := variant(t)(parse(t, dir, modelPlan).UpTo("proof_of_loss"))
+	want := []string{"exact_dedup", "decontaminate", "route", "tokenize", "train", "proof_of_loss"}
+	if got := labels(p); !slices.Equal(got, want) {
+		t.Errorf("there are %q, want %q", got, want)
+	}
+	p = variant(t)(p.UpTo("tokenize"))
+	if got := labels(p); !slices.Equal(got, []string{"exact_dedup", "decontaminate", "tokenize"}) {
+		t.Errorf("up to tokenize there are %q", got)
+	}
+}
+
 // TestVariantMistakes asks for what is not there.
 func TestVariantMistakes(t *testing.T) {
 	dir := variantCorpus(t)

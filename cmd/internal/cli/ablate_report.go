@@ -25,9 +25,9 @@ type ablationRow struct {
 	What string `json:"what"` // stage or source
 	Kind string `json:"stage_kind,omitempty"`
 	// Removed counts the documents that the stage drops in the full plan, or those of the source that
-	// the full plan trains on; Edits the stage's edits.
+	// the full plan trains on; Edited counts those that the stage edits.
 	Removed int64 `json:"removed_documents"`
-	Edits   int64 `json:"edits"`
+	Edited  int64 `json:"edited_documents"`
 	// Documents, Sequences and Tokens are those that the variant trains on.
 	Documents int64 `json:"train_documents"`
 	Sequences int64 `json:"train_sequences"`
@@ -185,10 +185,10 @@ func (a *ablation) page(out ablationJSON) *pipeline.Result {
 
 // table has a row for each variant.
 func (out ablationJSON) table() *pipeline.Table {
-	t := &pipeline.Table{Columns: []string{"left out", "removed", "edits", "documents", "tokens", "passes", "with", "without",
+	t := &pipeline.Table{Columns: []string{"left out", "removed", "edited", "documents", "tokens", "passes", "with", "without",
 		"earned", "low", "high", "says"}}
 	for _, r := range out.Rows {
-		row := []string{r.Name, fmt.Sprint(r.Removed), fmt.Sprint(r.Edits)}
+		row := []string{r.Name, fmt.Sprint(r.Removed), fmt.Sprint(r.Edited)}
 		switch c := r.Contrast; {
 		case c == nil:
 			row = append(row, "", "", "", "", "", "", "", "", "cannot run")

@@ -84,10 +84,7 @@ func (a *ablation) removed(r *ablationRow) {
 		}
 		last = s.Ledger
 		if r.What == "stage" && s.Label == r.Name {
-			r.Removed = s.Ledger.DroppedSum()
-			for _, n := range s.Ledger.Edits {
-				r.Edits += n
-			}
+			r.Removed, r.Edited = s.Ledger.DroppedSum(), s.Ledger.Edits["documents"]
 		}
 	}
 	if r.What == "source" && last != nil && last.Sources[r.Name] != nil {
