@@ -76,6 +76,16 @@ func (e experts) describe() string {
 	return fmt.Sprintf("group %d, by route: %s", *e.group, e.why)
 }
 
+// tell reports whose experts were trained, if any.
+func (e experts) tell(t *pipeline.Task) {
+	if e.assignment != nil {
+		t.Figure("experts trained", "%s", e.describe())
+	}
+	if e.group != nil {
+		t.Value("expert_group", float64(*e.group))
+	}
+}
+
 // usesRouting reports whether a stage gets its experts from route under a plan.
 func usesRouting(p *pipeline.Plan) bool { return p.Network.ExpertGroup == nil || p.AutoGroup() }
 

@@ -155,14 +155,9 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	t.Note("%d tensors were trained", count)
-	if group != nil {
-		t.Figure("experts trained", "%s", chosen.describe())
-	}
+	chosen.tell(t)
 	c.report(t, res, data, group)
 	c.values(t, res, data)
-	if chosen.group != nil {
-		t.Value("expert_group", float64(*chosen.group))
-	}
 	if from != nil {
 		t.Value("base_global_version", float64(from.Version))
 	}

@@ -72,7 +72,6 @@ type process struct {
 	code   int    // exit code; -1 if it was killed
 	stderr string // what is no event
 	events []pipeline.Event
-	took   time.Duration
 }
 
 // launch runs the program and calls onEvent, which may kill the process, with each event.
@@ -83,7 +82,6 @@ func launch(t *testing.T, onEvent func(p *os.Process, e pipeline.Event), args ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +99,7 @@ func launch(t *testing.T, onEvent func(p *os.Process, e pipeline.Event), args ..
 		}
 	}
 	_ = cmd.Wait() // the exit code says it
-	out.code, out.took = cmd.ProcessState.ExitCode(), time.Since(began)
+	out.code = cmd.ProcessState.ExitCode()
 	return out
 }
 
@@ -178,13 +176,14 @@ func TestKill(t *testing.T) {
 		t.Fatalf("the outputs are %v", want)
 	}
 	rng := rand.New(rand.NewPCG(20, 26))
-	killAnywhere(t, dir, whole.took, rng, want)
+	killAnywhere(t, dir, len(whole.events), rng, want)
 	killInTrain(t, dir, rng, want)
 }
 
 // killAnywhere kills runs in one work directory again and again until it is done, and
-// then in another.
-func killAnywhere(t *testing.T, dir string, took time.Duration, rng *rand.Rand, want map[string]string) {
+// then in another: some milliseconds after an event, up to a third of those of a whole run further on. So it
+// hits on a machine of any speed.
+func killAnywhere(t *testing.T, dir string, events int, rng *rand.Rand, want map[string]string) {
 	t.Helper()
 	const what = "killed at random moments"
 	workdir, cut := "", 0
@@ -192,10 +191,16 @@ func killAnywhere(t *testing.T, dir string, took time.Duration, rng *rand.Rand, 
 		if workdir == "" {
 			workdir = filepath.Join(dir, fmt.Sprint("anywhere", n))
 		}
-		after := time.Duration(rng.Int64N(int64(took)))
+		seen, at, later := 0, 1+rng.IntN(events/3), time.Duration(rng.IntN(5000))*time.Microsecond
 		var timer *time.Timer
-		p := launchWith(t, func(p *os.Process) { timer = time.AfterFunc(after, func() { _ = p.Kill() }) }, runArgs(dir, workdir)...)
-		timer.Stop()
+		p := launch(t, func(p *os.Process, _ pipeline.Event) {
+			if seen++; seen == at {
+				timer = time.AfterFunc(later, func() { _ = p.Kill() })
+			}
+		}, runArgs(dir, workdir)...)
+		if timer != nil {
+			timer.Stop()
+		}
 		switch {
 		case p.code < 0:
 			cut++
@@ -244,20 +249,6 @@ func killInTrain(t *testing.T, dir string, rng *rand.Rand, want map[string]strin
 	if resumed < killsInTrain {
 		t.Errorf("%d of %d trainings began anew instead of at their last state", killsInTrain-resumed, killsInTrain)
 	}
-}
-
-// launchWith is launch without events, with a hook for the process.
-func launchWith(t *testing.T, started func(p *os.Process), args ...string) process {
-	t.Helper()
-	cmd := exec.Command("bzdata", args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	started(cmd.Process)
-	_ = cmd.Wait() // the exit code says it
-	return process{code: cmd.ProcessState.ExitCode(), stderr: stderr.String()}
 }
 
 // TestSignals interrupts a run in its training, which must end by itself with the
