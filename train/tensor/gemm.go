@@ -1,7 +1,5 @@
 package tensor
 
-import "unsafe"
-
 // Blocking of matrix products. KBlock is part of the result's bits, the others only of
 // the speed: a panel of the left operand is meant to stay in the second-level cache, a
 // strip of the right operand in the first.
@@ -140,8 +138,10 @@ func addEdge(c []float32, ldc int, edge []float32, nr, m, n int, add bool) {
 // pack writes dst[p*width+r] = src[r*row+p*col] for r < m and p < k, with zeros for m <= r < width.
 func (kr *Kernels) pack(dst, src []float32, row, col, m, k, width int) {
 	switch {
-	case row == 1 && m == width:
-		copyColumns(dst, src, col, k, width)
+	case row == 1 && m == width && width == kr.nr && kr.copyB != nil && k > 0:
+		kr.copyB(&dst[:k*width][0], &src[:(k-1)*col+width][0], col, k)
+	case row == 1 && m == width && width == kr.mr && kr.copyA != nil && k > 0:
+		kr.copyA(&dst[:k*width][0], &src[:(k-1)*col+width][0], col, k)
 	case row == 1:
 		for p := range k {
 			to := dst[p*width : (p+1)*width]
@@ -150,33 +150,6 @@ func (kr *Kernels) pack(dst, src []float32, row, col, m, k, width int) {
 		}
 	default:
 		kr.packRows(dst, src, row, m, k, width)
-	}
-}
-
-// copyColumns is pack for columns that are contiguous and full. The widths of the tiles are moved
-// by a few vector instructions each.
-func copyColumns(dst, src []float32, col, k, width int) {
-	switch width {
-	case 32:
-		copyFixed[[32]float32](dst, src, col, k, width)
-	case 16:
-		copyFixed[[16]float32](dst, src, col, k, width)
-	case 12:
-		copyFixed[[12]float32](dst, src, col, k, width)
-	case 6:
-		copyFixed[[6]float32](dst, src, col, k, width)
-	default:
-		for p := range k {
-			copy(dst[p*width:(p+1)*width], src[p*col:])
-		}
-	}
-}
-
-// copyFixed is copyColumns for the array type of one width.
-func copyFixed[Array any](dst, src []float32, col, k, width int) {
-	for p := range k {
-		to, from := dst[p*width:(p+1)*width], src[p*col:p*col+width]
-		*(*Array)(unsafe.Pointer(&to[0])) = *(*Array)(unsafe.Pointer(&from[0]))
 	}
 }
 

@@ -249,3 +249,91 @@ transposeStep:
 	JNZ          transposeStep
 	VZEROUPPER
 	RET
+
+// The copies of columns take rows that lie pages apart, where no processor looks ahead by itself: they
+// ask for the row that comes eight further on.
+
+// func copy32AVX512(dst, src *float32, lds, k int)
+TEXT ·copy32AVX512(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ k+24(FP), CX
+	SHLQ $2, R8
+
+copy32Step:
+	VMOVUPS    (SI), Z0
+	VMOVUPS    64(SI), Z1
+	PREFETCHT0 (SI)(R8*8)
+	PREFETCHT0 64(SI)(R8*8)
+	VMOVUPS    Z0, (DI)
+	VMOVUPS    Z1, 64(DI)
+	ADDQ       R8, SI
+	ADDQ       $128, DI
+	DECQ       CX
+	JNZ        copy32Step
+	VZEROUPPER
+	RET
+
+// func copy16AVX2(dst, src *float32, lds, k int)
+TEXT ·copy16AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ k+24(FP), CX
+	SHLQ $2, R8
+
+copy16Step:
+	VMOVUPS    (SI), Y0
+	VMOVUPS    32(SI), Y1
+	PREFETCHT0 (SI)(R8*8)
+	VMOVUPS    Y0, (DI)
+	VMOVUPS    Y1, 32(DI)
+	ADDQ       R8, SI
+	ADDQ       $64, DI
+	DECQ       CX
+	JNZ        copy16Step
+	VZEROUPPER
+	RET
+
+// func copy12AVX2(dst, src *float32, lds, k int)
+TEXT ·copy12AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ k+24(FP), CX
+	SHLQ $2, R8
+
+copy12Step:
+	VMOVUPS    (SI), Y0
+	VMOVUPS    32(SI), X1
+	PREFETCHT0 (SI)(R8*8)
+	VMOVUPS    Y0, (DI)
+	VMOVUPS    X1, 32(DI)
+	ADDQ       R8, SI
+	ADDQ       $48, DI
+	DECQ       CX
+	JNZ        copy12Step
+	VZEROUPPER
+	RET
+
+// func copy6AVX2(dst, src *float32, lds, k int)
+TEXT ·copy6AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ k+24(FP), CX
+	SHLQ $2, R8
+
+copy6Step:
+	VMOVUPS    (SI), X0
+	MOVQ       16(SI), R9
+	PREFETCHT0 (SI)(R8*8)
+	VMOVUPS    X0, (DI)
+	MOVQ       R9, 16(DI)
+	ADDQ       R8, SI
+	ADDQ       $24, DI
+	DECQ       CX
+	JNZ        copy6Step
+	VZEROUPPER
+	RET

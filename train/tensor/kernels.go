@@ -17,6 +17,9 @@ type Kernels struct {
 	// transpose4 writes dst[p*ldd+r] = src[r*lds+p] for r < 4 and p < k, k a multiple of 8.
 	// It may be nil.
 	transpose4 func(dst, src *float32, ldd, lds, k int)
+	// copyA writes dst[p*mr+r] = src[p*lds+r] for r < mr and p < k, k > 0; copyB does so for nr. They
+	// may be nil.
+	copyA, copyB func(dst, src *float32, lds, k int)
 
 	// expSum sets dst = exp(scale*x + offset) and returns its sum.
 	expSum func(dst, x []float32, scale, offset float32) float32

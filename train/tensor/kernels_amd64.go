@@ -9,7 +9,7 @@ func available() []Kernels {
 		return sets
 	}
 	avx2 := Kernels{
-		name: "avx2", mr: 6, nr: 16, tile: tileAVX2, transpose4: transpose4AVX2,
+		name: "avx2", mr: 6, nr: 16, tile: tileAVX2, transpose4: transpose4AVX2, copyA: copy6AVX2, copyB: copy16AVX2,
 		expSum: expSumAVX2, maxOf: maxAVX2, dot: dotAVX2, axpy: axpyAVX2, scale: scaleAVX2,
 		mul: mulAVX2, mulAdd: mulAddAVX2, softmaxBack: softmaxBackAVX2, rotate: rotateAVX2,
 		swiglu: swigluAVX2, swigluBack: swigluBackAVX2, adamw: adamwAVX2, sumSquares: sumSquaresAVX2,
@@ -21,6 +21,7 @@ func available() []Kernels {
 	// The row operations are bound by memory: wider registers would not make them faster.
 	avx512 := avx2
 	avx512.name, avx512.mr, avx512.nr, avx512.tile = "avx512", 12, 32, tileAVX512
+	avx512.copyA, avx512.copyB = copy12AVX2, copy32AVX512
 	return append([]Kernels{avx512}, sets...)
 }
 
@@ -32,6 +33,18 @@ func tileAVX2(k int, a, b, c *float32, ldc, add int)
 
 //go:noescape
 func transpose4AVX2(dst, src *float32, ldd, lds, k int)
+
+//go:noescape
+func copy32AVX512(dst, src *float32, lds, k int)
+
+//go:noescape
+func copy16AVX2(dst, src *float32, lds, k int)
+
+//go:noescape
+func copy12AVX2(dst, src *float32, lds, k int)
+
+//go:noescape
+func copy6AVX2(dst, src *float32, lds, k int)
 
 //go:noescape
 func expSumAVX2(dst, x []float32, scale, offset float32) float32
