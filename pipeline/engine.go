@@ -295,18 +295,25 @@ func (r *run) stageStates() []stageState {
 	return out
 }
 
-// execute runs the waves in order.
+// execute runs the waves in order, up to the first behind a refusal that does not go on even so.
 func (r *run) execute(ctx context.Context) error {
+	var refused error
 	for i := range r.waves {
-		r.waves[i].weigh()
-		if err := r.wave(ctx, &r.waves[i]); err != nil {
+		w := &r.waves[i]
+		if refused != nil && !w.evenIfRefused {
+			return refused
+		}
+		w.weigh()
+		if err := r.wave(ctx, w); err != nil {
 			return err
 		}
-		if err := r.checkWave(&r.waves[i]); err != nil {
+		err := r.checkWave(w)
+		if gate := (*GateError)(nil); err != nil && !errors.As(err, &gate) {
 			return err
 		}
+		refused = cmp.Or(refused, err)
 	}
-	return nil
+	return refused
 }
 
 // wave runs one wave's nodes, at most tasksMax at a time. The error of the first node

@@ -62,6 +62,8 @@ func (n *node) readsHeldOut() bool {
 type wave struct {
 	stages []string // labels of the stages whose work ends with this wave
 	nodes  []*node
+
+	evenIfRefused bool // see [Program]
 }
 
 // shardState is where the documents of one shard are, as far as the plan is built.
@@ -455,6 +457,6 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 	for _, kind := range step.Kind.Makes {
 		b.latest[kind] = n
 	}
-	b.waves = append(b.waves, wave{stages: []string{step.Label()}, nodes: []*node{n}})
+	b.waves = append(b.waves, wave{stages: []string{step.Label()}, nodes: []*node{n}, evenIfRefused: p.EvenIfRefused})
 	return nil
 }

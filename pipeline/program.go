@@ -51,6 +51,9 @@ type Program struct {
 	WriteShare float64
 	// Kernels says that the floating-point results of Run, or of barriers, depend on the kernel set.
 	Kernels bool
+	// EvenIfRefused says that Run, of an artifact stage, is done although a stage before it in the plan has
+	// refused the update, if all stages between them say so, too. The run is refused all the same.
+	EvenIfRefused bool
 	// Executes is the command line that the stage runs, or empty. A plan with such a stage
 	// is run only with [Options].AllowExec.
 	Executes string

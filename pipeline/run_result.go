@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -125,9 +126,7 @@ func (b *resultBuilder) add(n *node) {
 		maps.Copy(st.Values, n.report.Values)
 	}
 	st.Finished, st.Reused = true, st.Reused && n.reused
-	if n.report.Refused != "" {
-		b.res.Refused = n.report.Refused
-	}
+	b.res.Refused = cmp.Or(b.res.Refused, n.report.Refused)
 }
 
 // pass adds one shard's ledger to its pass.

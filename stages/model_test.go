@@ -116,7 +116,7 @@ func TestModelPath(t *testing.T) {
 		}
 	}
 	checks, err := stages.VerifyBundle(store.OS(), filepath.Join(opt.Workdir, "out", "bundle"))
-	if err != nil || len(checks) != 2 {
+	if err != nil || len(checks) != 4 {
 		t.Fatalf("verify bundle: %v, %d checks", err, len(checks))
 	}
 	for _, c := range checks {

@@ -79,6 +79,9 @@ func (c *Train) Check(at *pipeline.Fields) {
 	if c.Trainable == "all" && at.IsSet("naming") && c.Naming != "native" {
 		at.Errorf("naming", "%s names routed experts only; use native to train all weights", c.Naming)
 	}
+	if c.DType == "BF16" && c.Naming == "qwen3next" {
+		at.Errorf("dtype", "Block Zero cannot hash BF16, so that the update could not be submitted; use F32 or F16")
+	}
 	if err := c.config(0).Validate(); err != nil {
 		at.Errorf("max_steps", "%v", err)
 	}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -18,17 +19,19 @@ import (
 type Bundle struct {
 	Directory          string       `yaml:"directory"`
 	Files              []BundleFile `yaml:"files"`
+	DTypes             []string     `yaml:"dtypes"`               // types that the network can hash; none stands for any
 	BytesMax           int64        `yaml:"bytes_max"`            // of all files; 0 is no limit
-	Commit             string       `yaml:"commit"`               // connito, blockzero, or none
+	Commit             string       `yaml:"commit"`               // connito, blockzero, blockzero-docs, sn9, or none
 	CommitBytesMax     int          `yaml:"commit_bytes_max"`     // 0 is no limit
-	RepositoryCharsMax int          `yaml:"repository_chars_max"` // 0 is no limit
+	RepositoryCharsMax int          `yaml:"repository_chars_max"` // 0 is no limit; see [Profile.CheckRepository]
+	Competition        *int         `yaml:"competition"`          // sn9: the number that its commit ends in
 }
 
 // BundleFile is a file of a bundle.
 type BundleFile struct {
-	Role   string `yaml:"role" json:"role"`     // update or model
+	Role   string `yaml:"role" json:"role"`     // update, model for all of the weights, or config
 	Name   string `yaml:"name" json:"name"`     // base name
-	Format string `yaml:"format" json:"format"` // torch or safetensors
+	Format string `yaml:"format" json:"format"` // torch, safetensors, or json for the base's file of that name
 	Bytes  int64  `yaml:"-" json:"bytes"`
 	SHA256 string `yaml:"-" json:"sha256"` // hexadecimal
 }
@@ -41,10 +44,18 @@ type BundleID struct {
 }
 
 func (b Bundle) check() error {
-	formats := []string{"torch", "safetensors"}
+	formats, roles := []string{"torch", "safetensors", "json"}, []string{"update", "model", "config"}
 	for _, f := range b.Files {
-		if f.Role == "" || !slices.Contains(formats, f.Format) {
-			return fmt.Errorf("bundle.files: %q needs a role and a format of %v", f.Name, formats)
+		if !slices.Contains(roles, f.Role) || !slices.Contains(formats, f.Format) {
+			return fmt.Errorf("bundle.files: %q needs a role of %v and a format of %v", f.Name, roles, formats)
+		}
+		if (f.Role == "config") != (f.Format == "json") {
+			return fmt.Errorf("bundle.files: %q is of role %s, which cannot be %s", f.Name, f.Role, f.Format)
+		}
+	}
+	for _, d := range b.DTypes {
+		if _, err := checkpoint.ParseDType(d); err != nil {
+			return fmt.Errorf("bundle.dtypes: %w", err)
 		}
 	}
 	for _, name := range append([]string{b.Directory}, b.names()...) {
@@ -54,10 +65,23 @@ func (b Bundle) check() error {
 			return fmt.Errorf("bundle: %q is no name of a file, or has an unknown {field}", name)
 		}
 	}
-	if !slices.Contains([]string{"", "connito", "blockzero"}, b.Commit) {
+	if !slices.Contains([]string{"", "connito", "blockzero", "blockzero-docs", "sn9"}, b.Commit) {
 		return fmt.Errorf("bundle.commit: unknown %q", b.Commit)
 	}
+	if b.Commit == "sn9" && b.Competition == nil {
+		return errors.New("bundle.commit: sn9 needs competition, the number of the competition")
+	}
 	return nil
+}
+
+// Hashable are the types that the network can hash; none stands for any.
+func (b Bundle) Hashable() []checkpoint.DType {
+	var out []checkpoint.DType
+	for _, name := range b.DTypes {
+		d, _ := checkpoint.ParseDType(name) // checked when the profile was read
+		out = append(out, d)
+	}
+	return out
 }
 
 func (b Bundle) names() []string {
@@ -88,6 +112,9 @@ func (p *Profile) Layout(id BundleID) (directory string, files []BundleFile) {
 func (p *Profile) CheckpointFiles(group *int) []string {
 	var out []string
 	for _, f := range p.Bundle.Files {
+		if f.Role == "config" {
+			continue
+		}
 		name := strings.TrimSuffix(f.Name, filepath.Ext(f.Name))
 		if strings.Contains(name, "{group}") {
 			if group == nil {
@@ -118,10 +145,30 @@ type BundleManifest struct {
 	Files     []BundleFile `json:"files"`
 	// Base is the network's checkpoint that was trained from, if there was one.
 	Base *checkpoint.FolderName `json:"base_checkpoint,omitempty"`
+	// Assignment is the experts whose tensors the update has; none if all weights were trained.
+	Assignment checkpoint.Assignment `json:"expert_assignment,omitempty"`
+	// Compared are the updates that this one was held against.
+	Compared []Compared `json:"compared,omitempty"`
+	// Messages are what the miner's own software signs and sends, each in a file beside the bundle's folder.
+	Messages []MessageFile `json:"messages,omitempty"`
+	// Refused says why the gate refused the update, if the bundle was asked for even so.
+	Refused []string `json:"refused,omitempty"`
 }
 
-// NewBundleManifest fills in what the profile decides; StepsRun, Hash, Tensors and the files'
-// Bytes and SHA256 are left to the writer.
+// Compared is another update, and how like it this one is.
+type Compared struct {
+	File   string  `json:"file"`
+	Hash   string  `json:"hash"`         // BLAKE2b of 24 bytes, see [checkpoint.Hash]
+	Cosine float64 `json:"delta_cosine"` // see [checkpoint.DeltaCosine]
+}
+
+// MessageFile is a message and the file that has its text.
+type MessageFile struct {
+	Message
+	File string `json:"file"`
+}
+
+// NewBundleManifest fills in what the profile decides; the rest is left to the writer.
 func (p *Profile) NewBundleManifest(id BundleID) *BundleManifest {
 	directory, files := p.Layout(id)
 	return &BundleManifest{Profile: p.Name, Directory: directory, ID: id, DType: p.Update.DType,
@@ -141,54 +188,4 @@ func ParseBundleManifest(data []byte) (*BundleManifest, error) {
 		return nil, fmt.Errorf("bundle manifest: %w", err)
 	}
 	return m, nil
-}
-
-// Commit is what a miner puts on the chain about an update.
-type Commit struct {
-	ID         BundleID
-	Hash       string
-	Block      int64  // blockzero only
-	Repository string // connito only: OWNER/NAME
-	Revision   string // connito only: the first 7 digits of the repository's commit
-}
-
-// CommitMessage returns the JSON text of the network's second commit, byte for byte as its
-// own software writes it, and checks the network's limits. Signing and sending it is the
-// miner's own software's work.
-func (p *Profile) CommitMessage(c Commit) (string, error) {
-	if err := checkPlain(c.Hash, c.Repository, c.Revision); err != nil {
-		return "", err
-	}
-	var text string
-	switch p.Bundle.Commit {
-	case "connito":
-		if limit := p.Bundle.RepositoryCharsMax; limit > 0 && len(c.Repository) > limit {
-			return "", fmt.Errorf("repository %q has %d characters; the network takes %d",
-				c.Repository, len(c.Repository), limit)
-		}
-		text = fmt.Sprintf(`{"e":%d,"h":"%s","v":%d,"r":"%s","rv":"%s"}`, c.ID.Group, c.Hash,
-			c.ID.Version, c.Repository, c.Revision)
-	case "blockzero":
-		text = fmt.Sprintf(`{"b": %d, "e": %d, "m": null, "h": "%s", "v": %d, "i": %d}`,
-			c.Block, c.ID.Group, c.Hash, c.ID.Version, c.ID.Step)
-	default:
-		return "", fmt.Errorf("profile %s has no commit message", p.Name)
-	}
-	if limit := p.Bundle.CommitBytesMax; limit > 0 && len(text) > limit {
-		return "", fmt.Errorf("commit message of %d bytes; the network takes %d: "+
-			"shorten the repository's name", len(text), limit)
-	}
-	return text, nil
-}
-
-// checkPlain refuses texts that JSON would have to escape.
-func checkPlain(texts ...string) error {
-	for _, t := range texts {
-		for _, r := range t {
-			if r < ' ' || r > '~' || r == '"' || r == '\\' {
-				return fmt.Errorf("commit message: %q must be plain ASCII", t)
-			}
-		}
-	}
-	return nil
 }

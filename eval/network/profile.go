@@ -43,6 +43,7 @@ type Model struct {
 	TopKTraining   int        `yaml:"top_k_training"`   // experts per token in the miner's partial model
 	TopKEvaluation int        `yaml:"top_k_evaluation"` // and in the validator's whole model
 	Parameters     Range      `yaml:"parameters"`       // number allowed
+	Architectures  []string   `yaml:"architectures"`    // allowed in the model's config.json; none stands for any
 }
 
 // LayerRange is a range of layers, both ends included.

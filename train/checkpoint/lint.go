@@ -13,7 +13,7 @@ type Reason string
 // must hold plain tensors only; the update must not be empty, every key must be a routed expert whose id
 // is one of the group's, no value may be NaN or infinite). ZeroDelta and StaleVersion are accepted there, and
 // score nothing: a copy of the base ties with it, and the loss is compared with the current base's.
-// HashFails is Block Zero's (907d2e4), which hashes values through numpy. The others break
+// HashFails is Block Zero's (907d2e4), which hashes values through numpy, or that of a profile. The others break
 // loading or mean a mistake.
 const (
 	StateDictParseFailed Reason = "statedict_parse_failed" // no file of plain tensors
@@ -22,7 +22,7 @@ const (
 	WrongName            Reason = "wrong_name"             // the group's, but not as the profile names it
 	WrongShape           Reason = "wrong_shape"            // not the base model's shape, or not in the base model
 	WrongDType           Reason = "wrong_dtype"            // not F32, F16 or BF16
-	HashFails            Reason = "hash_fails"             // BF16, which numpy does not have
+	HashFails            Reason = "hash_fails"             // BF16, which numpy does not have, or what Rules.DTypes lacks
 	MissingTensor        Reason = "missing_tensor"         // an expert of the group that the update lacks
 	ZeroDelta            Reason = "zero_delta"             // every value is the base's
 	StaleVersion         Reason = "stale_version"          // trained from an older base than the current one
@@ -46,13 +46,20 @@ func (f Finding) String() string {
 // Rules are what an update is held against.
 type Rules struct {
 	Naming Naming
-	Group  Assignment
+	// Group is the group's experts; nil allows every tensor of the base, under native names.
+	Group Assignment
+	// DTypes are the types that the network can hash; empty leaves that to Naming.
+	DTypes []DType
 	// Base has the current base's tensors under native names; nil leaves shapes and copies unchecked.
 	Base Source
 	// From is the checkpoint that the update was trained from, and Current the network's newest, as far as
 	// they are known.
 	From, Current *FolderName
 }
+
+// Fatal reports whether a network rejects the update for it. What is not fatal is accepted, and scores
+// nothing.
+func (f Finding) Fatal() bool { return f.Reason != ZeroDelta && f.Reason != StaleVersion }
 
 // Lint checks an update, which is to hold the tensors of a group's routed experts and
 // nothing else. The findings on tensors are in the order of names; none at all means that the
@@ -82,14 +89,20 @@ func Lint(update Source, rules Rules) ([]Finding, error) {
 }
 
 func (r Rules) tensor(update Source, name string) (out []Finding, err error) {
-	if f, bad := r.name(name); bad {
-		return []Finding{f}, nil
+	if r.Group != nil {
+		if f, bad := r.name(name); bad {
+			return []Finding{f}, nil
+		}
 	}
 	info, _ := update.Info(name)
 	if !info.DType.Convertible() {
 		return []Finding{{WrongDType, name, info.DType.String() + " is not F32, F16 or BF16"}}, nil
 	}
-	if info.DType == BF16 && r.Naming == Qwen3Next {
+	switch {
+	case len(r.DTypes) > 0 && !slices.Contains(r.DTypes, info.DType):
+		detail := fmt.Sprintf("%s, which the network cannot hash; store one of %v", info.DType, r.DTypes)
+		out = append(out, Finding{HashFails, name, detail})
+	case len(r.DTypes) == 0 && info.DType == BF16 && r.Naming == Qwen3Next:
 		out = append(out, Finding{HashFails, name, "BF16, which Block Zero cannot hash; store F16 or F32"})
 	}
 	if f, bad := r.shape(name, info); bad {
@@ -122,18 +135,13 @@ func (r Rules) shape(name string, info Info) (Finding, bool) {
 	if r.Base == nil {
 		return Finding{}, false
 	}
-	t, _ := r.Naming.Parse(name)
-	at := slices.IndexFunc(r.Group[t.Layer], func(p Pair) bool { return r.Naming.id(p) == t.Expert })
-	native := ExpertTensor{t.Layer, r.Group[t.Layer][at].Org, t.Part}
-	if t.Part == GateUp {
-		native.Part = Gate
-	}
-	want, ok := r.Base.Info(Native.Name(native))
+	native, joined := r.native(name)
+	want, ok := r.Base.Info(native)
 	if !ok {
-		return Finding{WrongShape, name, "the base model has no " + Native.Name(native)}, true
+		return Finding{WrongShape, name, "the base model has no " + native}, true
 	}
 	shape := slices.Clone(want.Shape)
-	if t.Part == GateUp && len(shape) > 0 {
+	if joined && len(shape) > 0 {
 		shape[0] *= 2
 	}
 	if !slices.Equal(shape, info.Shape) {
@@ -141,6 +149,20 @@ func (r Rules) shape(name string, info Info) (Finding, bool) {
 		return Finding{WrongShape, name, detail}, true
 	}
 	return Finding{}, false
+}
+
+// native is the base's name of a tensor of the update, of its first half if it is two joined.
+func (r Rules) native(name string) (native string, joined bool) {
+	if r.Group == nil {
+		return name, false
+	}
+	t, _ := r.Naming.Parse(name)
+	at := slices.IndexFunc(r.Group[t.Layer], func(p Pair) bool { return r.Naming.id(p) == t.Expert })
+	e := ExpertTensor{t.Layer, r.Group[t.Layer][at].Org, t.Part}
+	if joined = t.Part == GateUp; joined {
+		e.Part = Gate
+	}
+	return Native.Name(e), joined
 }
 
 func finiteValues(update Source, name string) (Finding, bool, error) {
@@ -176,9 +198,12 @@ func (r Rules) zeroDelta(update Source) ([]Finding, error) {
 	if r.Base == nil {
 		return nil, nil
 	}
-	native, err := FromProfile(update, r.Naming, r.Group)
-	if err != nil {
-		return nil, err
+	native := update
+	if r.Group != nil {
+		var err error
+		if native, err = FromProfile(update, r.Naming, r.Group); err != nil {
+			return nil, err
+		}
 	}
 	same, err := IsCopy(native, r.Base)
 	if err != nil || !same {

@@ -103,3 +103,32 @@ func TestLintNetworks(t *testing.T) {
 		}
 	}
 }
+
+// TestLintTypesAndWholeModels checks the rules of a network's own types, and of updates of all weights.
+func TestLintTypesAndWholeModels(t *testing.T) {
+	base := sourceOf(t, F32, map[string][]float32{"a": {1, 2}, "b": {3}})
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		dtype  DType
+		update map[string][]float32
+		types  []DType
+		want   Reason
+	}{
+		{BF16, map[string][]float32{"a": {1, 3}}, nil, ""},
+		{BF16, map[string][]float32{"a": {1, 3}}, []DType{F32, F16}, HashFails},
+		{F16, map[string][]float32{"a": {1, 3}}, []DType{F32, F16}, ""},
+		{F16, map[string][]float32{"c": {1, 3}}, nil, WrongShape},
+		{F16, map[string][]float32{"a": {1}}, nil, WrongShape},
+		{F16, map[string][]float32{"b": {nan}}, nil, ExpertGroupOrNaN},
+		{F16, map[string][]float32{"a": {1, 2}, "b": {3}}, nil, ZeroDelta},
+		{F16, nil, nil, EmptyUpdate},
+	} {
+		got, err := Lint(sourceOf(t, c.dtype, c.update), Rules{Base: base, DTypes: c.types})
+		if err != nil || len(got) > 1 || (len(got) == 1) != (c.want != "") || len(got) == 1 && got[0].Reason != c.want {
+			t.Errorf("%v %v: %v, %v, want %q", c.dtype, c.update, got, err, c.want)
+		}
+		if len(got) == 1 && got[0].Fatal() == (c.want == ZeroDelta) {
+			t.Errorf("%v: fatal is %v", got[0], got[0].Fatal())
+		}
+	}
+}

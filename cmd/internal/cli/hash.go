@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/train/checkpoint"
@@ -16,7 +17,11 @@ import (
 )
 
 // hashFlags are the flags of bzdata hash.
-type hashFlags struct{ group, naming, base, checkpoints string }
+type hashFlags struct {
+	group, naming, base, checkpoints string
+	folder                           bool
+	hotkey                           string
+}
 
 func newHash(env *environment) *cobra.Command {
 	f := &hashFlags{}
@@ -31,6 +36,10 @@ and nothing else, no NaN, nothing missing; each fault is a line with the network
 base is that of the newest complete checkpoint there, and an update in a folder globalver_V… of an
 older version is stale.
 
+With --folder each FILE is a folder, such as a downloaded repository, and the hash is that by which
+Subnet 9 knows a model: base64 of SHA-256 over all files below it. With --hotkey its secure hash is
+printed, too, which goes into the metadata on the chain.
+
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -38,14 +47,45 @@ older version is stale.
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(env, args) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			if f.folder || f.hotkey != "" {
+				return f.folders(env.stdout, args)
+			}
+			return f.run(env, args)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.group, "group", "", "check the tensors against the expert group in this `DIR`")
 	flags.StringVar(&f.naming, "naming", "native", "how the network names tensors, a `NAME`: native, v2lite-fused, qwen3next")
 	flags.StringVar(&f.base, "base", "", "check against the base model in this `DIR`")
 	flags.StringVar(&f.checkpoints, "checkpoints", "", "put the newest checkpoint in or below this `DIR` over the base model")
+	flags.BoolVar(&f.folder, "folder", false, "hash whole folders, as Subnet 9 does")
+	flags.StringVar(&f.hotkey, "hotkey", "", "print the secure hash for the hotkey of this SS58 `ADDRESS`, too")
 	return cmd
+}
+
+// folders prints the hashes of folders.
+func (f *hashFlags) folders(w io.Writer, dirs []string) error {
+	switch {
+	case !f.folder:
+		return &flagError{errors.New("--hotkey goes with --folder")}
+	case f.group+f.base+f.checkpoints != "":
+		return &flagError{errors.New("--folder goes with --hotkey alone")}
+	}
+	if err := (network.Submission{Hotkey: f.hotkey}).Check(nil); err != nil {
+		return &flagError{fmt.Errorf("--hotkey: %w", err)}
+	}
+	for _, dir := range dirs {
+		hash, err := network.FolderHash(store.OS(), dir)
+		if err != nil {
+			return missingIsUsage(err)
+		}
+		fmt.Fprintf(w, "%s  %s\n", hash, dir)
+		if f.hotkey != "" {
+			fmt.Fprintf(w, "%s  secure hash for %s\n", network.SecureHash(hash, f.hotkey), f.hotkey)
+		}
+	}
+	return nil
 }
 
 func (f *hashFlags) run(env *environment, files []string) error {
