@@ -39,3 +39,4 @@ run "$work/typed_back.yaml" --workdir "$work/typed-jsonl"
 export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$work/huggingface HF_DATASETS_DISABLE_PROGRESS_BARS=1
 "$venv/bin/python" "$here/check.py" check "$work"
 "$here/torch.sh" "$venv" "$work/torch"
+"$here/bundles.sh" "$venv" "$work/bundles"
