@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"bzdata/eval"
@@ -87,22 +86,14 @@ const (
 // score is score.json.
 type score struct {
 	eval.Comparison
-	Verdict eval.Verdict  `json:"verdict"`
-	Network *networkScore `json:"network,omitempty"`
-	Domain  *domainLosses `json:"domain,omitempty"`
-	DataKey string        `json:"data_key"`
+	Verdict eval.Verdict       `json:"verdict"`
+	Network *network.Judgement `json:"network,omitempty"`
+	Domain  *domainLosses      `json:"domain,omitempty"`
+	DataKey string             `json:"data_key"`
 	// Update is the SHA-256 of the update's file, in hexadecimal: what was judged.
 	Update string `json:"update_sha256"`
 	// MeasuredOn says whose data the losses are of.
 	MeasuredOn string `json:"measured_on"`
-}
-
-// networkScore is what the profile's own arithmetic makes of the losses.
-type networkScore struct {
-	Profile  string  `json:"profile"`
-	Baseline float64 `json:"baseline_loss"`
-	Loss     float64 `json:"miner_val_loss"`
-	Score    float64 `json:"score"`
 }
 
 func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
@@ -159,33 +150,17 @@ func (c ProofOfLoss) options(t *pipeline.Task, seed string) eval.CompareOptions 
 }
 
 // network applies the profile's scoring to the losses of its batches.
-func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*networkScore, error) {
+func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*network.Judgement, error) {
 	p, err := profileOf(t)
 	if p == nil || err != nil {
 		return nil, err
 	}
-	scorer := p.Scorer()
-	loss := func(l *eval.Losses) (float64, error) {
-		var batches []network.BatchLoss
-		for _, b := range eval.BatchLosses(l, max(1, p.Evaluate.BatchSize)) {
-			batches = append(batches, network.BatchLoss{Loss: b})
-		}
-		v, err := scorer.Loss(batches)
-		return v.Loss, err
-	}
-	s := &networkScore{Profile: p.Name}
-	if s.Baseline, err = loss(base); err == nil {
-		s.Loss, err = loss(candidate)
-	}
-	s.Score = scorer.Score(s.Baseline, s.Loss)
-	if sum := s.Baseline + s.Loss + s.Score; err == nil && (math.IsNaN(sum) || math.IsInf(sum, 0)) {
-		err = fmt.Errorf("the losses are %g for the base and %g for the update", s.Baseline, s.Loss)
-	}
+	j, err := p.Judge(base, candidate)
 	if err != nil {
 		t.Note("no score by %s: %v", p.Name, err)
 		return nil, nil
 	}
-	return s, nil
+	return &j, nil
 }
 
 func (c ProofOfLoss) report(t *pipeline.Task, s score) error {

@@ -147,13 +147,17 @@ func resolveLink(fsys store.FS, name string) string {
 
 // openTokens opens the shards of one part of the tokens.
 func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
-	dir, fsys := filepath.Join(t.Input(pipeline.Tokens), "tokens"), t.FS
+	return openTokensDir(t.FS, t.Inputs, filepath.Join(t.Input(pipeline.Tokens), "tokens"), part)
+}
+
+// openTokensDir opens the shards of one part of a folder of tokens. They may be elsewhere, in inputs.
+func openTokensDir(fsys, inputs store.FS, dir, part string) (tokensData, func(), error) {
 	meta, err := readTokensMeta(fsys, dir)
 	if err != nil {
 		return tokensData{}, nil, err
 	}
 	if meta.Dir != "" {
-		dir, fsys = meta.Dir, t.Inputs
+		dir, fsys = meta.Dir, inputs
 	}
 	var parts []train.Data
 	var open []*tokenize.Shard
@@ -170,7 +174,7 @@ func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
 		}
 		open, parts = append(open, s), append(parts, s)
 	}
-	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain}
+	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain, tokenizer: meta.Tokenizer}
 	if len(open) > 0 {
 		data.sources = open[0].Meta().Sources
 	}
@@ -183,4 +187,6 @@ type tokensData struct {
 	part    tokensPart
 	sources []string // names by number
 	domain  *tokensDomain
+
+	tokenizer string // its hash
 }

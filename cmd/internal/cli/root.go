@@ -23,8 +23,8 @@ func commands(env *environment) []group {
 	return []group{
 		{"Commands", []*cobra.Command{newRun(env), newCycle(env), newCheck(env), newWhy(env), newReport(env),
 			newVerify(env), newDoctor(env)}},
-		{"More", []*cobra.Command{newAblate(env), newRoute(env), newTask(env), newHash(env), newSample(env), newStages(env),
-			newSchema(env), newVersion(env), newHelp(env)}},
+		{"More", []*cobra.Command{newAblate(env), newEval(env), newRoute(env), newTask(env), newHash(env), newSample(env),
+			newStages(env), newSchema(env), newVersion(env), newHelp(env)}},
 	}
 }
 
