@@ -8,7 +8,7 @@
 // [Profile.Defaults] gives the values a plan may leave out.
 //
 // The networks' deterministic choices are functions: [H256Int], [CombinedSeed],
-// [Selector], [NodeRows], [TokenWindow]. Their scoring arithmetic, with its quirks, is a
+// [Selector], [NodeRows], [Interleave], [MixRows], [TokenWindow]. Their scoring arithmetic, with its quirks, is a
 // [Scorer]; what a profile says decides only what a network would pay, never whether an
 // update is good.
 package network
