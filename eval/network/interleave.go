@@ -116,111 +116,113 @@ func Interleave(seed uint64, weights []float64) (iter.Seq[int], error) {
 	}, nil
 }
 
-// MixSource is a data set of a weighted mix.
-type MixSource struct {
-	FileRows []int64 // rows of each file, in sorted path order
-	Weight   float64
-}
-
-// MixRow is a row of a mix.
-type MixRow struct {
-	Source int
-	Row
-}
-
-// MixRows lists the rows that a node reads of a weighted mix, in order: sources are interleaved until the first
-// one is at its end, rows pass the selector of the combined seed, and are then shared among worldSize
-// nodes. If the least number of files of a source is a multiple of worldSize, the node reads files rank,
-// rank+worldSize, … of each source; otherwise every worldSize-th row of those kept, from rank. A single source is
+// Mix is a weighted mix of data sets as a validator's node reads it: sources are interleaved until the first
+// one is at its end, rows pass the selector of the combined seed, and are then shared among WorldSize
+// nodes. If the least number of files of a source is a multiple of WorldSize, the node reads files Rank,
+// Rank+WorldSize, … of each source; otherwise every WorldSize-th row of those kept, from Rank. A single source is
 // not interleaved: see [NodeRows].
 // Source: Connito-AI/Connito 0c936fa, connito/shared/dataloader.py, over huggingface/datasets,
 // RandomlyCyclingMultiSourcesExamplesIterable; later versions of Connito shuffle and skip rows besides.
-func MixRows(sources []MixSource, combined string, fraction float64, worldSize, rank int) (iter.Seq[MixRow], error) {
-	if worldSize < 1 || rank < 0 || rank >= worldSize {
-		return nil, fmt.Errorf("rank %d of %d nodes does not exist", rank, worldSize)
+type Mix struct {
+	Weights         []float64 // of the sources
+	Files           []int     // number of files of each source
+	Seed            string    // combined, see [CombinedSeed]
+	Fraction        float64   // of the rows that is selected
+	WorldSize, Rank int
+}
+
+// byFile reports whether nodes share the sources by files.
+func (m Mix) byFile() bool { return slices.Min(m.Files)%m.WorldSize == 0 }
+
+// NodeFiles lists the files of a source that the node reads, by their index in sorted path order.
+func (m Mix) NodeFiles(source int) []int {
+	from, step := 0, 1
+	if m.byFile() {
+		from, step = m.Rank, m.WorldSize
 	}
-	seed, err := InterleaveSeed(combined)
-	if err != nil {
-		return nil, err
+	var out []int
+	for f := from; f < m.Files[source]; f += step {
+		out = append(out, f)
 	}
-	selector, err := NewSelector(combined, fraction)
-	if err != nil {
-		return nil, err
-	}
-	order, byFile, err := mixOrder(sources, uint64(seed), worldSize)
-	if err != nil {
-		return nil, err
-	}
-	readers := func() []*rowReader {
-		var out []*rowReader
-		for _, s := range sources {
-			r := &rowReader{rows: s.FileRows, step: 1}
-			if byFile {
-				r.file, r.step = rank, worldSize
+	return out
+}
+
+func (m Mix) order() (iter.Seq[int], error) {
+	switch {
+	case len(m.Files) == 0 || len(m.Files) != len(m.Weights):
+		return nil, fmt.Errorf("a mix of %d sources with %d weights", len(m.Files), len(m.Weights))
+	case m.WorldSize < 1 || m.Rank < 0 || m.Rank >= m.WorldSize:
+		return nil, fmt.Errorf("rank %d of %d nodes does not exist", m.Rank, m.WorldSize)
+	case len(m.Files) == 1:
+		return func(yield func(int) bool) {
+			for yield(0) {
 			}
-			out = append(out, r)
-		}
-		return out
+		}, nil
 	}
-	return func(yield func(MixRow) bool) {
-		from, seen, kept := readers(), int64(0), int64(0)
+	seed, err := InterleaveSeed(m.Seed)
+	if err != nil {
+		return nil, err
+	}
+	return Interleave(uint64(seed), m.Weights)
+}
+
+// MixRows lists the rows that a node gets of a mix, each with its source. Rows has those of [Mix.NodeFiles] of
+// each source, in order, and is read no further than one row beyond what is asked for.
+func MixRows[T any](m Mix, rows []iter.Seq[T]) (iter.Seq2[int, T], error) {
+	order, err := m.order()
+	if err != nil {
+		return nil, err
+	}
+	selector, err := NewSelector(m.Seed, m.Fraction)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(int, T) bool) {
+		from := make([]*ahead[T], len(rows))
+		for i := range rows {
+			from[i] = newAhead(rows[i])
+			defer from[i].stop()
+		}
+		seen, kept := int64(0), int64(0)
 		for source := range order {
-			row, ok := from[source].next()
+			row, ok := from[source].take()
 			if !ok { // an empty source ends the mix when it is drawn
 				return
 			}
-			pass := selector.Selected(seen)
-			seen++
-			if pass {
-				mine := byFile || kept%int64(worldSize) == int64(rank)
+			if selector.Selected(seen) {
+				mine := m.byFile() || kept%int64(m.WorldSize) == int64(m.Rank)
 				kept++
-				if mine && !yield(MixRow{source, row}) {
+				if mine && !yield(source, row) {
 					return
 				}
 			}
-			if !from[source].more() {
+			seen++
+			if !from[source].more {
 				return
 			}
 		}
 	}, nil
 }
 
-// mixOrder is the order of sources, and whether nodes share them by file.
-func mixOrder(sources []MixSource, seed uint64, worldSize int) (order iter.Seq[int], byFile bool, err error) {
-	files, weights := math.MaxInt, make([]float64, len(sources))
-	for i, s := range sources {
-		files, weights[i] = min(files, len(s.FileRows)), s.Weight
-	}
-	if len(sources) == 1 {
-		order = func(yield func(int) bool) {
-			for yield(0) {
-			}
-		}
-		return order, files%worldSize == 0, nil
-	}
-	order, err = Interleave(seed, weights)
-	return order, files%worldSize == 0, err
+// ahead reads a sequence one element ahead, to know whether there is another.
+type ahead[T any] struct {
+	row  T
+	more bool
+	next func() (T, bool)
+	stop func()
 }
 
-// rowReader goes through the rows of files file, file+step, ….
-type rowReader struct {
-	rows       []int64
-	file, step int
-	row        int64
+func newAhead[T any](rows iter.Seq[T]) *ahead[T] {
+	a := &ahead[T]{}
+	a.next, a.stop = iter.Pull(rows)
+	a.row, a.more = a.next()
+	return a
 }
 
-// more reports whether there is another row.
-func (r *rowReader) more() bool {
-	for r.file < len(r.rows) && r.row >= r.rows[r.file] {
-		r.file, r.row = r.file+r.step, 0
+func (a *ahead[T]) take() (row T, ok bool) {
+	row, ok = a.row, a.more
+	if ok {
+		a.row, a.more = a.next()
 	}
-	return r.file < len(r.rows)
-}
-
-func (r *rowReader) next() (Row, bool) {
-	if !r.more() {
-		return Row{}, false
-	}
-	r.row++
-	return Row{r.file, r.row - 1}, true
+	return row, ok
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -64,14 +65,39 @@ func TestInterleave(t *testing.T) {
 
 const vectorSeed = "b711eb173446ba3205b8faf412c25a4ede97c3255c4a7932571ad2f125b9d74e"
 
-// mixRows lists the rows of a mix.
-func mixRows(t *testing.T, sources []MixSource, fraction float64, worldSize, rank int) []MixRow {
+// mixRow is a row of a mix.
+type mixRow struct {
+	source int
+	Row
+}
+
+// mixRows lists the rows of a mix of sources with these numbers of rows in their files.
+func mixRows(t *testing.T, m Mix, fileRows ...[]int64) (out []mixRow) {
 	t.Helper()
-	rows, err := MixRows(sources, vectorSeed, fraction, worldSize, rank)
+	m.Seed, m.Files = vectorSeed, nil
+	for _, f := range fileRows {
+		m.Files = append(m.Files, len(f))
+	}
+	var sources []iter.Seq[Row]
+	for i, files := range fileRows {
+		sources = append(sources, func(yield func(Row) bool) {
+			for _, f := range m.NodeFiles(i) {
+				for r := range files[f] {
+					if !yield(Row{f, r}) {
+						return
+					}
+				}
+			}
+		})
+	}
+	rows, err := MixRows(m, sources)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.Collect(rows)
+	for source, row := range rows {
+		out = append(out, mixRow{source, row})
+	}
+	return out
 }
 
 // TestMixRows compares with a plain program in Python with numpy 2.4.6 that follows the iterables of datasets.
@@ -86,10 +112,11 @@ func TestMixRows(t *testing.T) {
 		{[2][]int64{{300, 300, 10}, {500, 200}}, 10, 0, 11, "bdc3ec7ba5b552a8"},
 		{[2][]int64{{30, 0, 30}, {500}}, 1, 0, 11, "89397e15614fba61"},
 	} {
-		rows := mixRows(t, []MixSource{{c.files[0], 0.6}, {c.files[1], 0.4}}, 0.1, c.worldSize, c.rank)
+		m := Mix{Weights: []float64{0.6, 0.4}, Fraction: 0.1, WorldSize: c.worldSize, Rank: c.rank}
+		rows := mixRows(t, m, c.files[:]...)
 		h := sha256.New()
 		for _, r := range rows {
-			fmt.Fprintf(h, "%d,%d,%d;", r.Source, r.File, r.Row.Row)
+			fmt.Fprintf(h, "%d,%d,%d;", r.source, r.File, r.Row.Row)
 		}
 		if got := hex.EncodeToString(h.Sum(nil))[:16]; got != c.hash || len(rows) != c.count {
 			t.Errorf("%v: %d rows, %s; want %d, %s", c.files, len(rows), got, c.count, c.hash)
@@ -116,7 +143,7 @@ func TestMixOfOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []Row
-		for _, r := range mixRows(t, []MixSource{{files, 1}}, fraction, worldSize, rank) {
+		for _, r := range mixRows(t, Mix{Weights: []float64{1}, Fraction: fraction, WorldSize: worldSize, Rank: rank}, files) {
 			got = append(got, r.Row)
 		}
 		if want := slices.Collect(plain); !slices.Equal(got, want) {
@@ -126,25 +153,24 @@ func TestMixOfOne(t *testing.T) {
 }
 
 func TestMixRowsEnds(t *testing.T) {
-	if rows := mixRows(t, []MixSource{{[]int64{1000}, 0.5}, {[]int64{0}, 0.5}}, 1, 1, 0); len(rows) > 30 {
+	half := Mix{Weights: []float64{0.5, 0.5}, Fraction: 1, WorldSize: 1}
+	if rows := mixRows(t, half, []int64{1000}, []int64{0}); len(rows) > 30 {
 		t.Errorf("%d rows although one source is empty", len(rows))
 	}
-	rows := mixRows(t, []MixSource{{[]int64{1000}, 0.5}, {[]int64{20}, 0.5}}, 1, 1, 0)
-	if last := rows[len(rows)-1]; last.Source != 1 || last.Row.Row != 19 {
+	rows := mixRows(t, half, []int64{1000}, []int64{20})
+	if last := rows[len(rows)-1]; last.source != 1 || last.Row.Row != 19 {
 		t.Errorf("the mix ends with %+v, not with the last row of a source", last)
 	}
-	for _, c := range []struct {
-		sources         []MixSource
-		seed            string
-		worldSize, rank int
-	}{
-		{[]MixSource{{[]int64{1}, 0.5}, {[]int64{1}, 0.4}}, vectorSeed, 1, 0},
-		{[]MixSource{{[]int64{1}, 1}}, "xyz", 1, 0},
-		{[]MixSource{{[]int64{1}, 1}}, vectorSeed, 2, 2},
-		{nil, vectorSeed, 1, 0},
+	one := []float64{1}
+	for _, m := range []Mix{
+		{Weights: []float64{0.5, 0.4}, Files: []int{1, 1}, Seed: vectorSeed, WorldSize: 1},
+		{Weights: []float64{0.5, 0.5}, Files: []int{1, 1}, Seed: "xyz", WorldSize: 1},
+		{Weights: one, Files: []int{1}, Seed: vectorSeed, WorldSize: 2, Rank: 2},
+		{Weights: one, Files: []int{1}, Seed: vectorSeed, WorldSize: 1, Fraction: 2},
+		{Seed: vectorSeed, WorldSize: 1},
 	} {
-		if _, err := MixRows(c.sources, c.seed, 0.1, c.worldSize, c.rank); err == nil {
-			t.Errorf("%+v accepted", c)
+		if _, err := MixRows[Row](m, nil); err == nil {
+			t.Errorf("%+v accepted", m)
 		}
 	}
 }

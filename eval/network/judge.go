@@ -123,20 +123,29 @@ func (p *Profile) Draw(base, candidate *eval.Losses, seed uint64, n int) (*Draws
 		if err != nil {
 			return nil, err
 		}
-		out.Seeds, out.PerSeed = append(out.Seeds, seed+uint64(i)), append(out.PerSeed, j.Score)
-		out.Min, out.Max, out.Batches = min(out.Min, j.Score), max(out.Max, j.Score), j.Batches
-		out.Mean += j.Score / float64(n)
-		if j.Delta > 0 {
-			out.Improved++
-		}
-	}
-	for _, s := range out.PerSeed {
-		out.Std += (s - out.Mean) * (s - out.Mean)
-	}
-	if n > 1 {
-		out.Std = math.Sqrt(out.Std / float64(n-1))
+		out.Add(seed+uint64(i), j)
 	}
 	return out, nil
+}
+
+// Add adds a draw; Min and Max must begin at +Inf and −Inf.
+func (d *Draws) Add(seed uint64, j Judgement) {
+	d.Seeds, d.PerSeed = append(d.Seeds, seed), append(d.PerSeed, j.Score)
+	d.Min, d.Max, d.Batches = min(d.Min, j.Score), max(d.Max, j.Score), max(d.Batches, j.Batches)
+	if j.Delta > 0 {
+		d.Improved++
+	}
+	n, sum := float64(len(d.PerSeed)), 0.0
+	for _, s := range d.PerSeed {
+		sum += s
+	}
+	d.Mean, sum = sum/n, 0
+	for _, s := range d.PerSeed {
+		sum += (s - d.Mean) * (s - d.Mean)
+	}
+	if n > 1 {
+		d.Std = math.Sqrt(sum / (n - 1))
+	}
 }
 
 // Rival is another miner of a round.

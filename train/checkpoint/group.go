@@ -134,20 +134,29 @@ type Group struct {
 	Assignment Assignment
 }
 
-// LoadGroup reads a group's folder. Keys of config.yaml that bzdata has no use for are
-// passed over.
-func LoadGroup(fsys store.FS, dir string) (*Group, error) {
-	path := filepath.Join(dir, GroupConfigFile)
+// ReadGroupConfig reads a group's config.yaml alone.
+func ReadGroupConfig(fsys store.FS, path string) (GroupConfig, error) {
 	data, err := readSmall(fsys, path)
 	if err != nil {
-		return nil, err
+		return GroupConfig{}, err
 	}
 	config, err := parseGroupConfig(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return config, fmt.Errorf("%s: %w", path, err)
 	}
-	path = filepath.Join(dir, GroupAssignmentFile)
-	if data, err = readSmall(fsys, path); err != nil {
+	return config, nil
+}
+
+// LoadGroup reads a group's folder. Keys of config.yaml that bzdata has no use for are
+// passed over.
+func LoadGroup(fsys store.FS, dir string) (*Group, error) {
+	config, err := ReadGroupConfig(fsys, filepath.Join(dir, GroupConfigFile))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, GroupAssignmentFile)
+	data, err := readSmall(fsys, path)
+	if err != nil {
 		return nil, err
 	}
 	assignment, err := ParseAssignment(data)

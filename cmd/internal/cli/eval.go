@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,6 +27,7 @@ import (
 type evalFlags struct {
 	base, checkpoints, candidate string
 	tokens, part                 string
+	mix                          stages.MixOptions
 	profile, groups              string
 	confidence, minDelta         float64
 	documentsMin                 float64
@@ -44,7 +44,7 @@ type evalFlags struct {
 func newEval(env *environment) *cobra.Command {
 	f := &evalFlags{}
 	cmd := &cobra.Command{
-		Use:   "eval --base DIR --candidate PATH --tokens DIR",
+		Use:   "eval --base DIR --candidate PATH (--tokens DIR | --mirror DIR)",
 		Short: "Measure whether an update lowers the held-out loss, and what it is paid",
 		Long: `Eval puts an update over a base model as a validator assembles it, and measures the loss of both
 on the same batches, layer by layer, so that neither need fit into memory. It prints the difference
@@ -52,6 +52,11 @@ of the mean token loss with its interval over documents, and by source; with --p
 losses and the score by the network's own arithmetic and, where there are more batches than the
 network looks at, how the score varies between draws of them. The gate is that the whole interval
 lies below zero, whatever the network's own ranking does.
+
+With --mirror and --sources-from the exam is what validators of several seeds would read: the
+group's data sets are interleaved by their weights, rows are selected by the seed, shared among
+nodes, and left out by the profile's own rules. A row that several seeds have is judged once. With
+--tokens besides, the rows that were trained on are counted.
 
 The candidate is a run's out/update or out/bundle, a model folder, or files as the network names
 them; tensors of an expert group need --groups, the folder of the groups. With --rivals, a JSON list
@@ -68,13 +73,17 @@ score is what the profile calls one: a loss for Block Zero's code and Subnet 9.
 	fs.StringVar(&f.checkpoints, "checkpoints", "", "put the newest checkpoint in or below this `DIR` over the base model")
 	fs.StringVar(&f.candidate, "candidate", "", "what is judged, a `PATH`: file, out/update, out/bundle or model folder")
 	fs.StringVar(&f.tokens, "tokens", "", "held-out tokens, a `DIR` such as a run's out/tokens")
+	fs.StringVar(&f.mix.Mirror, "mirror", "", "judge on a validator's rows of local files in this `DIR` instead")
+	fs.StringVar(&f.mix.SourcesFrom, "sources-from", "", "an expert group's config.yaml, a `FILE`, for --mirror")
+	fs.IntVar(&f.mix.Rows, "rows", 2000, "at most `N` rows for each seed of --mirror")
+	fs.IntVar(&f.mix.SequenceLength, "sequence-length", 0, "`N` tokens of a row of --mirror (default the profile's)")
 	fs.StringVar(&f.part, "part", "judge", "which `PART` of the tokens: judge, select or train")
 	fs.StringVar(&f.profile, "profile", "", "network profile, a `NAME` or a file of your own")
 	fs.StringVar(&f.groups, "groups", "", "expert groups, a `DIR` of their folders")
 	fs.Float64Var(&f.confidence, "confidence", 0.95, "confidence of the interval, a `SHARE`")
 	fs.Float64Var(&f.minDelta, "min-delta", 0, "the loss must fall by more than this, in `NATS` per token")
 	fs.Float64Var(&f.documentsMin, "documents-min", 100, "effective `NUMBER` of documents below which there is no verdict")
-	fs.IntVar(&f.seeds, "seeds", 3, "`N` draws of batches to score")
+	fs.IntVar(&f.seeds, "seeds", 3, "`N` draws of batches, or with --mirror of rows")
 	fs.Uint64Var(&f.seed, "seed", 1, "first `SEED` of the draws, and that of the interval")
 	fs.IntVar(&f.batchSize, "batch-size", 8, "`N` sequences of one forward pass; it changes no bit")
 	fs.StringVar(&f.rivals, "rivals", "", "scores of other miners, a JSON `FILE`")
@@ -90,8 +99,14 @@ score is what the profile calls one: a loss for Block Zero's code and Subnet 9.
 func (f *evalFlags) check() error {
 	var err error
 	switch {
-	case f.base == "" || f.candidate == "" || f.tokens == "":
-		err = errors.New("eval wants --base DIR, --candidate PATH and --tokens DIR; see bzdata eval --help")
+	case f.base == "" || f.candidate == "" || f.tokens+f.mix.Mirror == "":
+		err = errors.New("eval wants --base DIR, --candidate PATH and --tokens DIR or --mirror DIR; see bzdata eval --help")
+	case (f.mix.Mirror == "") != (f.mix.SourcesFrom == ""):
+		err = errors.New("--mirror and --sources-from go together")
+	case f.mix.Mirror != "" && f.profile == "":
+		err = errors.New("--mirror goes with --profile, whose rows are read")
+	case f.mix.Rows < 1 || f.mix.SequenceLength < 0:
+		err = errors.New("--rows wants 1 or more, --sequence-length 0 or more")
 	case !slices.Contains([]string{"judge", "select", "train"}, f.part):
 		err = fmt.Errorf("--part %s: want judge, select or train", f.part)
 	case f.rivals != "" && f.profile == "":
@@ -120,10 +135,12 @@ type evaluated struct {
 	Network   *network.Judgement `json:"network,omitempty"`
 	Draws     *network.Draws     `json:"multi_seed_summary,omitempty"`
 	Paid      *network.Paid      `json:"paid,omitempty"`
+	Mix       *mixReport         `json:"mix,omitempty"`
 	// PerBatch are the losses of the network's batches, of one sequence each without a profile.
 	PerBatch perBatch `json:"per_batch_loss"`
 
-	note string // why the network has no score
+	note string          // why the network has no score
+	exam *stages.MixExam // of --mirror, else nil
 }
 
 // perBatch has null for a loss that is no finite number.
@@ -144,7 +161,8 @@ func (f *evalFlags) run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	opts := eval.CompareOptions{Seed: f.seed, Confidence: f.confidence, DocumentsMin: f.documentsMin, Workers: f.workers}
+	opts := eval.CompareOptions{Seed: f.seed, Confidence: f.confidence, DocumentsMin: f.documentsMin, Workers: f.workers,
+		Stratify: e.exam != nil} // a mix has fixed shares
 	if e.Comparison, err = eval.Compare(base, candidate, opts); err != nil {
 		return &flagError{err}
 	}
@@ -203,16 +221,17 @@ func (f *evalFlags) measure(ctx context.Context, env *environment, p *network.Pr
 		return nil, nil, nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	exam, err := stages.OpenExam(store.OS(), f.tokens, f.part, f.base)
+	e = &evaluated{Base: f.base, Candidate: f.candidate + ", " + update.What, Kernels: kernels.Name()}
+	exam, err := f.openExam(p, e)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer exam.Close()
 	opts := eval.Options{BatchSize: f.batchSize, Sources: exam.Sources,
 		TokensMax: max(1, int(memory/2)/(4*stream.Config().HiddenSize*2))}
+	e.DataKey = exam.Key
 	base, candidate, err = eval.NewEvaluator(stream, exam, opts).Losses(ctx, update)
-	return base, candidate, &evaluated{Base: f.base, Candidate: f.candidate + ", " + update.What, Kernels: kernels.Name(),
-		DataKey: exam.Key}, err
+	return base, candidate, e, err
 }
 
 // open opens the base, with the newest checkpoint over it, and the candidate.
@@ -293,7 +312,11 @@ func (e *evaluated) score(f *evalFlags, p *network.Profile, base, candidate *eva
 	j, err := p.Judge(base, candidate)
 	if err == nil {
 		e.Network = &j
-		e.Draws, err = p.Draw(base, candidate, f.seed, f.seeds)
+		if e.exam != nil {
+			e.Draws, err = e.bySeed(p, base, candidate)
+		} else {
+			e.Draws, err = p.Draw(base, candidate, f.seed, f.seeds)
+		}
 	}
 	if err != nil {
 		e.note = err.Error()
@@ -318,8 +341,11 @@ func (f *evalFlags) show(env *environment, p *network.Profile, e *evaluated) err
 		}
 	}
 	fmt.Fprintln(env.stdout, e.line(p))
-	fmt.Fprintf(env.stdout, "%d documents (%.0f effective), %d tokens of %s %s; %s\n", e.Documents,
-		e.EffectiveDocuments, e.Tokens, filepath.Clean(f.tokens), f.part, e.Candidate)
+	fmt.Fprintf(env.stdout, "%d documents (%.0f effective), %d tokens of %s; %s\n", e.Documents, e.EffectiveDocuments,
+		e.Tokens, f.where(), e.Candidate)
+	if e.Mix != nil {
+		fmt.Fprintln(env.stdout, e.Mix)
+	}
 	for _, s := range e.Sources {
 		note := ""
 		if !s.Enough {
@@ -332,8 +358,12 @@ func (f *evalFlags) show(env *environment, p *network.Profile, e *evaluated) err
 			n.Baseline, n.Loss, n.Score, n.Batches, n.NaN)
 	}
 	if d := e.Draws; d != nil {
-		fmt.Fprintf(env.stdout, "%d draws of %d of %d batches: score %.6g ± %.2g, %.6g to %.6g; the loss falls in %d\n",
-			len(d.Seeds), d.Batches, d.OfAll, d.Mean, d.Std, d.Min, d.Max, d.Improved)
+		what := "draws"
+		if e.exam != nil {
+			what = "seeds"
+		}
+		fmt.Fprintf(env.stdout, "%d %s of up to %d of %d batches: score %.6g ± %.2g, %.6g to %.6g; the loss falls in %d\n",
+			len(d.Seeds), what, d.Batches, d.OfAll, d.Mean, d.Std, d.Min, d.Max, d.Improved)
 	}
 	if e.note != "" {
 		fmt.Fprintf(env.stdout, "no score by %s: %s\n", p.Name, e.note)
