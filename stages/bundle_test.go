@@ -336,6 +336,19 @@ func TestBundleEvenIfRefused(t *testing.T) {
 	}
 }
 
+// TestBundleOfCopy trains nothing: proof_of_loss and bundle both say so.
+func TestBundleOfCopy(t *testing.T) {
+	dir := overlayCorpus(t)
+	opt := options(dir)
+	plan := strings.Replace(bundlePlanOf("connito", "dtype: F16", "even_if_refused: true"), "learning_rate: 0.01", "learning_rate: 1e-30", 1)
+	_, err := bundled(t, dir, plan, opt)
+	wantRefused(t, err, "the candidate's weights are the base's own")
+	m := manifestOf(t, filepath.Join(opt.Workdir, "out", "bundle"))
+	if len(m.Refused) != 2 || !strings.HasPrefix(m.Refused[1], "the update would score nothing: zero_delta: ") {
+		t.Errorf("%q", m.Refused)
+	}
+}
+
 // TestBundleMistakes are found before anything runs.
 func TestBundleMistakes(t *testing.T) {
 	dir := overlayCorpus(t)
