@@ -11,6 +11,9 @@
 // A position predicts the token after it; a token that its sequence does not mark as a target
 // counts neither in the loss nor in the number of tokens.
 //
+// Training a small DeepSeek-V2 for 50 steps comes to PyTorch's losses and gradient norms, and its routers
+// choose the same experts, for all weights and for some experts only: see testdata/parity.py.
+//
 // Sequences come in an order drawn anew for each epoch from the seed and the epoch's number; none
 // comes twice before all have come once. A batch may span two epochs.
 //
