@@ -174,11 +174,11 @@ func completeExperts(p *pipeline.Plan) {
 	for i, s := range p.Stages {
 		routed = routed || s.Kind.Name == "route"
 		c, trains := s.Config.(Train)
-		needs := trains && c.Trainable == "experts" || s.Kind.Name == "keep_for_group"
+		needs := trains && c.trains(trainExperts) || s.Kind.Name == "keep_for_group"
 		switch {
-		case trains && c.Trainable == "all" && p.AutoGroup():
-			p.Mistake(i, "trainable: all trains no expert group that network.expert_group: auto could choose; "+
-				"give the group's number, or train experts")
+		case trains && !c.trains(trainExperts) && p.AutoGroup():
+			p.Mistake(i, "trainable: %s trains no expert group that network.expert_group: auto could choose; "+
+				"give the group's number, or train experts", strings.Join(c.Trainable, ", "))
 		case !needs || routed:
 		case p.AutoGroup():
 			p.Mistake(i, "network.expert_group is auto, but no route stage before this one chooses the group; "+

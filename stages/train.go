@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"bzdata/eval"
@@ -17,23 +16,24 @@ import (
 
 // Train is the configuration of the train stage.
 type Train struct {
-	Trainable    string  `yaml:"trainable" enum:"experts|all" network:"train.trainable" doc:"What is trained: the routed experts of the expert group, or of route's choice; or every weight."`
-	MaxSteps     int     `yaml:"max_steps" min:"1" network:"train.max_steps" doc:"Optimizer steps."`
-	BatchSize    int     `yaml:"batch_size" min:"1" network:"train.batch_size" doc:"Sequences of one forward and backward pass."`
-	Accumulation int     `yaml:"gradient_accumulation_steps" min:"1" network:"train.gradient_accumulation_steps" doc:"Batches of one optimizer step."`
-	LearningRate float64 `yaml:"learning_rate" min:"0" network:"train.learning_rate" doc:"Learning rate at the schedule's top."`
-	Schedule     string  `yaml:"schedule" enum:"cosine|constant|wsd" network:"train.schedule" doc:"How the learning rate runs."`
-	WarmupSteps  int     `yaml:"warmup_steps" min:"0" network:"train.warmup_steps" doc:"Steps of linear warm-up; at most a tenth of max_steps is used."`
-	Beta1        float64 `yaml:"beta1" min:"0" max:"1" network:"train.beta1" doc:"AdamW's decay of the first moment."`
-	Beta2        float64 `yaml:"beta2" min:"0" max:"1" network:"train.beta2" doc:"AdamW's decay of the second moment."`
-	WeightDecay  float64 `yaml:"weight_decay" min:"0" network:"train.weight_decay" doc:"AdamW's decoupled weight decay."`
-	ClipNorm     float64 `yaml:"clip_norm" min:"0" network:"train.clip_norm" doc:"Greatest global norm of a gradient; 0 sets no limit."`
-	NonFinite    string  `yaml:"non_finite" enum:"raise|skip" network:"train.non_finite" doc:"What to do about a loss or gradient that is no finite number."`
-	NonFiniteMax int     `yaml:"non_finite_max" min:"0" network:"train.non_finite_max" doc:"Batches that may be skipped in a row."`
-	EvalSteps    int     `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
-	Checkpoint   int     `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
-	DType        string  `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
-	Naming       string  `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
+	// Trainable is one word, or patterns of tensor names.
+	Trainable    pipeline.Texts `yaml:"trainable" network:"train.trainable" doc:"What is trained: experts, the routed ones of the expert group or of route's choice; all, every weight; or patterns of tensor names in the base model's files, of which a * stands for any text."`
+	MaxSteps     int            `yaml:"max_steps" min:"1" network:"train.max_steps" doc:"Optimizer steps."`
+	BatchSize    int            `yaml:"batch_size" min:"1" network:"train.batch_size" doc:"Sequences of one forward and backward pass."`
+	Accumulation int            `yaml:"gradient_accumulation_steps" min:"1" network:"train.gradient_accumulation_steps" doc:"Batches of one optimizer step."`
+	LearningRate float64        `yaml:"learning_rate" min:"0" network:"train.learning_rate" doc:"Learning rate at the schedule's top."`
+	Schedule     string         `yaml:"schedule" enum:"cosine|constant|wsd" network:"train.schedule" doc:"How the learning rate runs."`
+	WarmupSteps  int            `yaml:"warmup_steps" min:"0" network:"train.warmup_steps" doc:"Steps of linear warm-up; at most a tenth of max_steps is used."`
+	Beta1        float64        `yaml:"beta1" min:"0" max:"1" network:"train.beta1" doc:"AdamW's decay of the first moment."`
+	Beta2        float64        `yaml:"beta2" min:"0" max:"1" network:"train.beta2" doc:"AdamW's decay of the second moment."`
+	WeightDecay  float64        `yaml:"weight_decay" min:"0" network:"train.weight_decay" doc:"AdamW's decoupled weight decay."`
+	ClipNorm     float64        `yaml:"clip_norm" min:"0" network:"train.clip_norm" doc:"Greatest global norm of a gradient; 0 sets no limit."`
+	NonFinite    string         `yaml:"non_finite" enum:"raise|skip" network:"train.non_finite" doc:"What to do about a loss or gradient that is no finite number."`
+	NonFiniteMax int            `yaml:"non_finite_max" min:"0" network:"train.non_finite_max" doc:"Batches that may be skipped in a row."`
+	EvalSteps    int            `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
+	Checkpoint   int            `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
+	DType        string         `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
+	Naming       string         `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
 }
 
 func trainSpec() pipeline.Spec[Train] {
@@ -44,7 +44,9 @@ func trainSpec() pipeline.Spec[Train] {
 Continues the base model with AdamW on the ‹train› tokens, in a seeded order in which no sequence comes
 twice before all have come once. With ‹trainable: experts› only routed experts change: those of
 ‹network.expert_group›, which may be ‹auto› for the group that ‹route› ranks first, or, without a group, those
-that ‹route› chose. Everything else stays frozen. Where there is a ‹select› part, the weights of its lowest
+that ‹route› chose. A list of patterns names tensors as the base model's files do: ‹[model.norm.weight,
+"model.layers.2[5-7].mlp.experts.*"]›; one that no tensor matches is refused before anything runs. Everything else
+stays frozen. Where there is a ‹select› part, the weights of its lowest
 loss are kept. The update, only the tensors that were trained, is written under out/update in the network's
 type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.
 
@@ -60,7 +62,7 @@ train:
   gradient_accumulation_steps: 4
   learning_rate: 3e-5`,
 		Takes: []pipeline.Data{pipeline.Tokens}, Makes: []pipeline.Data{pipeline.Update},
-		Default: Train{Trainable: "experts", MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
+		Default: Train{Trainable: pipeline.Texts{trainExperts}, MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
 			Schedule: "cosine", WarmupSteps: 100, Beta1: 0.9, Beta2: 0.95, WeightDecay: 0.1, ClipNorm: 1,
 			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DType: "F16", Naming: "native"},
 		New: func(c Train) (pipeline.Program, error) { return c.program() },
@@ -76,12 +78,10 @@ func (c *Train) Check(at *pipeline.Fields) {
 	if p.Network.ExpertGroup != nil && !p.AutoGroup() && p.Network.ExpertGroups == "" {
 		at.Errorf("trainable", "network.expert_group needs the folder of groups; set network.expert_groups")
 	}
-	if c.Trainable == "all" && at.IsSet("naming") && c.Naming != "native" {
-		at.Errorf("naming", "%s names routed experts only; use native to train all weights", c.Naming)
-	}
 	if c.DType == "BF16" && c.Naming == "qwen3next" {
 		at.Errorf("dtype", "Block Zero cannot hash BF16, so that the update could not be submitted; use F32 or F16")
 	}
+	c.checkTrainable(at)
 	if err := c.config(0).Validate(); err != nil {
 		at.Errorf("max_steps", "%v", err)
 	}
@@ -99,7 +99,8 @@ func (c Train) config(seed uint64) train.Config {
 func (c Train) program() (pipeline.Program, error) {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return append(append(readBase(p), readGroups(p), readGroup(p)), readWindow(p)...)
+			reads := append(append(readBase(p), readGroups(p), readGroup(p)), readWindow(p)...)
+			return append(reads, c.readTrainable(p)...)
 		},
 		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
@@ -109,7 +110,7 @@ func (c Train) program() (pipeline.Program, error) {
 // uses are the tokens, and route's choice of experts or of their group where the plan does not
 // name them.
 func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
-	if c.Trainable == "all" || !usesRouting(p) {
+	if !c.trains(trainExperts) || !usesRouting(p) {
 		return []pipeline.Data{pipeline.Tokens}
 	}
 	return []pipeline.Data{pipeline.Tokens, pipeline.Routing}
@@ -130,7 +131,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	group := chosen.assignment
-	count := m.SetTrainable(trainable(group))
+	count := m.SetTrainable(c.trainable(group))
 	if count == 0 {
 		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
 	}
@@ -172,23 +173,12 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		Group: chosen.group, GroupWhy: chosen.why, Base: from})
 }
 
-// experts are the experts to train; none trains all weights.
+// experts are the experts to train; none if the plan names other weights.
 func (c Train) experts(t *pipeline.Task) (experts, error) {
-	if c.Trainable == "all" {
+	if !c.trains(trainExperts) {
 		return experts{}, nil
 	}
 	return expertsOf(t)
-}
-
-// trainable tells the tensors of the group's experts.
-func trainable(group checkpoint.Assignment) func(name string) bool {
-	if group == nil {
-		return func(string) bool { return true }
-	}
-	return func(name string) bool {
-		e, ok := checkpoint.Native.Parse(name)
-		return ok && slices.ContainsFunc(group[e.Layer], func(p checkpoint.Pair) bool { return p.Org == e.Expert })
-	}
 }
 
 func (c Train) loop(
