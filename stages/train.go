@@ -3,8 +3,10 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"bzdata/eval"
@@ -49,6 +51,10 @@ that ‹route› chose. A list of patterns names tensors as the base model's fil
 stays frozen. Where there is a ‹select› part, the weights of its lowest
 loss are kept. The update, only the tensors that were trained, is written under out/update in the network's
 type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.
+
+In a network's window, states are kept from a quarter of the steps on at the latest. A loss or gradient
+that is no finite number, and that ‹non_finite› does not skip, then ends training early, but not the run: the update has
+the weights of the lowest ‹select› loss, or of the newest state, and a note says so.
 
 What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
 ‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss
@@ -169,7 +175,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	if res.Best != nil {
 		kept = res.Best.Step
 	}
-	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: res.Steps, Assignment: group,
+	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: stepsRun(res), Assignment: group,
 		Group: chosen.group, GroupWhy: chosen.why, Base: from})
 }
 
@@ -193,7 +199,7 @@ func (c Train) loop(
 		cfg.TotalSteps, cfg.MaxSteps = cfg.MaxSteps, fasterMax*cfg.MaxSteps
 	}
 	cfg.Checkpoints = train.Checkpoints{Dir: scratch, FS: t.FS, Steps: c.Checkpoint, Build: t.Report.Build,
-		Identity: string(t.Report.Key)}
+		Identity: string(t.Report.Key), FallBack: window != nil}
 	hooks := train.Hooks{OnNotice: func(s string) { t.Note("%s", s) }}
 	loss := 0.0
 	hooks.OnStep = func(s train.Metrics) {
@@ -218,7 +224,29 @@ func (c Train) loop(
 	if window != nil {
 		window.tell(t, res, began)
 	}
-	return res, err
+	tellFault(t, res)
+	return res, blameBase(m, err)
+}
+
+// blameBase says where the base model itself holds what is no number, when training has met one: no data
+// or learning rate is at fault then. Trained weights are the base's own before the first update.
+func blameBase(m *model.Model, err error) error {
+	var fault *train.NonFiniteError
+	if !errors.As(err, &fault) {
+		return err
+	}
+	for _, p := range m.Params() {
+		if p.Grad != nil && fault.Event.Step > 1 {
+			continue
+		}
+		for i, v := range p.Data {
+			if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
+				return &pipeline.DataError{Msg: fmt.Sprintf("step %d: the loss is not finite, as the base model's %s holds "+
+					"%v at element %d; fetch the base again, or its checkpoint", fault.Event.Step, p.Name, v, i)}
+			}
+		}
+	}
+	return err
 }
 
 // meanLoss is the mean loss of all targets, in nats.

@@ -72,8 +72,18 @@ func (c *Train) fit(
 	case err == nil:
 		err = json.Unmarshal(raw, f)
 	}
-	c.MaxSteps, c.Checkpoint = f.Steps, min(c.Checkpoint, max(1, f.Steps/checkpointShare))
+	c.MaxSteps, c.Checkpoint = f.Steps, stateSteps(c.Checkpoint, f.Steps)
 	return f, err
+}
+
+// stateSteps is how many steps lie between two states in a window: as many as asked for, 0 for no
+// states between, but no more than a share of those that fit.
+func stateSteps(asked, fitted int) int {
+	most := max(1, fitted/checkpointShare)
+	if asked == 0 {
+		return most
+	}
+	return min(asked, most)
 }
 
 // measure times steps and an evaluation, and fits the steps into what is left of the window.
@@ -83,7 +93,7 @@ func (c *Train) measure(
 	w := t.Plan.Window
 	step, err := train.Calibrate(ctx, m, data, c.config(t.Seed("order")), calibrationSteps, w.Now)
 	if err != nil {
-		return nil, err
+		return nil, blameBase(m, err)
 	}
 	evaluate, perSequence, err := c.timeEvaluation(ctx, m, data, sel, w.Now)
 	if err != nil {
@@ -197,11 +207,31 @@ func (p *pace) stepped() {
 	}
 }
 
+// stepsRun are the steps that were made, also those behind the state that a run fell back to.
+func stepsRun(res train.Result) int {
+	if res.Fault == nil {
+		return res.Steps
+	}
+	return max(res.Steps, res.Fault.Event.Step-1)
+}
+
+// tellFault says what became of a fault that the run fell back from.
+func tellFault(t *pipeline.Task, res train.Result) {
+	if res.Fault == nil {
+		return
+	}
+	kept := fmt.Sprintf("the newest state, of step %d", res.Steps)
+	if res.Best != nil {
+		kept = fmt.Sprintf("the lowest select loss, of step %d", res.Best.Step)
+	}
+	t.Note("training ended early at a fault, and the update has the weights of %s: %v", kept, res.Fault)
+}
+
 // tell says how the window was used.
 func (f *fitted) tell(t *pipeline.Task, res train.Result, began time.Time) {
 	w := t.Plan.Window
 	trained := w.Now().Sub(began).Seconds()
 	t.Figure("window", "%.1f s were left, %.1f s of them kept for the verdict and the bundle; %d steps of %.2f s fitted, %d "+
-		"were made in %.1f s, %.0f %% of the rest; %.1f s are left", f.LeftS, f.ReserveS, f.Steps, f.StepS, res.Steps, trained,
-		100*trained/max(f.LeftS-f.ReserveS, 1e-9), w.Left().Seconds())
+		"were made in %.1f s, %.0f %% of the rest; %.1f s are left", f.LeftS, f.ReserveS, f.Steps, f.StepS,
+		stepsRun(res), trained, 100*trained/max(f.LeftS-f.ReserveS, 1e-9), w.Left().Seconds())
 }

@@ -65,3 +65,12 @@ func TestPaceEndsInTime(t *testing.T) {
 		}
 	}
 }
+
+// TestStateSteps keeps the first state early enough for a late fault to cost a part of the steps only.
+func TestStateSteps(t *testing.T) {
+	for _, c := range []struct{ asked, fitted, want int }{{50, 1000, 50}, {50, 100, 25}, {0, 100, 25}, {0, 3, 1}, {7, 1, 1}} {
+		if got := stateSteps(c.asked, c.fitted); got != c.want {
+			t.Errorf("%d asked for, %d fit: a state every %d steps, want %d", c.asked, c.fitted, got, c.want)
+		}
+	}
+}

@@ -74,6 +74,9 @@ type Checkpoints struct {
 	// Steps is the number of steps between two states; 0 writes one at the end and when the run is
 	// cancelled only.
 	Steps int
+	// FallBack makes a [NonFiniteError] behind the first state end the run with weights from before it:
+	// those of the best evaluation, or without one those of the newest state. [Result.Fault] says so.
+	FallBack bool
 	// Build names the program: bits are the same for one build only.
 	Build string
 	// Identity names whatever else the result depends on: the base's weights and the data.

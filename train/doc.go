@@ -24,7 +24,8 @@
 // been drawn, the tensor as if its gradient did not exist, so that its weights, moments and its own
 // count of updates stay. More than [Config.SkipsMax] such batches in a row end the run all the same;
 // the batches of a step that dropped a tensor count among them. The order and the learning rate
-// schedule go on over a step that skipped everything.
+// schedule go on over a step that skipped everything. With [Checkpoints.FallBack], a run that would end so
+// behind its first state ends with the weights of its best evaluation, or of its newest state, instead.
 //
 // # Held-out loss
 //

@@ -121,6 +121,8 @@ type Result struct {
 	NonFinite   []NonFiniteEvent
 	// Best is the evaluation whose weights the model now has; nil if it has those of the last step.
 	Best *Evaluation
+	// Fault is what ended the run early, the weights being from before, see [Checkpoints.FallBack].
+	Fault *NonFiniteError
 }
 
 // Hooks are what a run calls; any may be nil. An error of Evaluate ends the run. None may change the

@@ -40,18 +40,16 @@ func (r *run) resume() error {
 	if err := makeDir(fsys, dir); err != nil {
 		return fmt.Errorf("training state: %w", err)
 	}
-	steps, names, err := listStates(fsys, dir)
+	done, err := r.loadNewest(func() bool { return true })
 	if err != nil {
 		return err
 	}
-	for _, step := range steps {
-		done, err := r.load(r.path(stateName(step)))
-		if err != nil {
-			return err
-		}
-		if done {
-			return r.prune()
-		}
+	if done {
+		return r.prune()
+	}
+	_, names, err := listStates(fsys, dir)
+	if err != nil {
+		return err
 	}
 	return removeAllBut(fsys, dir, names, nil)
 }

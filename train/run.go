@@ -12,7 +12,7 @@ import (
 // Run trains m's trainable weights on data and leaves the result in m: the weights of the best
 // evaluation, or of the last step if there is none. With [Checkpoints.Dir] set it goes on from the
 // newest state there. When ctx ends it writes a state and returns ctx's error; m then holds the
-// weights of the last whole step.
+// weights of the last whole step. See [Checkpoints.FallBack] for what a fault may come to.
 func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks) (Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return Result{}, err
@@ -30,7 +30,7 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 	if hooks.OnBegin != nil {
 		hooks.OnBegin(r.result(resumed))
 	}
-	if err := r.loop(ctx); err != nil {
+	if err := r.loopOrFallBack(ctx); err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(ctx.Err(), r.save())
 		}
@@ -57,7 +57,8 @@ type run struct {
 	routed []model.LayerCounts // of the step under way, if OnLoad wants it
 	config string              // hash of what decides the bits
 	state  state
-	saved  int // the step of the newest state on disk, 0 for none
+	saved  int             // the step of the newest state on disk, 0 for none
+	fault  *NonFiniteError // that the run fell back from
 }
 
 // state is where a run stands, but for tensors.
@@ -181,6 +182,6 @@ func (r *run) result(resumed int) Result {
 	s := &r.state
 	return Result{
 		Steps: s.Step, ResumedFrom: resumed, Stopped: s.Stopped, Metrics: s.Metrics,
-		Evaluations: s.Evaluations, NonFinite: s.NonFinite, Best: s.Best,
+		Evaluations: s.Evaluations, NonFinite: s.NonFinite, Best: s.Best, Fault: r.fault,
 	}
 }
