@@ -111,7 +111,9 @@ func carryOut(ctx context.Context, plan *Plan, opt Options) (*Result, error) {
 	if refused(runErr) {
 		runErr = cmp.Or(runErr, r.unlinkStale(), r.finish())
 	} else if runErr == nil {
-		runErr = cmp.Or(r.finish(), r.publish(ctx))
+		if runErr = cmp.Or(r.finish(), r.publish(ctx)); runErr == nil {
+			r.conclude()
+		}
 	}
 	res, err := r.result()
 	runErr = cmp.Or(runErr, err)

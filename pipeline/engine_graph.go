@@ -32,6 +32,8 @@ type node struct {
 
 	links   []Link
 	publish *Publication
+	// concluded is [Program.Concluded].
+	concluded func(t *Task) error
 
 	barrier []*node
 	files   map[string][]string
@@ -448,7 +450,7 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 	if n.heldOut != nil {
 		n.deps = append(n.deps, n.heldOut)
 	}
-	n.work = p.Run
+	n.work, n.concluded = p.Run, p.Concluded
 	if !p.SkipsDocuments {
 		for _, s := range b.shards {
 			n.shards = append(n.shards, s.source.docs())

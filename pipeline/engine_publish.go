@@ -50,6 +50,25 @@ func (r *run) publish(ctx context.Context) error {
 	return nil
 }
 
+// conclude tells the stages of a run that has come to the end of its plan.
+func (r *run) conclude() {
+	if r.partly() != "" {
+		return
+	}
+	for _, w := range r.waves {
+		for _, n := range w.nodes {
+			if n.concluded == nil {
+				continue
+			}
+			t := n.task(n.dir())
+			t.Report = n.report
+			if err := n.concluded(t); err != nil {
+				r.note(n.stage, fmt.Sprintf("the run is complete, but later ones will not go on from it: %v", err))
+			}
+		}
+	}
+}
+
 // partly says why what a run kept is not all that the plan keeps, if so.
 func (r *run) partly() string {
 	if r.plan.of != nil {

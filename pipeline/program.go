@@ -38,6 +38,10 @@ type Program struct {
 	// Run is the task of an artifact stage. It writes its outputs with
 	// [Task.WriteFile] and may keep checkpoints under Task.Scratch.
 	Run func(ctx context.Context, t *Task) error
+	// Concluded, if set, is called with Run's task at the end of a run that has come to the end of its
+	// plan, also if the task was reused: it may keep what later runs go on from. What fails there is
+	// noted, and undoes nothing.
+	Concluded func(t *Task) error
 	// Links are the outputs of Run that appear under WORKDIR/out.
 	Links []Link
 	// SkipsDocuments says that Run does not read documents, so that its key does

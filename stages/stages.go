@@ -13,6 +13,13 @@
 // that the former states; package dedup says what is in one. A task opens those files whose range
 // holds a key that it looks for, once it does, and 128 at a time at most. A generation of another
 // format is refused by name. Nothing is ever removed but what a generation made again replaces.
+//
+// # Reading position
+//
+// WORKDIR/train-state/STAGE-KEY.json is how far a train stage has read the tokens of a data key, of which the
+// name has 16 characters, in the windows of a network: data_key, order_seed and sequences, which name the order; window,
+// the latest that read; from and to, the sequences drawn over all passes before and after it. It is written at
+// the end of a run that has come to the end of its plan, and read by trainings in later windows.
 package stages
 
 import (

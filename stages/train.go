@@ -34,8 +34,11 @@ type Train struct {
 	NonFiniteMax int            `yaml:"non_finite_max" min:"0" network:"train.non_finite_max" doc:"Batches that may be skipped in a row."`
 	EvalSteps    int            `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
 	Checkpoint   int            `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
+	DataPosition string         `yaml:"data_position" enum:"continue|restart" doc:"Where reading begins in a network's window: where the window before it ended, or at the tokens' beginning. Outside of windows it is always the beginning."`
 	DType        string         `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
 	Naming       string         `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
+
+	from int64 // sequences drawn in earlier windows, once that is known
 }
 
 func trainSpec() pipeline.Spec[Train] {
@@ -48,13 +51,18 @@ twice before all have come once. With ‹trainable: experts› only routed exper
 ‹network.expert_group›, which may be ‹auto› for the group that ‹route› ranks first, or, without a group, those
 that ‹route› chose. A list of patterns names tensors as the base model's files do: ‹[model.norm.weight,
 "model.layers.2[5-7].mlp.experts.*"]›; one that no tensor matches is refused before anything runs. Everything else
-stays frozen. Where there is a ‹select› part, the weights of its lowest
-loss are kept. The update, only the tensors that were trained, is written under out/update in the network's
-type and names; the files that are judged later are these. An interrupted run goes on from its last state, to the same bits.
+stays frozen. Where there is a ‹select› part, the weights of its lowest loss are kept. The update, only
+the tensors that were trained, is written under out/update in the network's type and names; the files that
+are judged later are these. An interrupted run goes on from its last state, to the same bits.
 
-In a network's window, states are kept from a quarter of the steps on at the latest. A loss or gradient
-that is no finite number, and that ‹non_finite› does not skip, then ends training early, but not the run: the update has
-the weights of the lowest ‹select› loss, or of the newest state, and a note says so.
+In a network's window, reading goes on where the window before it ended, so that no sequence comes
+twice before all have come once, in whatever window. How far it came is kept under WORKDIR/train-state
+once a run has come to the end of its plan: a window that failed does not count, and other tokens are read from
+their beginning, which is said. ‹data_position: restart› always begins anew.
+
+In a window, states are kept from a quarter of the steps on at the latest. A loss or gradient that is no
+finite number, and that ‹non_finite› does not skip, then ends training early, but not the run: the update
+has the weights of the lowest ‹select› loss, or of the newest state, and a note says so.
 
 What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
 ‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss
@@ -70,7 +78,7 @@ train:
 		Takes: []pipeline.Data{pipeline.Tokens}, Makes: []pipeline.Data{pipeline.Update},
 		Default: Train{Trainable: pipeline.Texts{trainExperts}, MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
 			Schedule: "cosine", WarmupSteps: 100, Beta1: 0.9, Beta2: 0.95, WeightDecay: 0.1, ClipNorm: 1,
-			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DType: "F16", Naming: "native"},
+			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DataPosition: positionContinue, DType: "F16", Naming: "native"},
 		New: func(c Train) (pipeline.Program, error) { return c.program() },
 	}
 }
@@ -95,8 +103,8 @@ func (c *Train) Check(at *pipeline.Fields) {
 
 // config is the loop's configuration.
 func (c Train) config(seed uint64) train.Config {
-	cfg := train.Config{Seed: seed, BatchSize: c.BatchSize, AccumulationSteps: c.Accumulation, MaxSteps: c.MaxSteps,
-		LearningRate: c.LearningRate, Schedule: train.Schedule(c.Schedule), WarmupSteps: c.WarmupSteps,
+	cfg := train.Config{Seed: seed, Position: c.from, BatchSize: c.BatchSize, AccumulationSteps: c.Accumulation,
+		MaxSteps: c.MaxSteps, LearningRate: c.LearningRate, Schedule: train.Schedule(c.Schedule), WarmupSteps: c.WarmupSteps,
 		Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: 1e-8, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm,
 		Mean: train.MeanOfBatches, NonFinite: train.NonFinite(c.NonFinite), SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
 	return cfg.Fit(c.MaxSteps)
@@ -108,7 +116,7 @@ func (c Train) program() (pipeline.Program, error) {
 			reads := append(append(readBase(p), readGroups(p), readGroup(p)), readWindow(p)...)
 			return append(reads, c.readTrainable(p)...)
 		},
-		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
+		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true, Concluded: keepPosition,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
 	}, nil
 }
@@ -154,6 +162,11 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	defer closeSelect()
+	read, err := c.position(t, data)
+	if err != nil {
+		return err
+	}
+	c.from = read.begin()
 	var window *fitted
 	if t.Plan.Window != nil {
 		if window, err = c.fit(ctx, t, m, data, sel, loaded); err != nil {
@@ -171,12 +184,12 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	if from != nil {
 		t.Value("base_global_version", float64(from.Version))
 	}
-	kept := res.Steps
+	meta := UpdateMeta{Steps: res.Steps, StepsRun: stepsRun(res), Assignment: group, Group: chosen.group,
+		GroupWhy: chosen.why, Base: from}
 	if res.Best != nil {
-		kept = res.Best.Step
+		meta.Steps = res.Best.Step
 	}
-	return c.writeUpdate(t, m, UpdateMeta{Steps: kept, StepsRun: stepsRun(res), Assignment: group,
-		Group: chosen.group, GroupWhy: chosen.why, Base: from})
+	return errors.Join(read.write(t, res), c.writeUpdate(t, m, meta))
 }
 
 // experts are the experts to train; none if the plan names other weights.

@@ -37,6 +37,9 @@ type Config struct {
 	BatchSize int `json:"batch_size"`
 	// AccumulationSteps is the number of batches of one optimizer step.
 	AccumulationSteps int `json:"gradient_accumulation_steps"`
+	// Position is how many sequences earlier runs on the same data and seed have drawn: the order goes on
+	// behind them.
+	Position int64 `json:"position,omitempty"`
 	// MaxSteps is the number of optimizer steps of the run.
 	MaxSteps int `json:"max_steps"`
 
@@ -117,6 +120,9 @@ func (c Config) Validate() error {
 	atLeast("decay_steps", c.DecaySteps, 0)
 	atLeast("skips_max", c.SkipsMax, 0)
 	atLeast("eval_steps", c.EvalSteps, 0)
+	if c.Position < 0 {
+		errs = append(errs, fmt.Errorf("position is %d; it must be at least 0", c.Position))
+	}
 	atLeast("checkpoint_steps", c.Checkpoints.Steps, 0)
 	within("learning_rate", c.LearningRate, math.SmallestNonzeroFloat64, 1)
 	within("beta1", c.Beta1, 0, math.Nextafter(1, 0))

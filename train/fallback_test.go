@@ -44,6 +44,9 @@ func TestFallBack(t *testing.T) {
 		if err != nil || res.Fault == nil || res.Fault.Event.Step != fault || !res.Stopped {
 			t.Fatalf("%s: %+v, %v", policy, res.Fault, err)
 		}
+		if res.Position != int64(fault*6) {
+			t.Errorf("%s: position %d", policy, res.Position)
+		}
 		if res.Steps != 2 || len(res.Metrics) != 2 || !sameBits(weights(m), at[2]) || sameBits(at[2], at[3]) {
 			t.Errorf("%s: not the weights of step 2, but of step %d", policy, res.Steps)
 		}

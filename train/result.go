@@ -121,6 +121,8 @@ type Result struct {
 	NonFinite   []NonFiniteEvent
 	// Best is the evaluation whose weights the model now has; nil if it has those of the last step.
 	Best *Evaluation
+	// Position counts the sequences drawn, with those of [Config.Position] and of a step that was fatal.
+	Position int64
 	// Fault is what ended the run early, the weights being from before, see [Checkpoints.FallBack].
 	Fault *NonFiniteError
 }

@@ -95,7 +95,7 @@ func newRun(m *model.Model, data Data, cfg Config, hooks Hooks) (*run, error) {
 	if len(r.params) == 0 {
 		return nil, errors.New("no tensor of the model is trainable; choose some with SetTrainable")
 	}
-	r.state.Updates = make([]int, len(r.params))
+	r.state.Updates, r.state.Position = make([]int, len(r.params)), cfg.Position
 	r.config = r.configHash()
 	return r, nil
 }
@@ -183,5 +183,16 @@ func (r *run) result(resumed int) Result {
 	return Result{
 		Steps: s.Step, ResumedFrom: resumed, Stopped: s.Stopped, Metrics: s.Metrics,
 		Evaluations: s.Evaluations, NonFinite: s.NonFinite, Best: s.Best, Fault: r.fault,
+		Position: r.drawn(),
 	}
+}
+
+// drawn counts the sequences drawn, with those of earlier runs. A step that the run fell back from counts: its
+// sequences need not be met again.
+func (r *run) drawn() int64 {
+	steps := r.state.Step
+	if r.fault != nil {
+		steps = r.fault.Event.Step
+	}
+	return r.cfg.Position + int64(steps)*int64(r.cfg.AccumulationSteps)*int64(r.cfg.BatchSize)
 }
