@@ -19,7 +19,9 @@
 // WORKDIR/train-state/STAGE-KEY.json is how far a train stage has read the tokens of a data key, of which the
 // name has 16 characters, in the windows of a network: data_key, order_seed and sequences, which name the order; window,
 // the latest that read; from and to, the sequences drawn over all passes before and after it. It is written at
-// the end of a run that has come to the end of its plan, and read by trainings in later windows.
+// the end of a run that has come to the end of its plan, and read by trainings in later windows. So is
+// optimizer/STAGE.json beside it: window, and before and after, which name files of AdamW's moments in that folder
+// with their SHA-256. What is in these says train.Optimizer.
 package stages
 
 import (

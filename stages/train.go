@@ -35,6 +35,7 @@ type Train struct {
 	EvalSteps    int            `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
 	Checkpoint   int            `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
 	DataPosition string         `yaml:"data_position" enum:"continue|restart" doc:"Where reading begins in a network's window: where the window before it ended, or at the tokens' beginning. Outside of windows it is always the beginning."`
+	Optimizer    string         `yaml:"optimizer" enum:"reset|carry" doc:"Whether AdamW begins without moments in a network's window, or with those that the window before it left. Outside of windows it begins without."`
 	DType        string         `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
 	Naming       string         `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
 
@@ -58,7 +59,9 @@ are judged later are these. An interrupted run goes on from its last state, to t
 In a network's window, reading goes on where the window before it ended, so that no sequence comes
 twice before all have come once, in whatever window. How far it came is kept under WORKDIR/train-state
 once a run has come to the end of its plan: a window that failed does not count, and other tokens are read from
-their beginning, which is said. ‹data_position: restart› always begins anew.
+their beginning, which is said. ‹data_position: restart› always begins anew. With ‹optimizer: carry› AdamW's
+moments go from window to window in the same way; they take twice the room of what is trained, in single
+precision, for each of the last two windows, and where other tensors are trained it begins anew, which is said.
 
 In a window, states are kept from a quarter of the steps on at the latest. A loss or gradient that is no
 finite number, and that ‹non_finite› does not skip, then ends training early, but not the run: the update
@@ -78,7 +81,8 @@ train:
 		Takes: []pipeline.Data{pipeline.Tokens}, Makes: []pipeline.Data{pipeline.Update},
 		Default: Train{Trainable: pipeline.Texts{trainExperts}, MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
 			Schedule: "cosine", WarmupSteps: 100, Beta1: 0.9, Beta2: 0.95, WeightDecay: 0.1, ClipNorm: 1,
-			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DataPosition: positionContinue, DType: "F16", Naming: "native"},
+			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DataPosition: positionContinue, Optimizer: optimizerReset,
+			DType: "F16", Naming: "native"},
 		New: func(c Train) (pipeline.Program, error) { return c.program() },
 	}
 }
@@ -116,7 +120,7 @@ func (c Train) program() (pipeline.Program, error) {
 			reads := append(append(readBase(p), readGroups(p), readGroup(p)), readWindow(p)...)
 			return append(reads, c.readTrainable(p)...)
 		},
-		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true, Concluded: keepPosition,
+		Run: c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true, Concluded: concluded,
 		Links: []pipeline.Link{{Name: "out/update", From: "update"}},
 	}, nil
 }
@@ -162,18 +166,17 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 		return err
 	}
 	defer closeSelect()
-	read, err := c.position(t, data)
+	read, carry, err := c.goOn(t, m, data)
 	if err != nil {
 		return err
 	}
-	c.from = read.begin()
 	var window *fitted
 	if t.Plan.Window != nil {
 		if window, err = c.fit(ctx, t, m, data, sel, loaded); err != nil {
 			return err
 		}
 	}
-	res, err := c.loop(ctx, t, m, data, sel, window)
+	res, err := c.loop(ctx, t, m, data, sel, window, carry.config(t))
 	if err != nil {
 		return err
 	}
@@ -189,7 +192,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	if res.Best != nil {
 		meta.Steps = res.Best.Step
 	}
-	return errors.Join(read.write(t, res), c.writeUpdate(t, m, meta))
+	return errors.Join(read.write(t, res), carry.write(t, res), c.writeUpdate(t, m, meta))
 }
 
 // experts are the experts to train; none if the plan names other weights.
@@ -202,12 +205,14 @@ func (c Train) experts(t *pipeline.Task) (experts, error) {
 
 func (c Train) loop(
 	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, window *fitted,
+	optimizer train.Optimizer,
 ) (train.Result, error) {
 	scratch, err := t.MakeScratch()
 	if err != nil {
 		return train.Result{}, err
 	}
 	cfg := c.config(t.Seed("order"))
+	cfg.Optimizer = optimizer
 	if window != nil {
 		cfg.TotalSteps, cfg.MaxSteps = cfg.MaxSteps, fasterMax*cfg.MaxSteps
 	}

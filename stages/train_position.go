@@ -90,7 +90,8 @@ func (r *reading) tellOthers(t *pipeline.Task) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), r.prefix(t)) {
+		key, own := strings.CutPrefix(e.Name(), r.prefix(t))
+		if own && len(key) == len(filepath.Base(r.file(t)))-len(r.prefix(t)) {
 			t.Note("the tokens are others than in earlier windows: they are read from their beginning")
 			return nil
 		}

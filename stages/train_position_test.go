@@ -3,6 +3,7 @@ package stages_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -188,4 +189,87 @@ func TestNoPositionOutsideOfWindows(t *testing.T) {
 	}
 	w.must("2", noExam, 0)
 	w.expect("2", first.To)
+}
+
+// carryPlan hands the moments on.
+var carryPlan = strings.Replace(noExam, "dtype: F32", "dtype: F32, optimizer: carry", 1)
+
+// moments reads what is kept of the optimizer, and how many files of moments there are.
+func (w *windows) moments() (kept struct {
+	Window        string
+	Before, After *struct{ Name, SHA256 string }
+}, files int) {
+	w.t.Helper()
+	dir := filepath.Join(w.opt.Workdir, "train-state", "optimizer")
+	data, err := os.ReadFile(filepath.Join(dir, "train.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &kept)
+	}
+	names, globErr := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err := errors.Join(err, globErr); err != nil {
+		w.t.Fatal(err)
+	}
+	return kept, len(names)
+}
+
+// TestOptimizerCarried hands moments from window to window: a window begins with those of the last that came
+// to its end, a repeated one with those that it began with, and files that none needs are removed.
+func TestOptimizerCarried(t *testing.T) {
+	w := newWindows(t)
+	w.must("1", carryPlan, 0)
+	first, files := w.moments()
+	if first.Before != nil || first.After == nil || files != 1 {
+		t.Fatalf("window 1: %+v, %d files", first, files)
+	}
+	failing := strings.NewReplacer("fraction: 0.3", "fraction: 0.0001", "dtype: F32", "dtype: F32, optimizer: carry").Replace(faultPlan)
+	if _, err := w.run("2", failing); err == nil {
+		t.Fatal("the window did not fail")
+	}
+	w.must("3", carryPlan, 0)
+	third, files := w.moments()
+	if third.Before == nil || *third.Before != *first.After || *third.After == *first.After || files != 2 {
+		t.Errorf("window 3: %+v, %d files", third, files)
+	}
+	w.must("3", strings.Replace(carryPlan, "learning_rate: 0.01", "learning_rate: 0.02", 1), 0)
+	if again, files := w.moments(); *again.Before != *first.After || *again.After == *third.After || files != 2 {
+		t.Errorf("window 3 again: %+v, %d files", again, files)
+	}
+	w.must("4", noExam, 0) // reset
+	if kept, _ := w.moments(); kept.Window != "3" {
+		t.Errorf("after a window without: %+v", kept)
+	}
+}
+
+// TestOptimizerThatDoesNotFit begins anew, and says so, where other tensors are trained, or the file is
+// damaged.
+func TestOptimizerThatDoesNotFit(t *testing.T) {
+	w := newWindows(t)
+	w.must("1", carryPlan, 0)
+	other := strings.Replace(carryPlan, "[model.norm.weight, ", "[", 1)
+	anew := func(id, plan, want string) {
+		t.Helper()
+		told := notesOf(t, w.must(id, plan, 0), "train", "the optimizer begins anew")
+		if len(told) != 1 || !strings.Contains(told[0], want) {
+			t.Errorf("window %s: notes %q", id, told)
+		}
+		if kept, _ := w.moments(); kept.Before != nil || kept.Window != id {
+			t.Errorf("window %s: %+v", id, kept)
+		}
+	}
+	anew("2", other, "trained")
+	kept, _ := w.moments()
+	name := filepath.Join(w.opt.Workdir, "train-state", "optimizer", kept.After.Name)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	write(t, name, string(data))
+	anew("3", other, "is damaged")
+	if err := os.Remove(filepath.Join(w.opt.Workdir, "train-state", "optimizer", "train.json")); err != nil {
+		t.Fatal(err)
+	}
+	if told := notesOf(t, w.must("4", other, 0), "train", "begins anew"); len(told) != 0 {
+		t.Errorf("notes %q", told)
+	}
 }

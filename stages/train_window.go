@@ -106,7 +106,11 @@ func (c *Train) measure(
 	closeJudge()
 	// Base and update are judged layer by layer, the weights being read once more.
 	judging := 2*perSequence*time.Duration(judge.part.Sequences) + loaded
-	writing := time.Duration(float64(trainedBytes(m)) / writeBytesPerS * float64(time.Second))
+	written := trainedBytes(m)
+	if c.carriesMoments(t.Plan) {
+		written *= 3
+	}
+	writing := time.Duration(float64(written) / writeBytesPerS * float64(time.Second))
 	f := &fitted{StepS: step.Seconds(), EvaluateS: evaluate.Seconds(), LeftS: w.Left().Seconds()}
 	f.ReserveS = reserve(evaluate, judging+writing, w.Reserve)
 	room := w.Left() - time.Duration(f.ReserveS*float64(time.Second))

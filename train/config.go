@@ -65,6 +65,8 @@ type Config struct {
 	// EvalSteps is the number of steps between evaluations; 0 evaluates at both ends only.
 	EvalSteps int `json:"eval_steps"`
 
+	// Optimizer says where moments come from and go to; what they are decides the bits, too.
+	Optimizer Optimizer `json:"-"`
 	// Checkpoints says where the state is kept.
 	Checkpoints Checkpoints `json:"-"`
 }
@@ -147,6 +149,9 @@ func (c Config) validateChoices() error {
 	}
 	if c.NonFinite != Raise && c.NonFinite != Skip {
 		errs = append(errs, fmt.Errorf("non_finite is %q; choose %q or %q", c.NonFinite, Raise, Skip))
+	}
+	if o := c.Optimizer; (o.From != "" || o.To != "") && o.FS == nil {
+		errs = append(errs, errors.New("a file of moments is given without its file system"))
 	}
 	if c.Checkpoints.Dir != "" && c.Checkpoints.FS == nil {
 		errs = append(errs, errors.New("a checkpoint directory is given without its file system"))

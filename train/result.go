@@ -123,6 +123,8 @@ type Result struct {
 	Best *Evaluation
 	// Position counts the sequences drawn, with those of [Config.Position] and of a step that was fatal.
 	Position int64
+	// OptimizerSHA256 is the hash of the file that [Optimizer.To] asked for, empty if there is none.
+	OptimizerSHA256 string
 	// Fault is what ended the run early, the weights being from before, see [Checkpoints.FallBack].
 	Fault *NonFiniteError
 }

@@ -26,6 +26,9 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 			return Result{}, err
 		}
 	}
+	if err := r.loadOptimizer(); err != nil {
+		return Result{}, fmt.Errorf("moments of an earlier run: %w", err)
+	}
 	resumed := r.state.Step
 	if hooks.OnBegin != nil {
 		hooks.OnBegin(r.result(resumed))
@@ -36,10 +39,13 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 		}
 		return r.result(resumed), err
 	}
-	if err := r.restoreBest(); err != nil {
+	moments, err := r.writeOptimizer()
+	if err := errors.Join(err, r.restoreBest()); err != nil {
 		return Result{}, err
 	}
-	return r.result(resumed), nil
+	res := r.result(resumed)
+	res.OptimizerSHA256 = moments
+	return res, nil
 }
 
 // run is a training run under way.

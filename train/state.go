@@ -65,9 +65,10 @@ func (r *run) configHash() string {
 		Sequences int
 		Evaluated bool
 		Trainable []tensorShape
+		Optimizer string `json:",omitempty"`
 	}{
 		Config: r.cfg, Identity: r.cfg.Checkpoints.Identity, Sequences: r.reader.order.n,
-		Evaluated: r.hooks.Evaluate != nil,
+		Evaluated: r.hooks.Evaluate != nil, Optimizer: r.cfg.Optimizer.FromSHA256,
 	}
 	for _, p := range r.params {
 		all.Trainable = append(all.Trainable, tensorShape{p.Name, p.Shape})
@@ -136,18 +137,24 @@ func (r *run) writeTensors(name string, moments bool) (fileRecord, error) {
 			tensors = append(tensors, stored(firstPrefix, p, r.first[i]), stored(secondPrefix, p, r.second[i]))
 		}
 	}
+	file, err := writeHashed(r.cfg.Checkpoints.FS, r.path(name), tensors, nil)
+	if err != nil {
+		return fileRecord{}, fmt.Errorf("training state: %w", err)
+	}
+	return file, nil
+}
+
+// writeHashed writes a safetensors file durably and returns what pins it.
+func writeHashed(fsys store.FS, path string, tensors []checkpoint.Tensor, metadata map[string]string) (fileRecord, error) {
 	hash, counted := sha256.New(), &counter{}
-	err := store.WriteFile(r.cfg.Checkpoints.FS, r.path(name), func(w io.Writer) error {
+	err := store.WriteFile(fsys, path, func(w io.Writer) error {
 		buffered := bufio.NewWriterSize(w, 1<<20)
-		if err := checkpoint.Write(io.MultiWriter(buffered, hash, counted), tensors, nil); err != nil {
+		if err := checkpoint.Write(io.MultiWriter(buffered, hash, counted), tensors, metadata); err != nil {
 			return err
 		}
 		return buffered.Flush()
 	})
-	if err != nil {
-		return fileRecord{}, fmt.Errorf("training state: %w", err)
-	}
-	return fileRecord{name, counted.bytes, hex.EncodeToString(hash.Sum(nil))}, nil
+	return fileRecord{filepath.Base(path), counted.bytes, hex.EncodeToString(hash.Sum(nil))}, err
 }
 
 // stored describes a tensor that is encoded when it is written.
