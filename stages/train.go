@@ -51,10 +51,11 @@ Continues the base model with AdamW on the ‹train› tokens, in a seeded order
 twice before all have come once. With ‹trainable: experts› only routed experts change: those of
 ‹network.expert_group›, which may be ‹auto› for the group that ‹route› ranks first, or, without a group, those
 that ‹route› chose. A list of patterns names tensors as the base model's files do: ‹[model.norm.weight,
-"model.layers.2[5-7].mlp.experts.*"]›; one that no tensor matches is refused before anything runs. Everything else
-stays frozen. Where there is a ‹select› part, the weights of its lowest loss are kept. The update, only
-the tensors that were trained, is written under out/update in the network's type and names; the files that
-are judged later are these. An interrupted run goes on from its last state, to the same bits.
+"model.layers.2[5-7].mlp.experts.*"]›, with ‹naming: native›; one that no tensor matches is refused before
+anything runs. Everything else stays frozen. Where there is a ‹select› part, the weights of its lowest loss
+are kept. The update, only the tensors that were trained, is written under out/update in the network's type
+and names; the files that are judged later are these. An interrupted run goes on from its last state, to the
+same bits.
 
 In a network's window, reading goes on where the window before it ended, so that no sequence comes
 twice before all have come once, in whatever window. How far it came is kept under WORKDIR/train-state
