@@ -271,8 +271,8 @@ func TestBundleRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	res, err := run("dtype: F32, weight_decay: 0", "compare_with: none/*.pt")
-	if err != nil || !strings.Contains(notesOf(res, "bundle"), "held against no other") {
-		t.Errorf("%v: %s", err, notesOf(res, "bundle"))
+	if err != nil || !strings.Contains(allNotes(res, "bundle"), "held against no other") {
+		t.Errorf("%v: %s", err, allNotes(res, "bundle"))
 	}
 	write(t, filepath.Join(dir, "others", "mine.pt"), "PK")
 	p, err := parseProfiled(dir, bundlePlanOf("connito", "dtype: F32", "compare_with: others"))
@@ -300,7 +300,7 @@ func wantRefused(t *testing.T, err error, says ...string) {
 	}
 }
 
-func notesOf(res *pipeline.Result, stage string) string {
+func allNotes(res *pipeline.Result, stage string) string {
 	for _, s := range res.Stages {
 		if s.Label == stage {
 			return strings.Join(s.Notes, "\n")
