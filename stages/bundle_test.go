@@ -110,6 +110,7 @@ func below(t *testing.T, dir string) (out []string) {
 
 // TestBundleProfiles bundles an update for each network of groups.
 func TestBundleProfiles(t *testing.T) {
+	trainsModels(t)
 	dir := overlayCorpus(t)
 	for _, c := range []struct{ profile, train, bundle, files, kind string }{
 		{"connito", "dtype: F16", "global_version: 7, repository: me/math, revision: 0c936fa",
@@ -231,6 +232,7 @@ func rename(t *testing.T, dir, file string, m *network.BundleManifest, to string
 
 // TestBundleRefuses tries what scores nothing, and what a validator rejects.
 func TestBundleRefuses(t *testing.T) {
+	trainsModels(t)
 	dir := overlayCorpus(t)
 	opt := options(dir)
 	run := func(train, bundle string) (*pipeline.Result, error) {

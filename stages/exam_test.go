@@ -15,6 +15,7 @@ import (
 
 // TestOpenCandidate opens an update in each form that it has, and wants the same tensors.
 func TestOpenCandidate(t *testing.T) {
+	trainsModels(t)
 	dir := overlayCorpus(t)
 	groups, err := checkpoint.LoadGroups(store.OS(), filepath.Join(dir, "expert_groups"))
 	if err != nil {

@@ -77,6 +77,7 @@ func figures(res *pipeline.Result) map[string]string {
 // TestAutoGroup lets routing choose the group: the stages behind it take that one, what was
 // decided is in the bundle, and other miners turn the choice, and with it the keys of the stages.
 func TestAutoGroup(t *testing.T) {
+	trainsModels(t)
 	dir := groupCorpus(t, 200)
 	opt := options(dir)
 	trained := map[int]string{}

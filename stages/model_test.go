@@ -59,6 +59,15 @@ func tinyBase(t *testing.T, dir string, texts []string) {
 	}
 }
 
+// trainsModels leaves a test out of the short set: the race detector, under which training is slow, sees
+// all of it in TestModelPath.
+func trainsModels(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("trains models")
+	}
+}
+
 // problems are documents that a tiny model can learn something from.
 func problems(n int) []string {
 	rng := rand.New(rand.NewPCG(5, 6))

@@ -300,6 +300,7 @@ func TestBundleCarriesWhatWasJudged(t *testing.T) {
 
 // TestStepsOfTheUpdate trains beyond the best step: the update is that step's.
 func TestStepsOfTheUpdate(t *testing.T) {
+	trainsModels(t)
 	dir := modelCorpus(t, 200)
 	opt := options(dir)
 	// The learning rate is too high towards the end of a long constant schedule.

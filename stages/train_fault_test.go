@@ -63,6 +63,7 @@ func trainedFrom(t *testing.T, dir string, opt pipeline.Options, want map[string
 // TestTrainFaults interrupts training by what happens to disks and files. Each fault is one line, and the
 // next run goes on from the last state to the same bits.
 func TestTrainFaults(t *testing.T) {
+	trainsModels(t)
 	dir := modelCorpus(t, 120)
 	opt := options(dir)
 	opt.Workdir = filepath.Join(dir, "straight")

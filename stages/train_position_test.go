@@ -102,6 +102,7 @@ func newWindows(t *testing.T) *windows {
 // TestPositionGoesOn reads on from window to window, and again from the same place in a window that is
 // repeated, with other settings too.
 func TestPositionGoesOn(t *testing.T) {
+	trainsModels(t)
 	w := newWindows(t)
 	w.must("1", noExam, 0)
 	first, _ := w.expect("1", 0)
@@ -124,6 +125,7 @@ func TestPositionGoesOn(t *testing.T) {
 
 // TestPositionOfFailedWindow fails behind the training: the next window reads the same sequences.
 func TestPositionOfFailedWindow(t *testing.T) {
+	trainsModels(t)
 	w := newWindows(t)
 	w.must("1", noExam, 0)
 	first, _ := w.expect("1", 0)
@@ -138,6 +140,7 @@ func TestPositionOfFailedWindow(t *testing.T) {
 // TestPositionOfOtherTokens begins anew with other tokens, and goes on where the first ones were left
 // when these come back. A damaged file is as good as none. All is said.
 func TestPositionOfOtherTokens(t *testing.T) {
+	trainsModels(t)
 	w := newWindows(t)
 	w.must("1", noExam, 0)
 	first, name := w.expect("1", 0)
@@ -215,6 +218,7 @@ func (w *windows) moments() (kept struct {
 // TestOptimizerCarried hands moments from window to window: a window begins with those of the last that came
 // to its end, a repeated one with those that it began with, and files that none needs are removed.
 func TestOptimizerCarried(t *testing.T) {
+	trainsModels(t)
 	w := newWindows(t)
 	w.must("1", carryPlan, 0)
 	first, files := w.moments()
@@ -243,6 +247,7 @@ func TestOptimizerCarried(t *testing.T) {
 // TestOptimizerThatDoesNotFit begins anew, and says so, where other tensors are trained, or the file is
 // damaged.
 func TestOptimizerThatDoesNotFit(t *testing.T) {
+	trainsModels(t)
 	w := newWindows(t)
 	w.must("1", carryPlan, 0)
 	other := strings.Replace(carryPlan, "[model.norm.weight, ", "[", 1)

@@ -98,6 +98,7 @@ func labels(p *pipeline.Plan) (out []string) {
 // TestVariantsShareTheExam leaves out each stage and each source of a plan: the judging documents and
 // the base's losses stay the same to the last bit, training text changes, and the index stays empty.
 func TestVariantsShareTheExam(t *testing.T) {
+	trainsModels(t)
 	dir := variantCorpus(t)
 	opt := options(dir)
 	full := variant(t)(parse(t, dir, variantPlan).UpTo("proof_of_loss"))
@@ -138,6 +139,7 @@ func TestVariantsShareTheExam(t *testing.T) {
 // TestReseeded trains by another seed: other losses, and nothing before training runs again. Seed 0
 // is the plan's own.
 func TestReseeded(t *testing.T) {
+	trainsModels(t)
 	dir := variantCorpus(t)
 	opt := options(dir)
 	full := variant(t)(parse(t, dir, variantPlan).UpTo("proof_of_loss"))
