@@ -153,17 +153,25 @@ func (kr *Kernels) pack(dst, src []float32, row, col, m, k, width int) {
 	}
 }
 
+// packColumns is how many columns of the source are transposed for all rows before the next: so much
+// of the packed rows stays in the first-level cache, into which each group of four rows writes.
+const packColumns = 64
+
 // packRows is pack for a source whose rows are contiguous: a transposition.
 func (kr *Kernels) packRows(dst, src []float32, row, m, k, width int) {
-	r, done := 0, 0
-	if kr.transpose4 != nil {
-		done = k &^ 7
-		for ; done > 0 && r+4 <= m; r += 4 {
-			kr.transpose4(&dst[r], &src[r*row], width, row, done)
-			scatterRows(dst[r:], src[r*row:], row, 4, done, k, width)
+	quads, done := 0, 0
+	if kr.transpose4 != nil && k >= 8 {
+		quads, done = m&^3, k&^7
+	}
+	for p := 0; p < done; p += packColumns {
+		for r := 0; r < quads; r += 4 {
+			kr.transpose4(&dst[p*width+r], &src[r*row+p], width, row, min(packColumns, done-p))
 		}
 	}
-	scatterRows(dst[r:], src[min(r*row, len(src)):], row, m-r, 0, k, width)
+	for r := 0; r < quads && done < k; r += 4 {
+		scatterRows(dst[r:], src[r*row:], row, 4, done, k, width)
+	}
+	scatterRows(dst[quads:], src[min(quads*row, len(src)):], row, m-quads, 0, k, width)
 	for p := range k {
 		clear(dst[p*width+m : (p+1)*width])
 	}

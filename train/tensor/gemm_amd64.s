@@ -204,7 +204,8 @@ tileAVX2Store:
 // func transpose4AVX2(dst, src *float32, ldd, lds, k int)
 //
 // Eight columns of four rows at a time: pairs are interleaved within each half of a register, so
-// that a half is one output row.
+// that a half is one output row. The four rows after these are asked for on the way: weights come from
+// memory, and a processor sees a row's pattern late.
 TEXT ·transpose4AVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
@@ -223,6 +224,10 @@ transposeStep:
 	VMOVUPS      (R10), Y1
 	VMOVUPS      (R11), Y2
 	VMOVUPS      (R12), Y3
+	PREFETCHT0   (SI)(R9*4)
+	PREFETCHT0   (R10)(R9*4)
+	PREFETCHT0   (R11)(R9*4)
+	PREFETCHT0   (R12)(R9*4)
 	VUNPCKLPS    Y1, Y0, Y4
 	VUNPCKHPS    Y1, Y0, Y5
 	VUNPCKLPS    Y3, Y2, Y6
