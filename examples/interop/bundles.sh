@@ -1,24 +1,13 @@
 #!/usr/bin/env bash
 # Bundles an update of the sample model for each network, and holds the bundles against the networks'
-# published rules with PyTorch: bundles.sh VENV [WORK]. VENV is a virtual environment, into which PyTorch for the
-# CPU is installed unless it is there; WORK, a temporary folder unless it is given, takes what is
+# published rules with PyTorch: bundles.sh VENV [WORK]. VENV is a virtual environment, into which PyTorch
+# is installed unless it is there; WORK, a temporary folder unless it is given, takes what is
 # written, and a WORK/sample that is there is used again. Only the installation needs a network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-venv=${1:?usage: bundles.sh VENV [WORK]}
-if [ $# -gt 1 ]; then
-  mkdir -p "$2"
-  work=$(cd "$2" && pwd)
-else
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-fi
+script=bundles.sh modules='numpy, safetensors, torch' requirements=requirements-torch.txt
+. examples/interop/prepare.sh "$@"
 bzdata=${BZDATA:-bin/bzdata}
-here=examples/interop
-if ! "$venv/bin/python" -c 'import numpy, safetensors, torch' 2>/dev/null; then
-  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet -r "$here/requirements-torch.txt"
-fi
 
 sample=$work/sample
 [ -f "$sample/base/model.safetensors" ] || "$bzdata" sample "$sample" --documents 2000 --progress none

@@ -6,19 +6,8 @@
 # a server of the script's own on the loopback address.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-venv=${1:?usage: metrics.sh VENV [WORK]}
-if [ $# -gt 1 ]; then
-  mkdir -p "$2"
-  work=$(cd "$2" && pwd)
-else
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-fi
-here=examples/interop
-if ! "$venv/bin/python" -c 'import prometheus_client, tensorboard, wandb' 2>/dev/null; then
-  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet -r "$here/requirements-metrics.txt"
-fi
+script=metrics.sh modules='prometheus_client, tensorboard, wandb' requirements=requirements-metrics.txt
+. examples/interop/prepare.sh "$@"
 
 sample=$work/sample
 [ -f "$sample/base/model.safetensors" ] || bin/bzdata sample "$sample" --documents 1000 --progress none

@@ -5,19 +5,8 @@
 # Only the making of VENV needs a network.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-venv=${1:?usage: run.sh VENV [WORK]}
-if [ $# -gt 1 ]; then
-  mkdir -p "$2"
-  work=$(cd "$2" && pwd)
-else
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-fi
-here=examples/interop
-if ! "$venv/bin/python" -c 'import datasets, duckdb, numpy, pyarrow, safetensors, zstandard' 2>/dev/null; then
-  python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet -r "$here/requirements.txt"
-fi
+script=run.sh modules='datasets, duckdb, numpy, pyarrow, safetensors, zstandard' requirements=requirements.txt
+. examples/interop/prepare.sh "$@"
 
 sample=$work/sample
 [ -f "$sample/base/model.safetensors" ] || bin/bzdata sample "$sample" --documents 2000 --progress none

@@ -16,7 +16,7 @@ import (
 	"bzdata/pipeline/store"
 )
 
-const linesName = "/work/metrics/math-0123abcd.jsonl"
+const linesName = "/disk/metrics/math-0123abcd.jsonl"
 
 // testLog opens a log with every format, whose warnings are errors of the test unless warn is given.
 func testLog(t *testing.T, fsys store.FS, after int, warn func(string)) *Log {
@@ -24,7 +24,7 @@ func testLog(t *testing.T, fsys store.FS, after int, warn func(string)) *Log {
 	if warn == nil {
 		warn = func(line string) { t.Errorf("step %d: %s", after, line) }
 	}
-	l, _ := Open(Options{FS: fsys, Dir: "/work", Run: testRun(), Warn: warn,
+	l, _ := Open(Options{FS: fsys, Dir: "/disk", Run: testRun(), Warn: warn,
 		Formats: []Format{CSV, TensorBoard, Prometheus, WandB}}, after)
 	return l
 }
@@ -33,7 +33,7 @@ func testLog(t *testing.T, fsys store.FS, after int, warn func(string)) *Log {
 func newDisk(t *testing.T) *store.CrashFS {
 	t.Helper()
 	disk := store.NewCrashFS()
-	if err := errors.Join(disk.MkdirAll("/work"), disk.SyncDir("/")); err != nil {
+	if err := errors.Join(disk.MkdirAll("/disk"), disk.SyncDir("/")); err != nil {
 		t.Fatal(err)
 	}
 	return disk
@@ -95,7 +95,7 @@ func wholeRun(t *testing.T, fsys *store.CrashFS) map[string]string {
 	l := testLog(t, fsys, 0, nil)
 	loop(l, 0, func(int) {})
 	l.Close(true)
-	return treeOf(t, fsys, "/work")
+	return treeOf(t, fsys, "/disk")
 }
 
 // TestCrash cuts the power after every operation of a run, lets it go on from the state that it had
@@ -121,7 +121,7 @@ func TestCrash(t *testing.T) {
 			l = testLog(t, left, reached, nil)
 			loop(l, reached, func(int) {})
 			l.Close(true)
-			if got := treeOf(t, left, "/work"); !maps.Equal(got, want) {
+			if got := treeOf(t, left, "/disk"); !maps.Equal(got, want) {
 				t.Fatalf("power cut after %d operations, %v, going on from step %d: %s", ops, mode, reached, differs(got, want))
 			}
 		}
@@ -158,7 +158,7 @@ func TestTornLine(t *testing.T) {
 // TestFormatAskedForLater adds a verdict to a run that had JSON lines only: the other files hold all of it.
 func TestFormatAskedForLater(t *testing.T) {
 	want, disk := newDisk(t), newDisk(t)
-	plain, _ := Open(Options{FS: disk, Dir: "/work", Run: testRun()}, 0)
+	plain, _ := Open(Options{FS: disk, Dir: "/disk", Run: testRun()}, 0)
 	loop(plain, 0, func(int) {})
 	plain.Close(true)
 	wholeRun(t, want)
@@ -167,7 +167,7 @@ func TestFormatAskedForLater(t *testing.T) {
 		l.Add(testSteps+1, start.Add(time.Hour), []Value{{Score, 0.5}}, nil)
 		l.Close(true)
 	}
-	if got, want := treeOf(t, disk, "/work"), treeOf(t, want, "/work"); !maps.Equal(got, want) {
+	if got, want := treeOf(t, disk, "/disk"), treeOf(t, want, "/disk"); !maps.Equal(got, want) {
 		t.Error(differs(got, want))
 	}
 }
@@ -207,7 +207,7 @@ func TestFullDisk(t *testing.T) {
 	if len(lines) != 5 || !slices.ContainsFunc(lines, left) {
 		t.Errorf("warnings: %q", lines)
 	}
-	if got := treeOf(t, disk, "/work"); got[linesName] != want[linesName] {
+	if got := treeOf(t, disk, "/disk"); got[linesName] != want[linesName] {
 		t.Errorf("the lines of before are %q", got[linesName])
 	}
 	lines = nil
