@@ -147,33 +147,35 @@ func (b *baseModel) overlay(t *pipeline.Task, files []string) error {
 	return err
 }
 
-// openBase loads the base model on the CPU device with the run's kernels. It also returns
-// the checkpoint that its weights are of, nil without.
-func openBase(t *pipeline.Task) (m *model.Model, from *checkpoint.FolderName, err error) {
+// openOnDevice opens the base model's weights, and the CPU device with the run's kernels.
+func openOnDevice(t *pipeline.Task) (*baseModel, *tensor.Device, error) {
 	kernels, err := tensor.Choose(t.Kernels)
 	if err != nil {
 		return nil, nil, err
 	}
 	b, err := openWeights(t)
+	return b, tensor.New(kernels, t.Workers), err
+}
+
+// openBase loads the base model on the CPU device. It also returns the checkpoint that its weights are
+// of, nil without.
+func openBase(t *pipeline.Task) (m *model.Model, from *checkpoint.FolderName, err error) {
+	b, device, err := openOnDevice(t)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	m, err = model.FromSource(b.config, b, nil, tensor.New(kernels, t.Workers))
+	m, err = model.FromSource(b.config, b, nil, device)
 	return m, b.from, b.wrap(t, err)
 }
 
 // openStream is [openBase] for a model that is run layer by layer. Its weights are to be closed.
 func openStream(t *pipeline.Task) (*model.Stream, *baseModel, error) {
-	kernels, err := tensor.Choose(t.Kernels)
+	b, device, err := openOnDevice(t)
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := openWeights(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := model.NewStream(b.config, b, tensor.New(kernels, t.Workers))
+	s, err := model.NewStream(b.config, b, device)
 	if err != nil {
 		return nil, nil, errors.Join(b.wrap(t, err), b.Close())
 	}

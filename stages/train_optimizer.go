@@ -125,15 +125,9 @@ func (r *carried) write(t *pipeline.Task, res train.Result) error {
 
 // keepMoments lets later windows begin with the moments of this one, and removes those that none needs.
 func keepMoments(t *pipeline.Task) error {
-	raw, err := store.ReadAll(t.FS, filepath.Join(t.OutputDir(), optimizerName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // they are not carried
-	}
 	var r carried
-	if err == nil {
-		err = json.Unmarshal(raw, &r)
-	}
-	if err != nil {
+	raw, err := ownOutput(t, optimizerName, &r)
+	if err != nil || raw == nil { // none: they are not carried
 		return err
 	}
 	needed := map[string]bool{}

@@ -110,17 +110,23 @@ func (r *reading) write(t *pipeline.Task, res train.Result) error {
 	return t.WriteFile(positionName, func(w io.Writer) error { return json.NewEncoder(w).Encode(r) })
 }
 
-// keepPosition lets later windows read on where this one ended, once the run has come to its end.
-func keepPosition(t *pipeline.Task) error {
-	raw, err := store.ReadAll(t.FS, filepath.Join(t.OutputDir(), positionName))
+// ownOutput decodes an output of the task that a run has concluded; its bytes are nil if it has none.
+func ownOutput(t *pipeline.Task, name string, into any) ([]byte, error) {
+	raw, err := store.ReadAll(t.FS, filepath.Join(t.OutputDir(), name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // it always begins anew
-	}
-	var r reading
-	if err == nil {
-		err = json.Unmarshal(raw, &r)
+		return nil, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	return raw, json.Unmarshal(raw, into)
+}
+
+// keepPosition lets later windows read on where this one ended, once the run has come to its end.
+func keepPosition(t *pipeline.Task) error {
+	var r reading
+	raw, err := ownOutput(t, positionName, &r)
+	if err != nil || raw == nil { // none: it always begins anew
 		return err
 	}
 	name := r.file(t)

@@ -60,20 +60,23 @@ func (c *Train) fit(
 	if err != nil {
 		return nil, err
 	}
-	f, name := &fitted{}, filepath.Join(scratch, fittedName)
+	name := filepath.Join(scratch, fittedName)
 	raw, err := store.ReadAll(t.FS, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if f, err = c.measure(ctx, t, m, data, sel, loaded); err != nil {
-			return nil, err
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = c.measure(ctx, t, m, data, sel, loaded)
+		if err == nil {
+			err = store.WriteBytes(t.FS, name, raw)
 		}
-		raw, err = json.Marshal(f)
-		err = errors.Join(err, store.WriteBytes(t.FS, name, raw))
-	case err == nil:
-		err = json.Unmarshal(raw, f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &fitted{}
+	if err := json.Unmarshal(raw, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	c.MaxSteps, c.Checkpoint = f.Steps, stateSteps(c.Checkpoint, f.Steps)
-	return f, err
+	return f, nil
 }
 
 // stateSteps is how many steps lie between two states in a window: as many as asked for, 0 for no
@@ -86,10 +89,11 @@ func stateSteps(asked, fitted int) int {
 	return min(asked, most)
 }
 
-// measure times steps and an evaluation, and fits the steps into what is left of the window.
+// measure times steps and an evaluation, fits the steps into what is left of the window, and returns
+// that, a [fitted], in JSON.
 func (c *Train) measure(
 	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
-) (*fitted, error) {
+) ([]byte, error) {
 	w := t.Plan.Window
 	step, err := train.Calibrate(ctx, m, data, c.config(t.Seed("order")), calibrationSteps, w.Now)
 	if err != nil {
@@ -118,7 +122,7 @@ func (c *Train) measure(
 		return nil, &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, %.1f s of them are kept "+
 			"for the verdict and the bundle, and a step takes %.1f s; nothing is written", f.LeftS, f.ReserveS, f.StepS)}
 	}
-	return f, nil
+	return json.Marshal(f)
 }
 
 // reserve is the time, in seconds, that is kept at the end for what may become slower after the last

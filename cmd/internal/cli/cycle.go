@@ -66,6 +66,9 @@ func (f *cycleFlags) run(ctx context.Context, env *environment, file string) err
 	if err := f.checkFlags(); err != nil {
 		return err
 	}
+	if f.base != "" {
+		f.set = append(f.set, "network.base.checkpoints="+absolute(f.base))
+	}
 	plan, opt, err := f.load(ctx, file)
 	if err := cmp.Or(err, checkMode(f.progress, "auto", "plain", "json", "none")); err != nil {
 		return err
@@ -116,9 +119,6 @@ func (f *cycleFlags) checkFlags() error {
 		return &flagError{fmt.Errorf("--reserve %s: want 0 or more", f.reserve)}
 	case f.limit != 0 || f.until != "":
 		return &flagError{errors.New("--limit and --until make no bundle; use bzdata run")}
-	}
-	if f.base != "" {
-		f.set = append(f.set, "network.base.checkpoints="+absolute(f.base))
 	}
 	return nil
 }

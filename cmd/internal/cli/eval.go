@@ -194,15 +194,8 @@ func (f *evalFlags) rules() (*network.Profile, []network.Rival, error) {
 	if f.rivals == "" {
 		return profile, nil, nil
 	}
-	data, err := store.ReadAll(store.OS(), f.rivals)
-	if err != nil {
-		return nil, nil, missingIsUsage(err)
-	}
-	rivals, err := network.ParseRivals(data)
-	if err != nil {
-		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", f.rivals, err), Err: err}
-	}
-	return profile, rivals, nil
+	rivals, err := parseFile(f.rivals, network.ParseRivals)
+	return profile, rivals, err
 }
 
 // measure computes the losses of base and candidate.

@@ -229,6 +229,21 @@ func missingIsUsage(err error) error {
 	return err
 }
 
+// parseFile reads a file that a flag names. One that is not there, or says something else, is a mistake of
+// the command line.
+func parseFile[T any](name string, parse func([]byte) (T, error)) (T, error) {
+	var none T
+	data, err := store.ReadAll(store.OS(), name)
+	if err != nil {
+		return none, missingIsUsage(err)
+	}
+	value, err := parse(data)
+	if err != nil {
+		return none, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", name, err), Err: err}
+	}
+	return value, nil
+}
+
 // fromRecords sums the records of ESFT's files; each line is a document.
 func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, error) {
 	acc, err := routing.NewAccumulator(f.experts, f.perToken)
@@ -276,20 +291,13 @@ func (f *routeFlags) readGroups() ([]*checkpoint.Group, map[int]int, error) {
 	if err != nil || f.miners == "" {
 		return groups, nil, err
 	}
-	data, err := store.ReadAll(store.OS(), f.miners)
-	if err != nil {
-		return nil, nil, missingIsUsage(err)
-	}
-	miners, err := stages.ParseMiners(data)
-	if err != nil {
-		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", f.miners, err), Err: err}
-	}
-	return groups, miners, nil
+	miners, err := parseFile(f.miners, stages.ParseMiners)
+	return groups, miners, err
 }
 
 // noteMiners warns of groups whose miners are not known, which then count as none.
 func (f *routeFlags) noteMiners(r *routeResult) error {
-	_, miners, err := f.readGroups()
+	miners, err := parseFile(f.miners, stages.ParseMiners)
 	for _, g := range r.groups {
 		if _, known := miners[g.ID]; err == nil && !known {
 			r.warnings = append(r.warnings, fmt.Sprintf("%s does not say how many miners train group %d; it counts as none",
