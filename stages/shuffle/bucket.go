@@ -2,7 +2,6 @@ package shuffle
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -118,47 +117,41 @@ func (b *bucket) close() error {
 	return err
 }
 
-// each calls visit with every record, in no order; the payload is valid until it returns.
-func (b *bucket) each(visit func(Record) error) (err error) {
-	var head [headBytes]byte
-	r, done, err := b.open()
+// scan calls visit with the head of every record, in the order of the file, which must hold all of them
+// (see flush). visit takes the payload of the given size off r; it begins at the byte at of the file.
+func (b *bucket) scan(visit func(head Record, at int64, size int, r *bufio.Reader) error) (err error) {
+	f, err := b.opt.FS.Open(b.path())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
-	var buf []byte
+	defer func() { err = errors.Join(err, f.Close()) }()
+	r, at := bufio.NewReaderSize(io.LimitReader(f, b.spilled), 1<<20), int64(0)
+	var head [headBytes]byte
 	for range b.count {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return b.short(err)
 		}
 		record, size := parseHead(head[:])
+		at += headBytes
+		if err := visit(record, at, size, r); err != nil {
+			return err
+		}
+		at += int64(size)
+	}
+	return nil
+}
+
+// each calls visit with every record, in no order; the payload is valid until it returns.
+func (b *bucket) each(visit func(Record) error) error {
+	var buf []byte
+	return b.scan(func(record Record, _ int64, size int, r *bufio.Reader) error {
 		buf = slices.Grow(buf[:0], size)[:size]
 		if _, err := io.ReadFull(r, buf); err != nil {
 			return b.short(err)
 		}
 		record.Payload = buf
-		if err := visit(record); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// open reads the file and then the chunks.
-func (b *bucket) open() (io.Reader, func() error, error) {
-	var parts []io.Reader
-	done := func() error { return nil }
-	if b.spilled > 0 {
-		f, err := b.opt.FS.Open(b.path())
-		if err != nil {
-			return nil, nil, err
-		}
-		parts, done = append(parts, bufio.NewReaderSize(io.LimitReader(f, b.spilled), 1<<20)), f.Close
-	}
-	for _, c := range b.chunks {
-		parts = append(parts, bytes.NewReader(c))
-	}
-	return io.MultiReader(parts...), done, nil
+		return visit(record)
+	})
 }
 
 // short says that a file has lost bytes since it was written.

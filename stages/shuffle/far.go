@@ -3,7 +3,6 @@ package shuffle
 import (
 	"bufio"
 	"errors"
-	"io"
 	"slices"
 )
 
@@ -59,33 +58,18 @@ func (b *bucket) sortedPlaces() ([]place, error) {
 	if b.places != nil {
 		return b.places, nil
 	}
-	f, err := b.opt.FS.Open(b.path())
+	places := make([]place, 0, b.count)
+	err := b.scan(func(record Record, at int64, size int, r *bufio.Reader) error {
+		places = append(places, place{record, at, size})
+		if _, err := r.Discard(size); err != nil {
+			return b.short(err)
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	places, err := b.findPlaces(bufio.NewReaderSize(f, 1<<20))
-	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(places, func(a, b place) int { return compare(a.record, b.record) })
 	b.places = places
-	return places, nil
-}
-
-// findPlaces reads the heads of all records, in the order of the file.
-func (b *bucket) findPlaces(r *bufio.Reader) ([]place, error) {
-	places, at := make([]place, 0, b.count), int64(0)
-	var head [headBytes]byte
-	for range b.count {
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return nil, b.short(err)
-		}
-		record, size := parseHead(head[:])
-		if _, err := r.Discard(size); err != nil {
-			return nil, b.short(err)
-		}
-		places = append(places, place{record, at + headBytes, size})
-		at += headBytes + int64(size)
-	}
 	return places, nil
 }
