@@ -66,14 +66,19 @@ func (b *bench) forwardPasses(ctx context.Context, s *section, arch string) erro
 			comparison{what: arch + ": wall time of the passes, " + peer.name, over: peer, under: ours, value: passesOf, bar: 1},
 			comparison{what: arch + ": peak memory, " + peer.name, over: peer, under: ours, value: memoryOf, bar: 1})
 	}
+	s.noteSpeeds(arch, cs, modelRepeats, "mean loss")
+	return nil
+}
+
+// noteSpeeds says how many tokens a second each contender made, in so many batches, and its loss.
+func (s *section) noteSpeeds(model string, cs []*contender, batches float64, loss string) {
 	for _, c := range cs {
 		if len(c.runs) > 0 {
 			passes := spreadOf(c.of(passesOf)).median
-			s.notes = append(s.notes, fmt.Sprintf("%s, %s: %.0f tokens a second, mean loss %s nats", arch, c.name,
-				modelSequences*modelLength*modelRepeats/passes, c.runs[0].said.Sum))
+			s.notes = append(s.notes, fmt.Sprintf("%s, %s: %.0f tokens a second, %s %s nats", model, c.name,
+				modelSequences*modelLength*batches/passes, loss, c.runs[0].said.Sum))
 		}
 	}
-	return nil
 }
 
 // sampleModel returns the folder of a small random model, made if need be.

@@ -78,12 +78,10 @@ func writeModel(dir string, cfg model.Config) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, "model.safetensors"))
-	if errors.Is(err, os.ErrNotExist) {
-		if err = os.MkdirAll(dir, 0o777); err == nil {
-			return writeModel(dir, cfg)
-		}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
 	}
+	f, err := os.Create(filepath.Join(dir, "model.safetensors"))
 	if err != nil {
 		return err
 	}
@@ -116,13 +114,7 @@ func (b *bench) trainingSteps(ctx context.Context, s *section, name string) erro
 	}
 	s.found = append(s.found, comparison{what: name + ": wall time of the steps, all weights over 2 experts a layer", over: ours,
 		under: subset, value: passesOf, bar: 1.3})
-	for _, c := range cs {
-		if len(c.runs) > 0 {
-			passes := spreadOf(c.of(passesOf)).median
-			s.notes = append(s.notes, fmt.Sprintf("%s, %s: %.0f tokens a second, loss of the last step %s nats", name, c.name,
-				modelSequences*modelLength*trainSteps/passes, c.runs[0].said.Sum))
-		}
-	}
+	s.noteSpeeds(name, cs, trainSteps, "loss of the last step")
 	return nil
 }
 
@@ -141,23 +133,18 @@ func trainBzdata(args []string, s *said) error {
 	cfg := train.DefaultConfig()
 	cfg.BatchSize, cfg.AccumulationSteps, cfg.MaxSteps = modelSequences, 1, trainWarmup+trainSteps
 	cfg.LearningRate, cfg.Schedule = 1e-3, train.Constant
-	var loss float64
-	warm := make(chan struct{})
+	s.Version = "kernels " + kernels.Name()
+	var begin func()
 	hooks := train.Hooks{OnStep: func(m train.Metrics) {
-		if loss = m.LossNats; m.Step == trainWarmup {
-			close(warm)
+		if s.Sum = fmt.Sprintf("%.4f", m.LossNats); m.Step == trainWarmup {
+			begin()
 		}
 	}}
-	done := make(chan error, 1)
-	go func() {
+	return s.phaseFrom("passes", func(now func()) error {
+		begin = now
 		_, err := train.Run(context.Background(), m, newBatchData(m.Config().VocabSize), cfg, hooks)
-		done <- err
-	}()
-	<-warm
-	s.Version = "kernels " + kernels.Name()
-	err = s.phase("passes", func() error { return <-done })
-	s.Sum = fmt.Sprintf("%.4f", loss)
-	return err
+		return err
+	})
 }
 
 // batchData is the sequences of [modelBatch]: each step has all of them.

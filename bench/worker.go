@@ -64,8 +64,13 @@ func processorTime() float64 {
 
 // phase measures the processor and wall time of a part of the work.
 func (s *said) phase(name string, work func() error) error {
+	return s.phaseFrom(name, func(func()) error { return work() })
+}
+
+// phaseFrom is phase for work that may say when what is measured begins.
+func (s *said) phaseFrom(name string, work func(now func()) error) error {
 	begin, started := processorTime(), time.Now()
-	err := work()
+	err := work(func() { begin, started = processorTime(), time.Now() })
 	s.Phases[name] += processorTime() - begin
 	s.Walls[name] += time.Since(started).Seconds()
 	return err

@@ -30,6 +30,7 @@ slowed() {
   done
 }
 
+starts=(0 30 70 95) # in per cent of the window
 missed=0
 miss() {
   echo "MISSED $1"
@@ -38,7 +39,7 @@ miss() {
 
 for ((i = 0; i < windows; i++)); do
   seconds=$((30 + RANDOM % 31))
-  entered=$((i % 4)) && entered=$(echo 0 30 70 95 | cut -d' ' -f$((entered + 1)))
+  entered=${starts[i % 4]}
   left=$((seconds * (100 - entered) / 100))
   slower=$((i / 4 % 4 == 0 ? 0 : 2))
   rm -rf "$work/run"
