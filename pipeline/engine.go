@@ -52,6 +52,7 @@ type Options struct {
 	Host string
 	// OnEvent is told what happens; it is called from one goroutine at a time.
 	OnEvent func(Event)
+	Warm    *Warm // what stages keep in memory for the next run of this process; nil keeps nothing
 }
 
 // Event is one thing that happened in a run.
@@ -79,6 +80,7 @@ type run struct {
 	emptied  bool                // by one of these
 	notes    map[string][]string // about the run, by stage
 	found    map[string][]string // files, by the name and path of a Read with Find
+	known    *identities
 
 	memory memory
 	alone  sync.RWMutex // held by each task at work; alone by one that needs all memory
@@ -130,7 +132,7 @@ func refused(err error) bool {
 
 // newRun finds the files that the plan reads.
 func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
-	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes / 4}}
+	r := &run{plan: plan, opt: opt, memory: memory{limit: opt.MemoryBytes / 4}, known: readIdentities(opt)}
 	var err error
 	if r.inputs, err = inputFiles(plan, plan.Input, opt); err != nil {
 		return nil, err
@@ -150,11 +152,8 @@ func newRun(ctx context.Context, plan *Plan, opt Options) (*run, error) {
 // prepare lays the tasks out and makes the work directory. What is wrong with the plan
 // or its files shows before anything is written.
 func (r *run) prepare() error {
-	if err := cmp.Or(CheckConsent(r.plan, r.opt), r.build()); err != nil {
-		return err
-	}
 	fsys, workdir := r.opt.FS, r.opt.Workdir
-	if err := CheckWorkdir(fsys, workdir, r.plan.File); err != nil {
+	if err := cmp.Or(CheckConsent(r.plan, r.opt), r.build(), CheckWorkdir(fsys, workdir, r.plan.File)); err != nil {
 		return err
 	}
 	if err := makeDurable(fsys, workdir); err != nil {
@@ -170,7 +169,7 @@ func (r *run) prepare() error {
 	if err := r.checkScratch(); err != nil {
 		return err
 	}
-	if err := r.writeStart(); err != nil {
+	if err := cmp.Or(r.writeStart(), r.known.write(fsys, workdir)); err != nil {
 		return err
 	}
 	if err := makeDurable(fsys, r.stages()); err != nil {

@@ -37,6 +37,7 @@ type node struct {
 
 	barrier []*node
 	files   map[string][]string
+	known   map[string]Key // the identities of files
 	parts   map[string][]ReadPart
 	pinned  []pinnedFile // must not change until the task is committed
 	uses    map[Data]*node
@@ -445,7 +446,7 @@ func (b *builder) artifact(step *Step, p Program, reads readSet) error {
 		deps = append(deps, uses[kind])
 	}
 	n := b.node(step, "run", keyOf(parts...), deps)
-	n.uses, n.files, n.pinned, n.heldOut = uses, reads.files, reads.pinned, reads.heldOut
+	n.uses, n.files, n.known, n.pinned, n.heldOut = uses, reads.files, reads.known, reads.pinned, reads.heldOut
 	n.kernels, n.links, n.writes = p.Kernels, p.Links, p.WriteShare
 	if n.heldOut != nil {
 		n.deps = append(n.deps, n.heldOut)

@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -197,6 +195,7 @@ type pinnedFile struct {
 	prefix, name, place string
 	stat                store.Identity
 	identity            string
+	sha256              string // if it is known by content
 }
 
 // unchanged returns an error if the file is no longer the one that was pinned.
@@ -205,16 +204,19 @@ func (f pinnedFile) unchanged(fsys store.FS) error {
 	if err == nil && now == f.stat {
 		return nil
 	}
-	if again, err := pin(fsys, f.prefix, f.name, f.place); err == nil && again.identity == f.identity {
-		return nil // written anew with the same content
+	if f.sha256 != "" {
+		if again, err := hashAll(fsys, f.name); err == nil && again == f.sha256 {
+			return nil // written anew with the same content
+		}
 	}
 	return fmt.Errorf("%s changed during the run; run again when nothing writes to it", f.name)
 }
 
 // readFiles resolves one Read: its files, sorted, and a key of their identities.
-// Files below contentKeyedBytes are known by content, larger ones by place, size and time (or
+// Files up to contentKeyedBytes are known by content, larger ones by place, size and time (or
 // entity tag, if remote),
-// so that a copied tokenizer is the same tokenizer and weights are not read twice.
+// so that a copied tokenizer is the same tokenizer and weights are not read twice. The content of a file
+// with the size and time at which it was hashed before is not read again; see [identities].
 func (r *run) readFiles(stage string, read Read) ([]pinnedFile, Key, error) {
 	parts := []string{read.Name, read.Value, read.Suffix}
 	var all []pinnedFile
@@ -232,7 +234,7 @@ func (r *run) readFiles(stage string, read Read) ([]pinnedFile, Key, error) {
 			if !strings.HasSuffix(name, read.Suffix) || read.Select != nil && !read.Select(name) {
 				continue
 			}
-			f, err := pin(r.opt.Inputs, prefix, name, r.plan.Place(name))
+			f, err := pin(r.opt.Inputs, prefix, name, r.plan.Place(name), read.contentBytes(), r.known)
 			if err != nil {
 				return nil, "", err
 			}
@@ -288,18 +290,27 @@ func (r *run) checkRead(read Read, files []pinnedFile) error {
 // contentKeyedBytes is the size up to which a file's identity is its content.
 const contentKeyedBytes = 64 << 20
 
-func pin(fsys store.FS, prefix, name, place string) (pinnedFile, error) {
+// contentBytes is the size up to which the files of a Read are known by content.
+func (r Read) contentBytes() int64 {
+	if r.ByTime {
+		return -1
+	}
+	return contentKeyedBytes
+}
+
+// pin takes a file's identity: its content up to a size, which known may know.
+func pin(fsys store.FS, prefix, name, place string, contentBytes int64, known *identities) (pinnedFile, error) {
 	id, err := store.IdentityOf(fsys, prefix, name)
-	f := pinnedFile{prefix, name, place, id, fmt.Sprint(place, " ", id.Bytes, " ", id.ModTimeNS)}
+	f := pinnedFile{prefix: prefix, name: name, place: place, stat: id,
+		identity: fmt.Sprint(place, " ", id.Bytes, " ", id.ModTimeNS)}
 	if id.ETag != "" {
 		f.identity = fmt.Sprint(place, " ", id.Bytes, " etag ", id.ETag)
 	}
-	if err != nil || id.Bytes > contentKeyedBytes {
+	if err != nil || id.Bytes > contentBytes {
 		return f, err
 	}
-	data, err := store.ReadAll(fsys, name)
-	sum := sha256.Sum256(data)
-	f.identity = id.Path + " " + hex.EncodeToString(sum[:])
+	f.sha256, err = known.sha256(fsys, name, id)
+	f.identity = id.Path + " " + f.sha256
 	return f, err
 }
 

@@ -8,6 +8,7 @@ import (
 // readSet is what a stage's Reads resolve to.
 type readSet struct {
 	files   map[string][]string
+	known   map[string]Key // the identities of files
 	keys    []string
 	pinned  []pinnedFile
 	heldOut *node
@@ -17,7 +18,7 @@ type readSet struct {
 }
 
 func (b *builder) reads(step *Step, p Program) (readSet, error) {
-	set := readSet{files: map[string][]string{}, parts: map[string][]ReadPart{}}
+	set := readSet{files: map[string][]string{}, known: map[string]Key{}, parts: map[string][]ReadPart{}}
 	if p.Reads == nil {
 		return set, nil
 	}
@@ -30,7 +31,7 @@ func (b *builder) reads(step *Step, p Program) (readSet, error) {
 		for i, f := range files {
 			names[i] = f.name
 		}
-		set.files[read.Name], set.keys = names, append(set.keys, string(key))
+		set.files[read.Name], set.known[read.Name], set.keys = names, key, append(set.keys, string(key))
 		set.pinned = append(set.pinned, files...)
 		if read.Cut {
 			b.cutFiles(read, files, &set)

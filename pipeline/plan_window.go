@@ -15,6 +15,10 @@ type Window struct {
 	Reserve time.Duration
 	// Now is the clock.
 	Now func() time.Time
+	// Began is when the time until the first step began to count: the start of the process, or of the cycle.
+	Began time.Time
+	// OnFirstStep, if set, is told how long after Began the first step begins that counts.
+	OnFirstStep func(time.Duration)
 }
 
 // Files of a work directory in which whoever runs plans in windows keeps a record: of the window

@@ -90,6 +90,9 @@ type Read struct {
 	Optional bool
 	// Select, if set, picks files by name.
 	Select func(name string) bool
+	// ByTime says that the files are known by place, size and time (or entity tag) whatever their size, and
+	// not read to be known.
+	ByTime bool
 	// Find, if set, says which files at or below each path are read, and remarks on the choice. Stages
 	// that read by one name and path share the choice of a run.
 	Find func(fsys store.FS, path string) (files, remarks []string, err error)

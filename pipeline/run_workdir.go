@@ -96,7 +96,7 @@ func forget(fsys store.FS, workdir string) error {
 	if err := unlink(fsys, workdir, func(taskLink) bool { return true }); err != nil {
 		return err
 	}
-	for _, name := range []string{DropsName, RejectsName, reportJSON, reportHTML, eventsName, planName} {
+	for _, name := range []string{DropsName, RejectsName, reportJSON, reportHTML, eventsName, planName, identitiesName} {
 		if err := removeIfThere(fsys, filepath.Join(workdir, filepath.FromSlash(name))); err != nil {
 			return err
 		}

@@ -126,6 +126,8 @@ type Task struct {
 	// Now is the clock, and Host names the machine. Neither may end up in an output or in Report.
 	Now  func() time.Time
 	Host string
+	// Warm is what stages keep in memory for the next run; it may be nil.
+	Warm *Warm
 	// Progress tells how far the task is; it may be called from any goroutine.
 	Progress func(done, total float64, unit string)
 
@@ -222,6 +224,13 @@ func (t *Task) Choice(purpose string, d *Doc) uint64 {
 
 // Files returns the files that the named Read found, sorted.
 func (t *Task) Files(read string) []string { return t.node.files[read] }
+
+// Known names what the files of the named Read of an artifact stage are, as far as the stage's key goes.
+func (t *Task) Known(read string) Key { return t.node.known[read] }
+
+// Changed is an error if a file that the task reads is not the one any more that it was keyed by; the task
+// then fails whatever it does.
+func (t *Task) Changed() error { return t.node.changed() }
 
 // Input returns the folder of the latest earlier output of a kind, or "" if there is none.
 func (t *Task) Input(kind Data) string {
@@ -403,7 +412,7 @@ func (n *node) task(dir string) *Task {
 	return &Task{
 		Plan: n.run.plan, Step: n.step, FS: o.FS, Inputs: o.Inputs,
 		Scratch: n.scratch(),
-		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels, Now: o.clock(), Host: o.Host,
+		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels, Now: o.clock(), Host: o.Host, Warm: o.Warm,
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},

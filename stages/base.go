@@ -81,6 +81,7 @@ type baseModel struct {
 	checkpoint.Source
 	config model.Config
 	from   *checkpoint.FolderName // of the checkpoint, nil without
+	over   checkpoint.Source      // the checkpoint's tensors, nil without
 	open   []io.Closer
 }
 
@@ -140,7 +141,7 @@ func (b *baseModel) overlay(t *pipeline.Task, files []string) error {
 	if err := model.CheckUpdate(b.config, over); err != nil {
 		return err
 	}
-	b.from = &name
+	b.from, b.over = &name, over
 	b.Source, err = checkpoint.Overlay(b.Source, over)
 	t.Note("the base is checkpoint %s, global version %d: %d of its tensors stand in for the base model's", name.Folder,
 		name.Version, len(over.Names()))
@@ -157,16 +158,28 @@ func openOnDevice(t *pipeline.Task) (*baseModel, *tensor.Device, error) {
 	return b, tensor.New(kernels, t.Workers), err
 }
 
-// openBase loads the base model on the CPU device. It also returns the checkpoint that its weights are
-// of, nil without.
-func openBase(t *pipeline.Task) (m *model.Model, from *checkpoint.FolderName, err error) {
+// loadedBase is the base model on the CPU device.
+type loadedBase struct {
+	*model.Model
+	from *checkpoint.FolderName // of the checkpoint that its weights are of, nil without
+	keep func() error           // lets the next run of this process have the weights that are frozen
+	read int                    // tensors that were read from files
+}
+
+// openBase loads the base model on the CPU device. Tensors that an earlier run of this process has left as
+// they are in the same files are not read again.
+func openBase(t *pipeline.Task) (l *loadedBase, err error) {
 	b, device, err := openOnDevice(t)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	m, err = model.FromSource(b.config, b, nil, device)
-	return m, b.from, b.wrap(t, err)
+	warm := takeWeights(t, b)
+	m, err := model.FromSource(b.config, warm, nil, device)
+	if err != nil {
+		return nil, b.wrap(t, err)
+	}
+	return &loadedBase{m, b.from, func() error { return warm.put(t, m) }, warm.read}, nil
 }
 
 // openStream is [openBase] for a model that is run layer by layer. Its weights are to be closed.

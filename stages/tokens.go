@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -47,7 +48,8 @@ func (c *Tokens) Check(at *pipeline.Fields) {
 func (c Tokens) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return []pipeline.Read{readTokenizer(p), {Name: "tokens", Paths: []string{string(c.Path)}, Check: checkTokens}}
+			shards := pipeline.Read{Name: "tokens", Paths: []string{string(c.Path)}, ByTime: true, Check: checkTokens}
+			return []pipeline.Read{readTokenizer(p), shards}
 		},
 		Run: c.run, SkipsDocuments: true,
 	}
@@ -147,38 +149,70 @@ func resolveLink(fsys store.FS, name string) string {
 
 // openTokens opens the shards of one part of the tokens.
 func openTokens(t *pipeline.Task, part string) (tokensData, func(), error) {
-	return openTokensDir(t.FS, t.Inputs, filepath.Join(t.Input(pipeline.Tokens), "tokens"), part)
+	dir := filepath.Join(t.Input(pipeline.Tokens), "tokens")
+	o := takeShards(t.Warm, dir, part)
+	if o == nil {
+		var err error
+		if o, err = openShardsIn(t.FS, t.Inputs, dir, part); err != nil {
+			return tokensData{}, nil, err
+		}
+	}
+	return o.data(part), func() { t.Warm.Put("tokens "+part, o) }, nil // shards are only read
 }
 
 // openTokensDir opens the shards of one part of a folder of tokens. They may be elsewhere, in inputs.
 func openTokensDir(fsys, inputs store.FS, dir, part string) (tokensData, func(), error) {
-	meta, err := readTokensMeta(fsys, dir)
+	o, err := openShardsIn(fsys, inputs, dir, part)
 	if err != nil {
 		return tokensData{}, nil, err
 	}
+	return o.data(part), func() { o.Close() }, nil
+}
+
+// openShards are the open shards of one part of a folder of tokens.
+type openShards struct {
+	dir    string
+	meta   tokensMeta
+	shards []*tokenize.Shard
+}
+
+func openShardsIn(fsys, inputs store.FS, dir, part string) (*openShards, error) {
+	meta, err := readTokensMeta(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	o := &openShards{dir: dir, meta: meta}
 	if meta.Dir != "" {
 		dir, fsys = meta.Dir, inputs
-	}
-	var parts []train.Data
-	var open []*tokenize.Shard
-	closeAll := func() {
-		for _, s := range open {
-			s.Close()
-		}
 	}
 	for _, name := range meta.Parts[part].Files {
 		s, err := tokenize.OpenShardFile(fsys, filepath.Join(dir, name))
 		if err != nil {
-			closeAll()
-			return tokensData{}, nil, err
+			return nil, errors.Join(err, o.Close())
 		}
-		open, parts = append(open, s), append(parts, s)
+		o.shards = append(o.shards, s)
 	}
-	data := tokensData{Data: train.Join(parts...), part: meta.Parts[part], domain: meta.Domain, tokenizer: meta.Tokenizer}
-	if len(open) > 0 {
-		data.sources = open[0].Meta().Sources
+	return o, nil
+}
+
+// Close closes the files.
+func (o *openShards) Close() error {
+	for _, s := range o.shards {
+		s.Close() // they were only read
 	}
-	return data, closeAll, nil
+	return nil
+}
+
+func (o *openShards) data(part string) tokensData {
+	var parts []train.Data
+	for _, s := range o.shards {
+		parts = append(parts, s)
+	}
+	data := tokensData{Data: train.Join(parts...), part: o.meta.Parts[part], domain: o.meta.Domain, tokenizer: o.meta.Tokenizer}
+	if len(o.shards) > 0 {
+		data.sources = o.shards[0].Meta().Sources
+	}
+	return data
 }
 
 // tokensData is one part of the tokens, over all its shards.

@@ -135,15 +135,18 @@ func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
 	return []pipeline.Data{pipeline.Tokens, pipeline.Routing}
 }
 
-func (c Train) run(ctx context.Context, t *pipeline.Task) error {
+func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 	began := time.Now()
-	m, from, err := openBase(t)
+	base, err := openBase(t)
 	if err != nil {
 		return err
 	}
 	loaded := time.Since(began)
+	defer func() { err = errors.Join(err, base.keep()) }()
+	m, from := base.Model, base.from
 	if from != nil {
 		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
+		t.Value("base_global_version", float64(from.Version))
 	}
 	chosen, err := c.experts(t)
 	if err != nil {
@@ -173,7 +176,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	var window *fitted
 	if t.Plan.Window != nil {
-		if window, err = c.fit(ctx, t, m, data, sel, loaded); err != nil {
+		if window, err = c.fit(ctx, t, base, data, sel, loaded); err != nil {
 			return err
 		}
 	}
@@ -185,9 +188,6 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) error {
 	chosen.tell(t)
 	c.report(t, res, data, group)
 	c.values(t, res, data)
-	if from != nil {
-		t.Value("base_global_version", float64(from.Version))
-	}
 	meta := UpdateMeta{Steps: res.Steps, StepsRun: stepsRun(res), Assignment: group, Group: chosen.group,
 		GroupWhy: chosen.why, Base: from}
 	if res.Best != nil {
@@ -242,6 +242,7 @@ func (c Train) loop(
 	meter.close(err == nil)
 	if window != nil {
 		window.tell(t, res, began)
+		err = errors.Join(err, window.keep(t, c.paceOf(t), sel.Sequences()))
 	}
 	tellFault(t, res)
 	return res, blameBase(m, err)

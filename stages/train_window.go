@@ -22,6 +22,13 @@ type fitted struct {
 	EvaluateS float64 `json:"evaluate_s"` // of the select part
 	ReserveS  float64 `json:"reserve_s"`  // from the end of training to the deadline
 	LeftS     float64 `json:"left_s"`     // until the deadline, when it was fitted
+	SequenceS float64 `json:"sequence_s"` // of an evaluation
+	LoadedS   float64 `json:"loaded_s"`   // for reading all weights
+
+	first  *float64 // loss on the select part before the first step, if it is known
+	warm   bool     // it repeats what the window before has measured
+	tensor int      // tensors of the base that were read
+	pace   *pace    // of the training
 }
 
 const (
@@ -54,7 +61,7 @@ func readWindow(p *pipeline.Plan) []pipeline.Read {
 // fit chooses the number of steps that the window has room for, or repeats an earlier choice. loaded is
 // what reading the model has taken.
 func (c *Train) fit(
-	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
+	ctx context.Context, t *pipeline.Task, m *loadedBase, data, sel train.Data, loaded time.Duration,
 ) (*fitted, error) {
 	scratch, err := t.MakeScratch()
 	if err != nil {
@@ -62,19 +69,26 @@ func (c *Train) fit(
 	}
 	name := filepath.Join(scratch, fittedName)
 	raw, err := store.ReadAll(t.FS, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		raw, err = c.measure(ctx, t, m, data, sel, loaded)
-		if err == nil {
-			err = store.WriteBytes(t.FS, name, raw)
+	f := &fitted{}
+	switch {
+	case err == nil:
+		if err := json.Unmarshal(raw, f); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	default:
+		if f, err = c.measure(ctx, t, m.Model, data, sel, loaded); err != nil {
+			return nil, err
+		}
+		if raw, err = json.Marshal(f); err != nil {
+			return nil, err
+		}
+		if err := store.WriteBytes(t.FS, name, raw); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	f := &fitted{}
-	if err := json.Unmarshal(raw, f); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
+	f.tensor = m.read
 	c.MaxSteps, c.Checkpoint = f.Steps, stateSteps(c.Checkpoint, f.Steps)
 	return f, nil
 }
@@ -89,17 +103,12 @@ func stateSteps(asked, fitted int) int {
 	return min(asked, most)
 }
 
-// measure times steps and an evaluation, fits the steps into what is left of the window, and returns
-// that, a [fitted], in JSON.
+// measure times steps and an evaluation, unless a window before has, and fits the steps into what is left of
+// the window.
 func (c *Train) measure(
 	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
-) ([]byte, error) {
-	w := t.Plan.Window
-	step, err := train.Calibrate(ctx, m, data, c.config(t.Seed("order")), calibrationSteps, w.Now)
-	if err != nil {
-		return nil, blameBase(m, err)
-	}
-	evaluate, perSequence, err := c.timeEvaluation(ctx, m, data, sel, w.Now)
+) (*fitted, error) {
+	f, err := c.calibrate(ctx, t, m, data, sel, loaded)
 	if err != nil {
 		return nil, err
 	}
@@ -109,20 +118,49 @@ func (c *Train) measure(
 	}
 	closeJudge()
 	// Base and update are judged layer by layer, the weights being read once more.
-	judging := 2*perSequence*time.Duration(judge.part.Sequences) + loaded
+	judging := seconds(2*f.SequenceS*float64(judge.part.Sequences) + f.LoadedS)
 	written := trainedBytes(m)
 	if c.carriesMoments(t.Plan) {
 		written *= 3
 	}
-	writing := time.Duration(float64(written) / writeBytesPerS * float64(time.Second))
-	f := &fitted{StepS: step.Seconds(), EvaluateS: evaluate.Seconds(), LeftS: w.Left().Seconds()}
-	f.ReserveS = reserve(evaluate, judging+writing, w.Reserve)
-	room := w.Left() - time.Duration(f.ReserveS*float64(time.Second))
-	if f.Steps = train.FitSteps(room, step, evaluate, c.EvalSteps); f.Steps < 1 {
+	w, step, evaluate := t.Plan.Window, seconds(f.StepS), seconds(f.EvaluateS)
+	f.LeftS = w.Left().Seconds()
+	f.ReserveS = reserve(evaluate, judging+seconds(float64(written)/writeBytesPerS), w.Reserve)
+	if f.Steps = train.FitSteps(w.Left()-seconds(f.ReserveS), step, evaluate, c.EvalSteps); f.Steps < 1 {
 		return nil, &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, %.1f s of them are kept "+
 			"for the verdict and the bundle, and a step takes %.1f s; nothing is written", f.LeftS, f.ReserveS, f.StepS)}
 	}
-	return json.Marshal(f)
+	return f, nil
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// calibrate times steps and an evaluation. What the training of an earlier window of this process took, with
+// the same model, tokens and batches, is more than a few steps could tell, and costs nothing: it stands in
+// their place. If the machine has become another since, training ends in time all the same; see [pace].
+func (c *Train) calibrate(
+	ctx context.Context, t *pipeline.Task, m *model.Model, data, sel train.Data, loaded time.Duration,
+) (*fitted, error) {
+	if k, ok := t.Warm.Take(paceName).(keptPace); ok && k.of == c.paceOf(t) {
+		f := k.fitted
+		f.warm = true
+		return &f, t.Warm.Put(paceName, k)
+	}
+	w := t.Plan.Window
+	step, err := train.Calibrate(ctx, m, data, c.config(t.Seed("order")), calibrationSteps, w.Now)
+	if err != nil {
+		return nil, blameBase(m, err)
+	}
+	evaluate, perSequence, loss, err := c.timeEvaluation(ctx, m, data, sel, w.Now)
+	if err != nil {
+		return nil, err
+	}
+	f := &fitted{StepS: step.Seconds(), EvaluateS: evaluate.Seconds(), SequenceS: perSequence.Seconds(),
+		LoadedS: loaded.Seconds()}
+	if sel.Sequences() > 0 {
+		f.first = &loss // calibration has changed no weight
+	}
+	return f, nil
 }
 
 // reserve is the time, in seconds, that is kept at the end for what may become slower after the last
@@ -132,23 +170,23 @@ func reserve(evaluate, judging, more time.Duration) float64 {
 }
 
 // timeEvaluation times the loss on the select part, or where there is none on as many training sequences
-// as a batch has, and what of it a sequence takes.
+// as a batch has, and what of it a sequence takes. It returns the loss, too.
 func (c *Train) timeEvaluation(
 	ctx context.Context, m *model.Model, data, sel train.Data, now func() time.Time,
-) (evaluate, perSequence time.Duration, err error) {
+) (evaluate, perSequence time.Duration, loss float64, err error) {
 	timed := sel
 	if sel.Sequences() == 0 {
 		timed = headOf{data, min(c.BatchSize, data.Sequences())}
 	}
 	start := now()
-	if _, err := meanLoss(ctx, m, timed, c.BatchSize); err != nil {
-		return 0, 0, err
+	if loss, err = meanLoss(ctx, m, timed, c.BatchSize); err != nil {
+		return 0, 0, 0, err
 	}
 	took := now().Sub(start)
 	if sel.Sequences() > 0 {
 		evaluate = took
 	}
-	return evaluate, took / time.Duration(timed.Sequences()), nil
+	return evaluate, took / time.Duration(timed.Sequences()), loss, nil
 }
 
 // headOf is the first sequences of some data.
@@ -178,13 +216,71 @@ type pace struct {
 	evaluates bool // after the last step
 	began     time.Time
 	latest    []time.Duration
+
+	firstStep   time.Duration // from the beginning to the first step
+	steps       int
+	stepping    time.Duration // all steps
+	evaluations int
+	evaluating  time.Duration // all evaluations
 }
 
 // hooks makes training end in time.
 func (f *fitted) hooks(w *pipeline.Window, h *train.Hooks) {
 	// Nothing but the clock ends training: the machine may have been busier when it was measured.
-	p, told := &pace{fitted: f, w: w, evaluates: h.Evaluate != nil}, h.OnStep
+	p, told, before, begin := &pace{fitted: f, w: w, evaluates: h.Evaluate != nil}, h.OnStep, h.BeforeStep, h.OnBegin
+	f.pace = p
 	h.Stop, h.Elapsed, h.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); told(s) }
+	h.BeforeStep = func(step int) { p.beforeStep(); before(step) }
+	h.OnBegin = func(at train.Result) {
+		if len(at.Evaluations) > 0 || at.Steps > 0 {
+			f.first = nil // the next evaluation is of other weights
+		}
+		begin(at)
+	}
+	if h.Evaluate != nil {
+		h.Evaluate = p.evaluate(h.Evaluate)
+	}
+}
+
+// evaluate times evaluations. The first loss of all is known if it was measured just before.
+func (p *pace) evaluate(
+	measure func(context.Context, *model.Model) (float64, error),
+) func(context.Context, *model.Model) (float64, error) {
+	return func(ctx context.Context, m *model.Model) (float64, error) {
+		if loss := p.first; loss != nil {
+			p.first = nil
+			return *loss, nil
+		}
+		start := p.w.Now()
+		loss, err := measure(ctx, m)
+		p.evaluations, p.evaluating = p.evaluations+1, p.evaluating+p.w.Now().Sub(start)
+		return loss, err
+	}
+}
+
+// beforeStep says when the first step begins.
+func (p *pace) beforeStep() {
+	if p.firstStep > 0 || p.w.Began.IsZero() {
+		return
+	}
+	p.firstStep = p.w.Now().Sub(p.w.Began)
+	if p.w.OnFirstStep != nil {
+		p.w.OnFirstStep(p.firstStep)
+	}
+}
+
+// keep lets later windows of this process go by what this one has taken.
+func (f *fitted) keep(t *pipeline.Task, of string, selected int) error {
+	k, p := keptPace{of, *f}, f.pace
+	if p.steps > 0 {
+		k.StepS = p.stepping.Seconds() / float64(p.steps)
+	}
+	if p.evaluations > 0 {
+		k.EvaluateS = p.evaluating.Seconds() / float64(p.evaluations)
+		k.SequenceS = k.EvaluateS / float64(selected)
+	}
+	k.first, k.pace = nil, nil
+	return t.Warm.Put(paceName, k)
 }
 
 // stop is asked before each step: whether it and an evaluation would go beyond what is left before the
@@ -210,7 +306,9 @@ func (p *pace) elapsed() float64 {
 
 // stepped follows each step.
 func (p *pace) stepped() {
-	if p.latest = append(p.latest, p.w.Now().Sub(p.began)); len(p.latest) > slowSteps {
+	took := p.w.Now().Sub(p.began)
+	p.steps, p.stepping = p.steps+1, p.stepping+took
+	if p.latest = append(p.latest, took); len(p.latest) > slowSteps {
 		p.latest = p.latest[1:]
 	}
 }
@@ -242,4 +340,13 @@ func (f *fitted) tell(t *pipeline.Task, res train.Result, began time.Time) {
 	t.Figure("window", "%.1f s were left, %.1f s of them kept for the verdict and the bundle; %d steps of %.2f s fitted, %d "+
 		"were made in %.1f s, %.0f %% of the rest; %.1f s are left", f.LeftS, f.ReserveS, f.Steps, f.StepS,
 		stepsRun(res), trained, 100*trained/max(f.LeftS-f.ReserveS, 1e-9), w.Left().Seconds())
+	if f.pace.firstStep == 0 {
+		return
+	}
+	how := "calibration included"
+	if f.warm {
+		how = "steps taken to be as long as in the window before"
+	}
+	t.Figure("first step", "after %.2f s; %d tensors of the base read, %s", f.pace.firstStep.Seconds(), f.tensor, how)
+	t.Value("first_step_s", f.pace.firstStep.Seconds())
 }

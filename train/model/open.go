@@ -58,7 +58,8 @@ func ReadConfig(fsys store.FS, dir string) (Config, error) {
 	return cfg, nil
 }
 
-// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does.
+// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does. The slices that
+// weights gives become the model's own.
 func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev *tensor.Device) (*Model, error) {
 	m, err := build(cfg, dev, own)
 	if err != nil {
@@ -68,7 +69,7 @@ func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev 
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
-		p.Data, err = weights.Float32(p.Name, make([]float32, elements(p.Shape)))
+		p.Data, err = weights.Float32(p.Name, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -72,60 +71,28 @@ func (f *ablateFlags) run(ctx context.Context, env *environment, file string) er
 		return err
 	}
 	defer f.inputs.Close() // what it could not delete is temporary and harmless
-	if err := f.place(plan, &opt); err != nil {
+	v := variants{flags: &f.runFlags, env: env, opt: opt, suffix: ablateSuffix}
+	if err := v.place(plan); err != nil {
 		return err
 	}
-	f.inputs.SetScratch(filepath.Join(opt.Workdir, "scratch"))
-	if err := pipeline.CheckConsent(plan, opt); err != nil {
-		return err
-	}
-	a, err := newAblation(f, env, plan, opt)
+	a, err := newAblation(f, v, plan)
 	if err != nil {
 		return err
 	}
-	lock, err := pipeline.Acquire(ctx, opt.FS, opt.Workdir, f.wait)
-	if err != nil {
-		return err
-	}
-	err = a.all(lock.Context(ctx))
-	if err == nil {
-		err = pipeline.AsDiskError(opt.Workdir, a.report())
-	}
-	return errors.Join(err, lock.Release())
+	return a.hold(ctx, a.all, a.report)
 }
 
 // ablateSuffix is what the name of a plan has behind it in the work directory of its ablation.
 const ablateSuffix = "-ablate"
 
-// place chooses the work directory, and refuses one that holds a run: its results would be
-// replaced.
-func (f *ablateFlags) place(plan *pipeline.Plan, opt *pipeline.Options) error {
-	if f.workdir == "" {
-		opt.Workdir = filepath.Join(plan.Dir(), "runs", plan.Name+ablateSuffix)
-	}
-	rec, err := pipeline.ReadRecord(opt.FS, opt.Workdir)
-	if err != nil {
-		return err
-	}
-	if rec != nil && !strings.HasSuffix(rec.Plan, ablateSuffix) {
-		return &flagError{fmt.Errorf("work directory %s holds a run of plan %s, whose results would be replaced; "+
-			"choose another with --workdir", opt.Workdir, rec.Plan)}
-	}
-	return nil
-}
-
 // ablation is the variants of a plan and what they came to.
 type ablation struct {
+	variants
 	flags *ablateFlags
-	env   *environment
-	opt   pipeline.Options
 	// full is the plan up to its proof of loss, of which the labels are of.
 	full                 *pipeline.Plan
 	tokens, train, proof string
 
-	seen   bool // a run was begun: --fresh has had its effect
-	of     int  // runs of the whole, at most
-	at     int
 	result *pipeline.Result
 	trial  *trial // of the full plan
 	rows   []ablationRow
@@ -137,8 +104,8 @@ type leftOut struct {
 	kind       string // of a stage
 }
 
-func newAblation(f *ablateFlags, env *environment, plan *pipeline.Plan, opt pipeline.Options) (*ablation, error) {
-	a := &ablation{flags: f, env: env, opt: opt}
+func newAblation(f *ablateFlags, v variants, plan *pipeline.Plan) (*ablation, error) {
+	a := &ablation{variants: v, flags: f}
 	proof := -1
 	for i, s := range plan.Stages {
 		if s.Kind.Name == "proof_of_loss" {

@@ -29,7 +29,7 @@ func (a *ablation) all(ctx context.Context) error {
 		}
 	}
 	// The links under out/ are those of the plan itself in the end; nothing runs again.
-	_, err = a.carryOut(ctx, a.full)
+	_, err = a.carryOut(ctx, a.full, nil)
 	return err
 }
 
@@ -118,7 +118,7 @@ func (a *ablation) try(ctx context.Context, name string, plan *pipeline.Plan, fu
 			return nil, err
 		}
 		a.tell("%s: its text", name)
-		if _, err := a.carryOut(ctx, tokens); err != nil {
+		if _, err := a.carryOut(ctx, tokens, nil); err != nil {
 			return nil, err
 		}
 		if t.tokens, err = stages.ReadTrialTokens(a.opt.FS, a.opt.Workdir, a.tokens); err != nil {
@@ -154,7 +154,7 @@ func (a *ablation) judge(ctx context.Context, plan *pipeline.Plan, seed uint64, 
 	if err != nil {
 		return err
 	}
-	res, err := a.carryOut(ctx, seeded)
+	res, err := a.carryOut(ctx, seeded, nil)
 	if err != nil {
 		return err
 	}
@@ -176,28 +176,4 @@ func (a *ablation) judge(ctx context.Context, plan *pipeline.Plan, seed uint64, 
 	j, err := stages.ReadJudged(a.opt.FS, a.opt.Workdir, a.proof)
 	t.judged = append(t.judged, j)
 	return err
-}
-
-// carryOut runs a plan. That its update is refused is no error: the losses are there.
-func (a *ablation) carryOut(ctx context.Context, plan *pipeline.Plan) (*pipeline.Result, error) {
-	opt := a.opt
-	opt.Fresh = opt.Fresh && !a.seen
-	a.seen = true
-	show := newProgress(a.flags.progress, a.env.stderr, opt)
-	opt.OnEvent = show.event
-	res, err := pipeline.Run(ctx, plan, opt)
-	show.close()
-	var gate *pipeline.GateError
-	if errors.As(err, &gate) {
-		err = nil
-	}
-	return res, err
-}
-
-// tell says on standard error which run begins.
-func (a *ablation) tell(format string, args ...any) {
-	a.at++
-	if a.flags.progress == "auto" || a.flags.progress == "plain" {
-		fmt.Fprintf(a.env.stderr, "run %d of at most %d: %s\n", a.at, a.of, fmt.Sprintf(format, args...))
-	}
 }

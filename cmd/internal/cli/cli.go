@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
@@ -69,13 +70,14 @@ func exitStatus(codes ...int) string {
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	started        time.Time // of the process
 }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, caught, stop := withSignals()
 	defer stop()
-	env := &environment{stdin, stdout, stderr}
+	env := &environment{stdin, stdout, stderr, time.Now()}
 	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -30,6 +30,10 @@ type cycleFlags struct {
 	expect     int
 	then       string
 	dry        bool
+
+	loop   bool
+	cycles int
+	poll   time.Duration
 }
 
 func newCycle(env *environment) *cobra.Command {
@@ -43,6 +47,14 @@ many steps as fit before the deadline less what the verdict and the bundle need,
 and writes the bundle. Training ends in time also if the machine becomes slower. out/bundle is
 there at the end, or it is not there at all. An interrupted cycle goes on with the same command, to
 the steps that it had fitted. WORKDIR/cycles.jsonl has a line for each cycle.
+
+With --loop cycle follows cycle until it is interrupted. Every --poll it looks for a checkpoint
+newer than the last one used, and asks the phase command, which prints 0 outside of the phase. With
+--blocks-left each cycle has that many blocks from the moment when its checkpoint is found. The base
+model's weights stay in memory, and the tokens open: only tensors that a newer checkpoint holds, and
+those that were trained, are read again. Edits of the plan and new tokens count from the next cycle
+on. A cycle that is missed or fails, and a --then command that fails, is a line, and the loop goes
+on; a mistake in the plan ends it.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitGate, exitInUse, exitLate, exitInterrupted),
 		Args: exactly(1, "one PLAN"),
@@ -59,6 +71,9 @@ the steps that it had fitted. WORKDIR/cycles.jsonl has a line for each cycle.
 	fs.IntVar(&f.expect, "expect-version", 0, "refuse a checkpoint older than global version `V`")
 	fs.StringVar(&f.then, "then", "", "run `CMD` when the bundle is there, with BZDATA_BUNDLE, BZDATA_HASH, BZDATA_VERDICT")
 	fs.BoolVar(&f.dry, "dry-run", false, "check plan, checkpoint, tokens and clock only; write nothing")
+	fs.BoolVar(&f.loop, "loop", false, "run cycle after cycle, each on the next checkpoint, until interrupted")
+	fs.IntVar(&f.cycles, "cycles", 0, "end --loop after `N` cycles; 0 is never")
+	fs.DurationVar(&f.poll, "poll", phaseEvery, "with --loop, the `TIME` between two looks for a checkpoint and the phase")
 	return cmd
 }
 
@@ -76,12 +91,16 @@ func (f *cycleFlags) run(ctx context.Context, env *environment, file string) err
 	if err := checkCycle(plan); err != nil {
 		return err
 	}
-	clock, err := f.clock(ctx, env)
+	if f.loop {
+		return f.runLoop(ctx, env, file, plan, opt)
+	}
+	clock, err := f.clock(ctx)
 	if err != nil {
 		return err
 	}
-	c := &cycle{flags: f, env: env, plan: plan, opt: opt, clock: clock,
-		record: cycleRecord{Started: clock.now().UTC().Truncate(time.Second), Deadline: clock.deadline().UTC()}}
+	f.follow(ctx, env, clock)
+	c := newCycleOf(f, env, plan, opt, clock)
+	c.began = env.started
 	if err := c.checkBase(); err != nil {
 		return err
 	}
@@ -120,7 +139,7 @@ func (f *cycleFlags) checkFlags() error {
 	case f.limit != 0 || f.until != "":
 		return &flagError{errors.New("--limit and --until make no bundle; use bzdata run")}
 	}
-	return nil
+	return f.checkLoopFlags()
 }
 
 // checkCycle asks for a plan that can be run in a window.
@@ -144,7 +163,13 @@ type cycle struct {
 	plan   *pipeline.Plan
 	opt    pipeline.Options
 	clock  *clock
+	began  time.Time // from which the time until the first step counts
 	record cycleRecord
+}
+
+func newCycleOf(f *cycleFlags, env *environment, plan *pipeline.Plan, opt pipeline.Options, clock *clock) *cycle {
+	return &cycle{flags: f, env: env, plan: plan, opt: opt, clock: clock,
+		record: cycleRecord{Started: clock.now().UTC().Truncate(time.Second), Deadline: clock.deadline().UTC()}}
 }
 
 // checkBase refuses a base that is too old, or that an earlier cycle has used.
@@ -171,12 +196,10 @@ func (c *cycle) checkBase() error {
 	if err != nil {
 		return err
 	}
-	for _, p := range past {
-		if p.Bundle != "" && p.Version != nil && *p.Version >= base.Version {
-			return fmt.Errorf("the newest complete checkpoint, %s, is global version %d, and the cycle of %s has trained "+
-				"on version %d already; wait for the next one",
-				base.Folder, base.Version, p.Started.Format(time.RFC3339), *p.Version)
-		}
+	if p := newestUsed(past); p != nil && *p.Version >= base.Version {
+		return fmt.Errorf("the newest complete checkpoint, %s, is global version %d, and the cycle of %s has trained "+
+			"on version %d already; wait for the next one",
+			base.Folder, base.Version, p.Started.Format(time.RFC3339), *p.Version)
 	}
 	return nil
 }
@@ -198,8 +221,16 @@ func (c *cycle) outlook() error {
 	return err
 }
 
-// run carries the cycle out and puts it on record, however it ends.
+// run carries the cycle out, and then what is to follow.
 func (c *cycle) run(ctx context.Context) error {
+	if err := c.carryOut(ctx); err != nil {
+		return err
+	}
+	return c.next(ctx)
+}
+
+// carryOut carries the cycle out and puts it on record, however it ends.
+func (c *cycle) carryOut(ctx context.Context) error {
 	within, stop := c.clock.within(ctx)
 	defer stop()
 	c.flags.around = func(run func() error) error {
@@ -207,7 +238,8 @@ func (c *cycle) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.plan.Window = &pipeline.Window{ID: id, Deadline: c.clock.deadline, Reserve: c.flags.reserve, Now: c.clock.now}
+		c.plan.Window = &pipeline.Window{ID: id, Deadline: c.clock.deadline, Reserve: c.flags.reserve, Now: c.clock.now,
+			Began: c.began, OnFirstStep: func(after time.Duration) { c.record.FirstStepS = after.Seconds() }}
 		err = run()
 		var late *pipeline.LateError
 		if err != nil && errors.As(context.Cause(within), &late) {
@@ -219,10 +251,7 @@ func (c *cycle) run(ctx context.Context) error {
 		}
 		return cmp.Or(err, c.finish(err))
 	}
-	if err := c.flags.carryOut(within, c.env, c.plan, c.opt); err != nil {
-		return err
-	}
-	return c.next(ctx)
+	return c.flags.carryOut(within, c.env, c.plan, c.opt)
 }
 
 // next runs the command that is to follow.

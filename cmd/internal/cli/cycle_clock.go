@@ -23,8 +23,8 @@ func (c *clock) deadline() time.Time { return time.Unix(0, c.at.Load()) }
 // phaseEvery is how often the phase command is asked.
 const phaseEvery = 10 * time.Second
 
-// clock reads the deadline from the flags. With a phase command it is corrected until ctx ends.
-func (f *cycleFlags) clock(ctx context.Context, env *environment) (*clock, error) {
+// clock reads the deadline from the flags.
+func (f *cycleFlags) clock(ctx context.Context) (*clock, error) {
 	c := &clock{now: time.Now}
 	switch {
 	case f.deadline != "":
@@ -38,8 +38,13 @@ func (f *cycleFlags) clock(ctx context.Context, env *environment) (*clock, error
 		c.at.Store(c.now().Add(time.Duration(f.blocksLeft) * f.block).UnixNano())
 		return c, nil
 	}
-	if err := f.askPhase(ctx, c); err != nil {
-		return nil, err
+	return c, f.askPhase(ctx, c)
+}
+
+// follow corrects the deadline by the phase command, if there is one, until ctx ends.
+func (f *cycleFlags) follow(ctx context.Context, env *environment, c *clock) {
+	if f.phase == "" {
+		return
 	}
 	go func() {
 		every := time.NewTicker(phaseEvery)
@@ -55,7 +60,6 @@ func (f *cycleFlags) clock(ctx context.Context, env *environment) (*clock, error
 			}
 		}
 	}()
-	return c, nil
 }
 
 // askPhase asks the command how many blocks are left.

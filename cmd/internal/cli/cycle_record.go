@@ -12,6 +12,7 @@ import (
 	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 )
 
 // cycleRecord is a line of cycles.jsonl.
@@ -21,8 +22,12 @@ type cycleRecord struct {
 	Started  time.Time `json:"started"`
 	Deadline time.Time `json:"deadline"`
 	Ended    time.Time `json:"ended"`
-	Steps    int       `json:"steps,omitempty"`
-	DataKey  string    `json:"data_key,omitempty"` // of the text that judged
+	// FirstStepS is the time from the start of the process, or in a loop from the moment when the cycle's
+	// checkpoint was found, to the first optimizer step that counts.
+	FirstStepS float64 `json:"first_step_s,omitempty"`
+	Steps      int     `json:"steps,omitempty"`
+	TrainKey   string  `json:"train_data_key,omitempty"` // of the tokens that were trained on
+	DataKey    string  `json:"data_key,omitempty"`       // of the text that judged
 	// DifferenceNats is the change of the held-out loss for each token, with its interval.
 	DifferenceNats *float64    `json:"difference_nats,omitempty"`
 	IntervalNats   *[2]float64 `json:"interval_nats,omitempty"`
@@ -55,6 +60,18 @@ func readCycles(fsys store.FS, workdir string) ([]cycleRecord, error) {
 		}
 	}
 	return out, err
+}
+
+// newestUsed is the cycle that has bundled on the newest checkpoint, nil if there is none.
+func newestUsed(past []cycleRecord) *cycleRecord {
+	var newest *cycleRecord
+	for i := range past {
+		p := &past[i]
+		if p.Bundle != "" && p.Version != nil && (newest == nil || *p.Version > *newest.Version) {
+			newest = p
+		}
+	}
+	return newest
 }
 
 // window names the cycle: as the one that was interrupted, if it is the same, or anew, and then what
@@ -134,10 +151,26 @@ func (c *cycle) figures() error {
 	if c.record.Missed {
 		return nil // what is there may be of an earlier cycle
 	}
-	err := errors.Join(c.readOut("update/update.json", &update), c.readOut("score.json", &score))
+	err := errors.Join(c.readOut("update/update.json", &update), c.readOut("score.json", &score), c.trainKey())
 	c.record.Steps, c.record.DifferenceNats, c.record.IntervalNats = update.Steps, score.Difference, score.Interval
 	c.record.DataKey, c.record.Verdict = score.DataKey, score.Verdict.Outcome
 	return err
+}
+
+// trainKey notes which tokens were trained on, if the run came to know.
+func (c *cycle) trainKey() error {
+	for _, s := range c.plan.Stages {
+		if s.Kind.Name != "tokens" {
+			continue
+		}
+		tokens, err := stages.ReadTrialTokens(c.opt.FS, c.opt.Workdir, s.Label())
+		if err != nil && c.record.FirstStepS == 0 {
+			return nil // it was over before
+		}
+		c.record.TrainKey = tokens.TrainKey
+		return err
+	}
+	return nil
 }
 
 // readOut reads a file under out/ if it is there.

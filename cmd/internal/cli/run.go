@@ -38,6 +38,7 @@ type runFlags struct {
 	json     string
 
 	allowExec bool
+	quiet     bool // standard output gets no summary
 	// around, if set, calls the run once the work directory is its own.
 	around func(run func() error) error
 }
@@ -236,6 +237,9 @@ func (f *runFlags) report(env *environment, opt pipeline.Options, res *pipeline.
 	}
 	if f.json != "" {
 		return writeJSON(env, f.json, func(w io.Writer) error { return report.WriteJSON(w, res, meta) })
+	}
+	if f.quiet {
+		return nil
 	}
 	meta.Err = nil // standard error says it
 	if err := report.WriteText(env.stdout, res, meta); err != nil {
