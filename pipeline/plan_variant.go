@@ -3,10 +3,11 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 )
 
-// A variant is a plan with something left out, to find out what that was good for. Its tasks
+// A variant is a plan with something left out or set otherwise, to find out what that was good for. Its tasks
 // have the keys that they have in the plan itself as far as they do the same, so that runs in
 // one work directory share them. The held-out set stays the plan's own to the last document:
 // it is chosen before any stage, and the references of all stages, also of those left out, are
@@ -136,6 +137,26 @@ func (p *Plan) Reseeded(label string, n uint64) (*Plan, error) {
 		return nil, fmt.Errorf("the plan has no stage %s", label)
 	}
 	v.Stages[at].reseed = n
+	return v, nil
+}
+
+// Configured returns the variant whose stage of a label has the configuration that change makes of its own, a
+// value of the same type. The plan's checks of configurations are the caller's to keep.
+func (p *Plan) Configured(label string, change func(config any) any) (*Plan, error) {
+	v := p.variant()
+	at := slices.IndexFunc(v.Stages, func(s Step) bool { return s.Label() == label })
+	if at < 0 {
+		return nil, fmt.Errorf("the plan has no stage %s", label)
+	}
+	s := &v.Stages[at]
+	s.Config = change(s.Config)
+	values, _ := canonical(reflect.ValueOf(s.Config)).(map[string]any)
+	s.Effective = slices.Clone(s.Effective)
+	for i, e := range s.Effective {
+		if value, ok := values[e.Key]; ok && !reflect.DeepEqual(value, e.Value) {
+			s.Effective[i] = Setting{Key: e.Key, Value: value, Origin: fromVariant}
+		}
+	}
 	return v, nil
 }
 

@@ -42,7 +42,7 @@ type Setting struct {
 	Key string `json:"key"` // relative to the configuration, such as index.dir or checks[0].above
 	// Value is as a plan would have it: a scalar, a list or a map; nil if not set.
 	Value any `json:"value"`
-	// Origin is "plan", "--set", "default", "implied", or a profile's versioned name.
+	// Origin is "plan", "--set", "default", "implied", "variant", or a profile's versioned name.
 	Origin string `json:"from"`
 }
 
@@ -52,6 +52,7 @@ const (
 	fromFlag    = "--set"
 	fromDefault = "default"
 	fromImplied = "implied"
+	fromVariant = "variant"
 )
 
 // stageEntry is what the tree of a plan says about a stage before it is decoded.

@@ -13,11 +13,12 @@ const fallWindow = 4
 // values are the figures of a training for other programs. Those of parts that the run does not
 // have, such as a select part, are left out.
 func (c Train) values(t *pipeline.Task, res train.Result, data train.Data) {
-	skipped, sequences := 0, res.Steps*c.BatchSize*c.Accumulation
+	skipped, tokens, sequences := 0, 0, res.Steps*c.BatchSize*c.Accumulation
 	for _, m := range res.Metrics {
-		skipped += m.Skipped
+		skipped, tokens = skipped+m.Skipped, tokens+m.Tokens
 	}
 	t.Value("steps", float64(res.Steps))
+	t.Value("tokens", float64(tokens))
 	t.Value("passes", float64(sequences)/float64(data.Sequences()))
 	t.Value("skipped_batches", float64(skipped))
 	t.Value("batches", float64(res.Steps*c.Accumulation))

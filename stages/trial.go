@@ -17,6 +17,8 @@ type TrialTokens struct {
 	TrainKey, JudgeKey string
 	// Documents, Sequences and Tokens are those for training.
 	Documents, Sequences, Tokens int64
+	// Select is the number of sequences that choices may go by.
+	Select int64
 }
 
 // ReadTrialTokens reads what the tokenize stage of a label has made in the last run of a work
@@ -28,7 +30,8 @@ func ReadTrialTokens(fsys store.FS, workdir, label string) (TrialTokens, error) 
 	}
 	train := meta.Parts["train"]
 	return TrialTokens{TrainKey: train.DataKey, JudgeKey: meta.Parts["judge"].DataKey,
-		Documents: train.Documents, Sequences: train.Sequences, Tokens: train.Tokens}, nil
+		Documents: train.Documents, Sequences: train.Sequences, Tokens: train.Tokens,
+		Select: meta.Parts["select"].Sequences}, nil
 }
 
 // ReadJudged reads the losses of held-out documents that the proof_of_loss stage of a label has

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"bzdata/eval"
 	"bzdata/pipeline"
@@ -217,27 +216,7 @@ func (out ablationJSON) says(r ablationRow) string {
 func (out ablationJSON) text() string {
 	var b strings.Builder
 	b.WriteString(strings.Join(out.lines(), "\n") + "\n\n")
-	t := out.table()
-	rows := append([][]string{t.Columns}, t.Rows...)
-	width := make([]int, len(t.Columns))
-	for _, row := range rows {
-		for i, c := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(c))
-		}
-	}
-	for _, row := range rows {
-		line := ""
-		for i, c := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
-			if i == 0 || i == len(row)-1 {
-				line += c + pad + "  "
-			} else {
-				line += pad + c + "  "
-			}
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
-	b.WriteString("\n")
+	b.WriteString(aligned(out.table()) + "\n")
 	for _, r := range out.Rows {
 		if r.Reason != "" {
 			fmt.Fprintf(&b, "%s: cannot be left out: %s\n", r.Name, r.Reason)

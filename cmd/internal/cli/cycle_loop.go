@@ -30,7 +30,8 @@ func (f *cycleFlags) checkLoopFlags() error {
 	case f.json != "":
 		return &flagError{errors.New("--loop: --json is the report of one run; read WORKDIR/cycles.jsonl")}
 	case f.phase == "" && time.Duration(f.blocksLeft)*f.block <= f.reserve:
-		return &flagError{fmt.Errorf("--blocks-left %d of %s are over within the reserve of %s", f.blocksLeft, f.block, f.reserve)}
+		return &flagError{fmt.Errorf("--blocks-left %d of %s are over within the reserve of %s", f.blocksLeft, f.block,
+			f.reserve)}
 	}
 	return nil
 }

@@ -23,7 +23,8 @@ func commands(env *environment) []group {
 	return []group{
 		{"Commands", []*cobra.Command{newRun(env), newCycle(env), newCheck(env), newWhy(env), newReport(env),
 			newVerify(env), newDoctor(env)}},
-		{"More", []*cobra.Command{newAblate(env), newEval(env), newRoute(env), newTask(env), newHash(env), newSample(env),
+		{"More", []*cobra.Command{newTrain(env), newAblate(env), newEval(env),
+			newRoute(env), newTask(env), newHash(env), newSample(env),
 			newStages(env), newSchema(env), newVersion(env), newHelp(env)}},
 	}
 }
@@ -37,12 +38,18 @@ func newRoot(env *environment) *cobra.Command {
 YAML plan, finds the experts of a mixture-of-experts model that the data activates, trains
 them, and checks on held-out text whether the update lowers the loss.`,
 		SilenceUsage: true, SilenceErrors: true,
-		Version:           versionLine(),
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              func(cmd *cobra.Command, args []string) error { return unknownCommand(cmd, args) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	// Not cobra's Version, which would be found out, and may need the whole program file, by every command.
+	version := root.Flags().BoolP("version", "v", false, "show the version")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *version {
+			_, err := fmt.Fprintln(env.stdout, versionLine())
+			return err
+		}
+		return cmd.Help()
+	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &flagError{flagMistake(cmd, err)} })
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		if cmd.HasParent() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"bzdata/pipeline"
 )
@@ -80,4 +81,29 @@ func (v *variants) tell(format string, args ...any) {
 	if v.flags.progress == "auto" || v.flags.progress == "plain" {
 		fmt.Fprintf(v.env.stderr, "run %d of at most %d: %s\n", v.at, v.of, fmt.Sprintf(format, args...))
 	}
+}
+
+// aligned is a table for a terminal: words in the first and last column, numbers between.
+func aligned(t *pipeline.Table) string {
+	var b strings.Builder
+	rows := append([][]string{t.Columns}, t.Rows...)
+	width := make([]int, len(t.Columns))
+	for _, row := range rows {
+		for i, c := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	for _, row := range rows {
+		line := ""
+		for i, c := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			if i == 0 || i == len(row)-1 {
+				line += c + pad + "  "
+			} else {
+				line += pad + c + "  "
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
 }
