@@ -62,7 +62,7 @@ gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 scale: ## ten million documents under 512 MiB and 8 GiB: peak memory, and the same bytes
 	examples/scale/run.sh
 
-cycles: ## twenty mining cycles against the clock, on a machine that is made slower
+cycles: ## twenty mining cycles against the clock, on a machine that is made slower, and a loop
 	examples/cycle/run.sh
 
 full-size: ## route 8,192 tokens through a DeepSeek-V2-Lite of 31 GB, made on the spot, within 20 GiB

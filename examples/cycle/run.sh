@@ -6,7 +6,10 @@
 # process for moments. Each must end before its deadline with a bundle that verifies and exit code 0, or
 # with exit code 6 and no bundle, and that only where the time left is below the reserve that the cycle
 # states; cycles entered at 0 and 30 % must always bundle. Of the time that is left less the reserve, 85 %
-# must go into training.
+# must go into training, and the first step that counts must begin within 15 s of the start.
+#
+# Then a loop runs three cycles, each on the bundle of the one before: from the second on, the first step
+# must begin within 3 s.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 windows=${1:-20}
@@ -37,6 +40,12 @@ miss() {
   missed=1
 }
 
+# within FILE SECONDS LINES: the last LINES cycles of a record have begun their first step in so many seconds
+within() {
+  tail -n "$3" "$1" | grep -o '"first_step_s":[0-9.]*' | cut -d: -f2 |
+    awk -v most="$2" -v lines="$3" '{if ($1 > most) late = 1} END {exit late || NR < lines}'
+}
+
 for ((i = 0; i < windows; i++)); do
   seconds=$((30 + RANDOM % 31))
   entered=${starts[i % 4]}
@@ -53,13 +62,14 @@ for ((i = 0; i < windows; i++)); do
   ended=$(date +%s)
   wait
   what="window $i of $seconds s, entered at $entered %, $left s left, slowed up to $((slower + 1)) times: exit code $code"
-  echo "$what; $(grep -o '^window.*' "$work/out.txt" || tail -1 "$work/err.txt")"
+  echo "$what; $(grep -oE '^(window|first step).*' "$work/out.txt" | tr '\n' ' ' | grep . || tail -1 "$work/err.txt")"
   case $code in
   0)
     [ $ended -le $deadline ] || miss "the bundle came $((ended - deadline)) s late"
     "$work/bzdata" verify "$work/run/out/bundle" >/dev/null || miss "the bundle does not verify"
     share=$(grep -o '[0-9]* % of the rest' "$work/out.txt" | cut -d' ' -f1)
     [ "$share" -ge 85 ] || miss "only $share % of the time went into training"
+    within "$work/run/cycles.jsonl" 15 1 || miss "the first step came late: $(tail -n 1 "$work/run/cycles.jsonl")"
     ;;
   6)
     [ ! -e "$work/run/out/bundle" ] || miss "there is a bundle in spite of exit code 6"
@@ -69,5 +79,21 @@ for ((i = 0; i < windows; i++)); do
   *) miss "exit code $code" ;;
   esac
 done
+
+# The network's next checkpoint is the last bundle; its first is that of a cycle on the base model.
+network=$work/network
+rm -rf "$network" "$work/loop" "$work/run" "$work/arriving"
+mkdir -p "$network"
+cat >"$work/next.sh" <<'EOF'
+n=$(($(ls "$1/network" | wc -l) + 1))
+cp -r "$BZDATA_BUNDLE" "$1/arriving"
+mv "$1/arriving" "$1/network/globalver_${n}_inneropt_0"
+EOF
+"$work/bzdata" cycle "$work/sample/cycle.yaml" --workdir "$work/run" --progress none --reserve 1s --blocks-left 60 \
+  --block-time 1s --then "sh '$work/next.sh' '$work'" >"$work/out.txt"
+"$work/bzdata" cycle "$work/sample/cycle.yaml" --workdir "$work/loop" --progress none --reserve 1s --blocks-left 60 \
+  --block-time 1s --base "$network" --loop --cycles 3 --poll 1s --then "sh '$work/next.sh' '$work'"
+within "$work/loop/cycles.jsonl" 15 3 || miss "a first step of the loop came late"
+within "$work/loop/cycles.jsonl" 3 2 || miss "a first step with weights in memory came late"
 [ $missed = 0 ]
-echo "ok     $windows cycles ended in time"
+echo "ok     $windows cycles ended in time, and a loop of three"
