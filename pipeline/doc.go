@@ -39,11 +39,19 @@
 // Parquet file of which only some columns were read has none, and is read again. A remote file
 // is known by its entity tag in place of the time; see store/remote.
 //
+// What stages read beside documents, such as a tokenizer or weights, is known by content up to 64 MiB, and
+// beyond by place, size and time; token shards always by the latter. The content of a file is hashed once for
+// a work directory: WORKDIR/identities.json remembers it with size and time, unless the time is so young that
+// the file may change within it.
+//
 // Between segments documents are stored once, by the segment that read or edited them;
 // later segments store only which of them are left.
 //
-// A variant of a plan leaves a stage or a source out, to find out what that was good for; see
-// plan_variant.go. It has the plan's held-out set to the last document, and publishes nothing.
+// A variant of a plan leaves a stage or a source out, or sets a stage otherwise, to find out what that was good
+// for; see plan_variant.go. It has the plan's held-out set to the last document, and publishes nothing.
+//
+// Runs that follow each other in one process may hand on a [Warm], in which stages keep what they would read
+// again, such as weights. It is named by what the files are known by, is in no key, and changes no result.
 //
 // # Accounts
 //

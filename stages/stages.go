@@ -22,6 +22,12 @@
 // the end of a run that has come to the end of its plan, and read by trainings in later windows. So is
 // optimizer/STAGE.json beside it: window, and before and after, which name files of AdamW's moments in that folder
 // with their SHA-256. What is in these says train.Optimizer.
+//
+// # From run to run in memory
+//
+// In a pipeline.Warm, train keeps the base model's weights that it has not trained, each with the files that it is
+// of; the token shards that it has open; and how long steps and evaluations took, by which the next window goes
+// in place of a calibration. See warm.go.
 package stages
 
 import (

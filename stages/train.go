@@ -64,9 +64,11 @@ their beginning, which is said. ‹data_position: restart› always begins anew.
 moments go from window to window in the same way; they take twice the room of what is trained, in single
 precision, for each of the last two windows, and where other tensors are trained it begins anew, which is said.
 
-In a window, states are kept from a quarter of the steps on at the latest. A loss or gradient that is no
-finite number, and that ‹non_finite› does not skip, then ends training early, but not the run: the update
-has the weights of the lowest ‹select› loss, or of the newest state, and a note says so.
+In a window, four steps that change nothing and the held-out loss that training begins with tell how many steps
+fit; the value ‹first_step_s› is the time until the first step that counts. States are kept from a quarter of the
+steps on at the latest. A loss or gradient that is no finite number, and that ‹non_finite› does not skip, then
+ends training early, but not the run: the update has the weights of the lowest ‹select› loss, or of the newest
+state, and a note says so.
 
 What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
 ‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss

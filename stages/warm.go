@@ -17,7 +17,7 @@ const weightsName = "base weights"
 // warmWeights reads the base model's weights as [baseModel] does, but for those that are in memory.
 type warmWeights struct {
 	*baseModel
-	kept keptWeights
+	kept  keptWeights
 	own   string // what the base model's own files are known by
 	other string // what the checkpoint's are, and what says how to read them
 	read  int    // tensors that came from files
