@@ -35,10 +35,12 @@ var rooms = map[string]string{
 	"eval/routing":     "eval train/model train/checkpoint pipeline/store",
 	"train/model":      "train/tensor train/checkpoint pipeline/store",
 	// Metrics are plain numbers: their formats know neither the loop nor the model.
-	"train/metrics":       "pipeline/store",
-	"train":               "train/model train/tensor train/checkpoint tokenize pipeline/store",
-	"eval":                "train/tensor train/model train/checkpoint tokenize pipeline/store",
-	"eval/network":        "eval eval/routing train/checkpoint tokenize pipeline/store",
+	"train/metrics": "pipeline/store",
+	"train":         "train/model train/tensor train/checkpoint tokenize pipeline/store",
+	"eval":          "train/tensor train/model train/checkpoint tokenize pipeline/store",
+	"eval/network":  "eval eval/routing train/checkpoint tokenize pipeline/store",
+	// Which files of a data set a network reads is the network's affair; how they come here is the store's.
+	"eval/mirror":         "train/checkpoint pipeline/store",
 	"pipeline":            "pipeline/store pipeline/spill",
 	"pipeline/report":     "pipeline pipeline/store",
 	"stages":              "any",

@@ -40,6 +40,7 @@ type DatasetSource struct {
 	TextColumn        string  `yaml:"text_column"`
 	TextTemplate      string  `yaml:"text_template"`
 	Split             string  `yaml:"split"`
+	DataDir           string  `yaml:"data_dir"`
 	Revision          string  `yaml:"revision"`
 	EvalShardRows     int     `yaml:"eval_shard_rows"`
 	EvalMaxOffsetRows int     `yaml:"eval_max_offset_rows"`
@@ -114,6 +115,7 @@ func (c GroupConfig) Encode() []byte {
 		w.text("      ", "text_column", s.TextColumn)
 		w.text("      ", "text_template", s.TextTemplate)
 		w.text("      ", "split", s.Split)
+		w.text("      ", "data_dir", s.DataDir)
 		w.text("      ", "revision", s.Revision)
 		w.whole("      ", "eval_shard_rows", s.EvalShardRows)
 		w.whole("      ", "eval_max_offset_rows", s.EvalMaxOffsetRows)

@@ -124,6 +124,24 @@ func (h *hubScheme) commit(ctx context.Context, l store.Location) (string, error
 	return sha, nil
 }
 
+// Commit returns the commit that the revision of a data set's name stands for. Names with it in place of the
+// revision are of the same content always.
+func (f *FS) Commit(name string) (commit string, err error) {
+	l, s, err := f.at(name)
+	if err != nil {
+		return "", err
+	}
+	hub, ok := s.(*hubScheme)
+	if !ok {
+		return "", &store.LocationError{Msg: l.String() + " is no data set of the hub, and has no commit"}
+	}
+	err = f.web.try(f.ctx, l.String(), func(ctx context.Context) error {
+		commit, err = hub.commit(ctx, l)
+		return err
+	})
+	return commit, err
+}
+
 func isCommit(s string) bool {
 	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
 }
