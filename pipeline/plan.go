@@ -23,6 +23,8 @@ type Plan struct {
 	Input   []Input  `yaml:"input" required:"true" doc:"What is read."`
 	HeldOut *HeldOut `yaml:"held_out" doc:"Documents kept for evaluation and out of training: a share of the input, or a list with the keys of input."`
 
+	Evaluate *Evaluate `yaml:"evaluate" doc:"The rows that judge the update: those that the network's validators would read, in place of the held-out documents, which then only select."`
+
 	MaxRejectFraction float64 `yaml:"max_reject_fraction" min:"0" max:"1" doc:"The run fails if more than this share of the records is malformed."`
 
 	AlarmFraction float64 `yaml:"alarm_fraction" min:"0" max:"1" doc:"A stage that removes more than this share of a source is reported as an alarm; 0 is never."`

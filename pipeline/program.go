@@ -24,6 +24,10 @@ const (
 // does not filter. A plan need not have it.
 const Exam Data = "exam"
 
+// ValidatorRows are the rows that the network's validators would judge by, in tokens; the plan's section evaluate
+// asks for them.
+const ValidatorRows Data = "validator_rows"
+
 // Program is what a configured stage compiles to: passes over the documents with
 // barriers between them, or one artifact task.
 //

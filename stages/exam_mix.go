@@ -8,17 +8,17 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
-	"bzdata/eval"
+	"bzdata/eval/mirror"
 	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/tokenize"
 	"bzdata/train/checkpoint"
-
-	"github.com/zeebo/xxh3"
 )
 
 // MixOptions say of which rows a validator's exam is made.
@@ -29,59 +29,122 @@ type MixOptions struct {
 	Seeds          int    // number of combined seeds, derived from First
 	First          uint64
 	SequenceLength int // tokens; 0 is the profile's
+
+	sources *mixSources // in place of those that the mirror has, while it is filled
 }
 
 // MixExam is an exam of the rows that validators of some seeds would read, each once however many seeds have it.
 type MixExam struct {
 	Exam
-	Seeds []string
+	Seeds []string // combined
+	First uint64   // which the first of them is made of, the second of First + 1, and so on
 	// BySeed has the sequences of each seed, in the order in which its validator reads them.
 	BySeed [][]int
 	// Rows counts the rows of all seeds, with those that several have as often as they have them.
 	Rows int
 	// Dropped counts rows by the profile's rule that leaves them out.
 	Dropped map[string]int
+	// Short says, for each seed that has fewer rows than were asked for, how many and why.
+	Short []string
+	// Mix says of which data sets, by which weights.
+	Mix []MixSource
+}
 
-	docs []tokenize.Sequence
+// MixSource is a data set of a mix.
+type MixSource struct {
+	Label  string  `json:"source"`
+	Weight float64 `json:"weight"`
+	Files  int     `json:"files"`     // of the data set
+	There  int     `json:"mirrored"`  // of them
+	Rows   int     `json:"rows_read"` // judged, of all seeds, each once
 }
 
 // mixSources are the data sets of a mix, and their files.
 type mixSources struct {
-	names, columns []string
-	weights        []float64
-	files          [][]string
+	of []mirror.Weighted
+	// files are those of each data set in the order in which they are read, "" for one that the mirror lacks;
+	// names are theirs for people.
+	files, names [][]string
 }
 
 // OpenMix reads the rows and tokenizes them with the base's tokenizer.
 func OpenMix(fsys store.FS, p *network.Profile, base string, o MixOptions) (*MixExam, error) {
-	if p.Tokenize.Packing != string(tokenize.PackTruncatePad) {
-		return nil, &pipeline.UsageError{Msg: p.Name + " does not read rows of files one by one; judge it on tokens"}
+	m, err := newMixMaker(fsys, p, o)
+	if err != nil {
+		return nil, err
+	}
+	if m.tok, err = tokenize.Load(fsys, filepath.Join(base, "tokenizer.json")); err != nil {
+		return nil, err
+	}
+	m.pack = m.tokenize().options(m.tok)
+	exam, err := m.make()
+	if err != nil {
+		return nil, err
+	}
+	if len(m.docs) == 0 {
+		return nil, &pipeline.DataError{Msg: "no row of the mirror is for a validator's exam; mirror more files"}
+	}
+	exam.Data, exam.close = m.docs, func() {}
+	return exam, nil
+}
+
+// ChooseMix goes through the rows that validators would read without tokenizing them, and has each file that it
+// comes to fetched first. What it returns has no sequences.
+func ChooseMix(fsys store.FS, p *network.Profile, o MixOptions, fetch func(source, file int) (name string, err error)) (
+	*MixExam, error) {
+	m, err := newMixMaker(fsys, p, o)
+	if err != nil {
+		return nil, err
+	}
+	m.fetch = fetch
+	return m.make()
+}
+
+// newMixMaker finds the files of a mix.
+func newMixMaker(fsys store.FS, p *network.Profile, o MixOptions) (*mixMaker, error) {
+	if err := mixable(p); err != nil {
+		return nil, &pipeline.UsageError{Msg: err.Error()}
 	}
 	config, err := checkpoint.ReadGroupConfig(fsys, o.SourcesFrom)
 	if err != nil {
-		return nil, &pipeline.UsageError{Msg: err.Error(), Err: err}
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", o.SourcesFrom, err), Err: err}
 	}
-	sources, err := findSources(fsys, config.Data, o.Mirror)
-	if err != nil {
-		return nil, err
-	}
-	tok, err := tokenize.Load(fsys, filepath.Join(base, "tokenizer.json"))
-	if err != nil {
-		return nil, err
+	sources := o.sources
+	if sources == nil {
+		if sources, err = findSources(fsys, o.SourcesFrom, config.Data, o.Mirror); err != nil {
+			return nil, err
+		}
 	}
 	if o.SequenceLength == 0 {
 		o.SequenceLength = p.Tokenize.SequenceLength
 	}
-	c := Tokenize{SequenceLength: o.SequenceLength, Packing: p.Tokenize.Packing, SpecialTokens: p.Tokenize.SpecialTokens,
-		LongDocuments: p.Tokenize.LongDocuments}
-	m := &mixMaker{fsys: fsys, profile: p, options: o, sources: sources, tok: tok, pack: c.options(tok),
-		at: map[mixPlace]int{}, exam: &MixExam{Dropped: map[string]int{}}, hash: sha256.New()}
-	m.mix = network.Mix{Weights: sources.weights, Fraction: orElse(config.Data.ValiFraction, p.Evaluate.SelectionFraction),
+	m := &mixMaker{fsys: fsys, profile: p, options: o, sources: sources, at: map[mixPlace]int{},
+		exam: &MixExam{First: o.First, Dropped: map[string]int{}}, hash: sha256.New(), lacks: map[string]bool{}}
+	m.mix = network.Mix{Fraction: orElse(config.Data.ValiFraction, p.Evaluate.SelectionFraction),
 		WorldSize: orElse(config.Data.WorldSize, max(1, p.Evaluate.WorldSize))}
-	for _, files := range sources.files {
-		m.mix.Files = append(m.mix.Files, len(files))
+	for i, of := range sources.of {
+		m.mix.Weights, m.mix.Files = append(m.mix.Weights, of.Weight), append(m.mix.Files, len(sources.files[i]))
+		m.exam.Sources = append(m.exam.Sources, of.Label)
+		m.exam.Mix = append(m.exam.Mix, MixSource{Label: of.Label, Weight: of.Weight, Files: len(sources.files[i]),
+			There: sources.there(i)})
 	}
-	return m.make()
+	return m, nil
+}
+
+// mixable says why a network's rows cannot be imitated.
+func mixable(p *network.Profile) error {
+	if p.Tokenize.Packing != string(tokenize.PackTruncatePad) {
+		return errors.New(p.Name + " does not read rows of files one by one, and what it reads cannot be mirrored; judge it " +
+			"on tokens")
+	}
+	return nil
+}
+
+// tokenize is how the rows become sequences.
+func (m *mixMaker) tokenize() Tokenize {
+	t := m.profile.Tokenize
+	return Tokenize{SequenceLength: m.options.SequenceLength, Packing: t.Packing, SpecialTokens: t.SpecialTokens,
+		LongDocuments: t.LongDocuments}
 }
 
 // orElse is the first value that is not 0.
@@ -93,37 +156,35 @@ func orElse[T int | float64](value, otherwise T) T {
 }
 
 // findSources finds the files of a group's data sets in the mirror.
-func findSources(fsys store.FS, data checkpoint.GroupData, mirror string) (*mixSources, error) {
-	sets := data.DatasetSources
-	if len(sets) == 0 && data.DatasetName != "" {
-		sets = []checkpoint.DatasetSource{{Path: data.DatasetName, Name: data.DataDir, Weight: 1}}
+func findSources(fsys store.FS, config string, data checkpoint.GroupData, dir string) (*mixSources, error) {
+	sets, err := mirror.SourcesOf(data)
+	if err != nil {
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", config, err), Err: err}
 	}
-	if len(sets) == 0 {
-		return nil, &pipeline.UsageError{Msg: "the group's config.yaml names no data set"}
+	manifest, err := mirror.Read(fsys, dir)
+	if err != nil {
+		return nil, &pipeline.DataError{Msg: err.Error()}
 	}
-	out := &mixSources{}
+	out := &mixSources{of: sets}
 	for _, s := range sets {
-		if s.TextTemplate != "" {
-			return nil, &pipeline.UsageError{Msg: s.Path + " has a text_template, of which the network's form is not known; " +
-				"mirror it with a column of text"}
-		}
-		dir := filepath.Join(mirror, s.Path, s.Name)
-		if s.Name != "" && !store.Exists(fsys, dir) {
-			dir = filepath.Join(mirror, s.Path)
-		}
-		_, files, err := store.Expand(fsys, dir)
+		files, names, err := manifest.FilesOf(fsys, dir, s.Source)
 		if err != nil {
-			msg := fmt.Sprintf("%s: no JSONL or Parquet file of %s is there", dir, s.Path)
-			return nil, &pipeline.UsageError{Msg: msg, Err: err}
+			return nil, &pipeline.UsageError{Msg: err.Error(), Err: err}
 		}
-		column := s.TextColumn
-		if column == "" {
-			column = "text"
-		}
-		out.names, out.columns = append(out.names, s.Path), append(out.columns, column)
-		out.weights, out.files = append(out.weights, s.Weight), append(out.files, files)
+		out.files, out.names = append(out.files, files), append(out.names, names)
 	}
 	return out, nil
+}
+
+// there counts the files of a source that the mirror has.
+func (s *mixSources) there(source int) int {
+	n := 0
+	for _, f := range s.files[source] {
+		if f != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // mixPlace is where a row stands.
@@ -138,6 +199,20 @@ type mixText struct {
 	text string
 }
 
+// mixDocs are sequences in memory.
+type mixDocs []tokenize.Sequence
+
+// Sequences implements [eval.Data].
+func (d mixDocs) Sequences() int { return len(d) }
+
+// Sequence implements [eval.Data].
+func (d mixDocs) Sequence(i int, dst *tokenize.Sequence) error {
+	s := d[i]
+	dst.Tokens, dst.Target = append(dst.Tokens[:0], s.Tokens...), append(dst.Target[:0], s.Target...)
+	dst.Segments = append(dst.Segments[:0], s.Segments...)
+	return nil
+}
+
 // mixMaker makes a MixExam.
 type mixMaker struct {
 	fsys    store.FS
@@ -145,12 +220,15 @@ type mixMaker struct {
 	options MixOptions
 	sources *mixSources
 	mix     network.Mix
-	tok     *tokenize.Tokenizer
+	fetch   func(source, file int) (name string, err error) // makes a file be there, or nil
+	tok     *tokenize.Tokenizer                             // nil to choose only
 	pack    tokenize.PackOptions
 	at      map[mixPlace]int // the sequence of a row, −1 for one without target
+	docs    mixDocs
 	exam    *MixExam
 	hash    hash.Hash
-	err     error // of reading
+	err     error           // of reading
+	lacks   map[string]bool // files that the mirror lacks, which rows of the seed at hand would be in
 }
 
 func (m *mixMaker) make() (*MixExam, error) {
@@ -161,13 +239,8 @@ func (m *mixMaker) make() (*MixExam, error) {
 			return nil, err
 		}
 	}
-	e := m.exam
-	if len(e.docs) == 0 {
-		return nil, &pipeline.DataError{Msg: "no row of the mirror is for a validator's exam; mirror more files"}
-	}
-	e.Data, e.Sources, e.close = e, m.sources.names, func() {}
-	e.Key = hex.EncodeToString(m.hash.Sum(nil)[:16])
-	return e, nil
+	m.exam.Key = hex.EncodeToString(m.hash.Sum(nil)[:16])
+	return m.exam, nil
 }
 
 // seed adds the rows of one seed.
@@ -184,6 +257,7 @@ func (m *mixMaker) seed(seed string) error {
 	}
 	var own []int
 	seen, taken := map[string]bool{}, 0
+	clear(m.lacks)
 	for _, row := range rows {
 		if why := heldOutRow(m.profile.HeldOut, seen, row.text); why != "" {
 			m.exam.Dropped[why]++
@@ -200,15 +274,36 @@ func (m *mixMaker) seed(seed string) error {
 			break
 		}
 	}
+	if taken < m.options.Rows {
+		m.exam.Short = append(m.exam.Short, m.short(taken))
+	}
 	m.exam.BySeed, m.exam.Rows = append(m.exam.BySeed, own), m.exam.Rows+len(own)
 	return m.err
+}
+
+// short says why the seed at hand has fewer rows than were asked for.
+func (m *mixMaker) short(taken int) string {
+	out := fmt.Sprintf("seed %d has %d of %d rows: ", len(m.exam.Seeds), taken, m.options.Rows)
+	if len(m.lacks) == 0 {
+		return out + "a data set of the mix ends there"
+	}
+	return out + "the mirror lacks " + strings.Join(slices.Sorted(maps.Keys(m.lacks)), " and ")
 }
 
 // rows reads the node's rows of a source; m.err says what ended it early.
 func (m *mixMaker) rows(mix network.Mix, source int) iter.Seq[mixText] {
 	return func(yield func(mixText) bool) {
 		for _, file := range mix.NodeFiles(source) {
-			if goOn, err := m.file(source, file, yield); err != nil || !goOn {
+			name, err := m.place(source, file)
+			if err == nil && name == "" {
+				m.lacks[m.sources.of[source].Label+" "+m.sources.names[source][file]] = true
+				return
+			}
+			goOn := false
+			if err == nil {
+				goOn, err = m.file(mixPlace{source: source, file: file}, name, yield)
+			}
+			if err != nil || !goOn {
 				m.err = errors.Join(m.err, err)
 				return
 			}
@@ -216,15 +311,23 @@ func (m *mixMaker) rows(mix network.Mix, source int) iter.Seq[mixText] {
 	}
 }
 
-func (m *mixMaker) file(source, file int, yield func(mixText) bool) (goOn bool, err error) {
-	name, column := m.sources.files[source][file], m.sources.columns[source]
+// place is where a file is, or "" if it is not to be had.
+func (m *mixMaker) place(source, file int) (string, error) {
+	if m.fetch != nil {
+		return m.fetch(source, file)
+	}
+	return m.sources.files[source][file], nil
+}
+
+func (m *mixMaker) file(at mixPlace, name string, yield func(mixText) bool) (goOn bool, err error) {
+	column := m.sources.of[at.source].Column
 	rows, err := store.OpenRows(m.fsys, name, store.RowOptions{Columns: []string{column}})
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
 	var row store.Row
-	for n := int64(0); ; n++ {
+	for ; ; at.row++ {
 		switch err := rows.Next(&row); {
 		case err == io.EOF:
 			return true, nil
@@ -233,16 +336,16 @@ func (m *mixMaker) file(source, file int, yield func(mixText) bool) (goOn bool, 
 		case row.Bad != nil:
 			return false, &pipeline.DataError{Msg: fmt.Sprintf("%s:%d: %v", name, row.Number, row.Bad)}
 		}
-		at := slices.IndexFunc(row.Fields, func(f store.Field) bool { return f.Key == column })
-		if at < 0 {
+		field := slices.IndexFunc(row.Fields, func(f store.Field) bool { return f.Key == column })
+		if field < 0 {
 			return false, &pipeline.DataError{Msg: fmt.Sprintf("%s:%d has no field %q; check the group's text_column", name,
 				row.Number, column)}
 		}
-		text, err := store.Unquote(nil, row.Fields[at].Value)
+		text, err := store.Unquote(nil, row.Fields[field].Value)
 		if err != nil {
 			return false, &pipeline.DataError{Msg: fmt.Sprintf("%s:%d: %s is no text", name, row.Number, column)}
 		}
-		if !yield(mixText{mixPlace{source, file, n}, string(text)}) {
+		if !yield(mixText{at, string(text)}) {
 			return false, nil
 		}
 	}
@@ -253,16 +356,28 @@ func (m *mixMaker) add(row mixText) (int, error) {
 	if at, ok := m.at[row.mixPlace]; ok {
 		return at, nil
 	}
-	id := fmt.Sprintf("%s:%d", m.sources.files[row.source][row.file], row.row)
-	info := tokenize.DocumentInfo{Ordinal: uint64(len(m.at)), Source: uint32(row.source), ID: id}
-	doc, err := m.pack.Prepare(m.tok, info, row.text)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", id, err)
+	info := tokenize.DocumentInfo{Ordinal: uint64(len(m.at)), Source: uint32(row.source), ID: fmt.Sprintf("%s:%s:%d",
+		m.sources.of[row.source].Label, m.sources.names[row.source][row.file], row.row)}
+	m.exam.Mix[row.source].Rows++
+	fmt.Fprintf(m.hash, "%d %d:%s", row.source, len(row.text), row.text)
+	at, err := len(m.at), error(nil)
+	if m.tok != nil {
+		at, err = m.sequence(info, row.text)
 	}
-	at := -1
+	m.at[row.mixPlace] = at
+	return at, err
+}
+
+// sequence makes a row's sequence, −1 for one without target.
+func (m *mixMaker) sequence(info tokenize.DocumentInfo, text string) (at int, err error) {
+	doc, err := m.pack.Prepare(m.tok, info, text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", info.ID, err)
+	}
+	at = -1
 	packer, err := tokenize.NewPacker(m.pack, func(s *tokenize.Sequence) error {
-		at = len(m.exam.docs)
-		m.exam.docs = append(m.exam.docs, tokenize.Sequence{Tokens: slices.Clone(s.Tokens), Target: slices.Clone(s.Target),
+		at = len(m.docs)
+		m.docs = append(m.docs, tokenize.Sequence{Tokens: slices.Clone(s.Tokens), Target: slices.Clone(s.Target),
 			Segments: slices.Clone(s.Segments)})
 		return nil
 	})
@@ -272,70 +387,5 @@ func (m *mixMaker) add(row mixText) (int, error) {
 	if err == nil {
 		_, err = packer.Close()
 	}
-	m.at[row.mixPlace] = at
-	fmt.Fprintf(m.hash, "%d %d:%s", row.source, len(row.text), row.text)
 	return at, err
-}
-
-// Sequences implements [eval.Data].
-func (e *MixExam) Sequences() int { return len(e.docs) }
-
-// Sequence implements [eval.Data].
-func (e *MixExam) Sequence(i int, dst *tokenize.Sequence) error {
-	s := e.docs[i]
-	dst.Tokens, dst.Target = append(dst.Tokens[:0], s.Tokens...), append(dst.Target[:0], s.Target...)
-	dst.Segments = append(dst.Segments[:0], s.Segments...)
-	return nil
-}
-
-// OfSeed are the losses of a seed's rows, from those of the exam.
-func (e *MixExam) OfSeed(l *eval.Losses, seed int) *eval.Losses {
-	out := &eval.Losses{Sources: l.Sources}
-	for _, at := range e.BySeed[seed] {
-		out.Sequences, out.Documents = append(out.Sequences, l.Sequences[at]), append(out.Documents, l.Documents[at])
-	}
-	return out
-}
-
-// Trained counts the rows of the exam, and of each seed, that begin like a training document of a run's
-// tokens, for as many tokens as both sequences have room for.
-func (e *MixExam) Trained(data eval.Data) (rows int, bySeed []int, err error) {
-	var s tokenize.Sequence
-	prefixes, room := map[uint64]bool{}, len(e.docs[0].Tokens)
-	for i := range data.Sequences() {
-		if err := data.Sequence(i, &s); err != nil {
-			return 0, nil, err
-		}
-		room = min(room, len(s.Tokens))
-		for _, seg := range s.Segments {
-			if seg.From == 0 {
-				prefixes[hashTokens(s.Tokens[seg.Start:min(seg.End, seg.Start+room)])] = true
-			}
-		}
-	}
-	trained := make([]bool, len(e.docs))
-	for i, d := range e.docs {
-		seg := d.Segments[0]
-		if trained[i] = prefixes[hashTokens(d.Tokens[seg.Start:min(seg.End, seg.Start+room)])]; trained[i] {
-			rows++
-		}
-	}
-	for _, own := range e.BySeed {
-		n := 0
-		for _, at := range own {
-			if trained[at] {
-				n++
-			}
-		}
-		bySeed = append(bySeed, n)
-	}
-	return rows, bySeed, nil
-}
-
-func hashTokens(ids []int32) uint64 {
-	buf := make([]byte, 0, 4*len(ids))
-	for _, id := range ids {
-		buf = append(buf, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
-	}
-	return xxh3.Hash(buf)
 }

@@ -26,8 +26,8 @@ data:
   world_size: 2
 `
 
-// mirror writes the files of mixConfig's data sets, two and three, and returns the texts by source and file.
-func mirror(t *testing.T, dir string) [][][]string {
+// writeMirror writes the files of mixConfig's data sets, two and three, and returns the texts by source and file.
+func writeMirror(t *testing.T, dir string) [][][]string {
 	t.Helper()
 	texts := problems(500)
 	var all [][][]string
@@ -100,7 +100,7 @@ func plainMix(t *testing.T, texts [][][]string, seed string, rows int) (out []st
 // TestMix compares the rows of each seed with a plain listing of all texts.
 func TestMix(t *testing.T) {
 	dir := modelCorpus(t, 120)
-	texts := mirror(t, dir)
+	texts := writeMirror(t, dir)
 	exam, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), mixOptions(dir))
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func testTrained(t *testing.T, exam *stages.MixExam) {
 
 func TestMixMistakes(t *testing.T) {
 	dir := modelCorpus(t, 120)
-	mirror(t, dir)
+	writeMirror(t, dir)
 	open := func(p *network.Profile, o stages.MixOptions) error {
 		_, err := stages.OpenMix(store.OS(), p, filepath.Join(dir, "base"), o)
 		return err

@@ -15,7 +15,8 @@ import (
 // one behind its last stage that removes copies, or in front of all others. It stands
 // before the first stage that takes the documents out of the plan, such as tokenize or
 // export; where the plan has it later, that is a mistake. So is a stage that works on experts which
-// nothing before it chooses. A plan whose input is tokens gets the stage that takes them.
+// nothing before it chooses. A plan whose input is tokens gets the stage that takes them, and one with a section
+// evaluate that which makes the exam.
 func Complete(p *pipeline.Plan) {
 	if dir := p.InputTokens(); dir != "" {
 		p.Insert(-1, tokensSpec().Kind(), fmt.Sprintf("path: %q", dir))
@@ -23,6 +24,7 @@ func Complete(p *pipeline.Plan) {
 	completeHeldOut(p)
 	completePublish(p)
 	completeExperts(p)
+	completeEvaluate(p)
 }
 
 // completeHeldOut keeps training text away from held-out text.

@@ -33,7 +33,12 @@ comes from resampling documents. The gate passes if the loss falls by more than 
 chosen the training text, the loss is also told apart by its threshold: an update may be better at what it
 was trained on only. The figures are written as out/score.json, and as ‹proof/val_loss›, ‹chain/w_i_score›, which
 is what the network's profile pays, and ‹chain/rank_in_group› to the metrics of the training, in the row after
-its last step.`),
+its last step.
+
+With the plan's section ‹evaluate› the exam is made of the rows that the network's validators would read, those of
+several seeds pooled and each judged once; the held-out documents then only select. The interval resamples
+within each data set, whose shares are fixed. Beside the losses by source there are those of each seed, with its
+score by the profile, and how many of its rows were trained on.`),
 		Example: `
 proof_of_loss:
   confidence: 0.95`,
@@ -46,17 +51,25 @@ proof_of_loss:
 
 // Check asks for an exam.
 func (c *ProofOfLoss) Check(at *pipeline.Fields) {
-	if at.Plan().HeldOut == nil && at.Plan().InputTokens() == "" {
-		at.Errorf("confidence", "the plan holds no documents out to judge by; add held_out")
+	if at.Plan().HeldOut == nil && at.Plan().InputTokens() == "" && at.Plan().Evaluate == nil {
+		at.Errorf("confidence", "the plan holds no documents out to judge by; add held_out, or evaluate")
 	}
 }
 
 func (c ProofOfLoss) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read { return append(readBase(p), readProfile(p)) },
-		Run:   c.run, Uses: uses(pipeline.Update, pipeline.Tokens), SkipsDocuments: true, Kernels: true,
+		Run:   c.run, Uses: c.uses, SkipsDocuments: true, Kernels: true,
 		Links: []pipeline.Link{{Name: "out/" + scoreName, From: scoreName}},
 	}
+}
+
+// uses are the update and what judges it.
+func (c ProofOfLoss) uses(p *pipeline.Plan) []pipeline.Data {
+	if p.Evaluate == nil {
+		return []pipeline.Data{pipeline.Update, pipeline.Tokens}
+	}
+	return []pipeline.Data{pipeline.Update, pipeline.Tokens, pipeline.ValidatorRows}
 }
 
 // readProfile is the network's profile: a built-in one by its versioned name, or a file.
@@ -88,8 +101,11 @@ type score struct {
 	eval.Comparison
 	Verdict eval.Verdict       `json:"verdict"`
 	Network *network.Judgement `json:"network,omitempty"`
-	Domain  *domainLosses      `json:"domain,omitempty"`
-	DataKey string             `json:"data_key"`
+	// Draws and Mix are those of validators' rows, if they judge.
+	Draws   *network.Draws `json:"multi_seed_summary,omitempty"`
+	Mix     *MixReport     `json:"mix,omitempty"`
+	Domain  *domainLosses  `json:"domain,omitempty"`
+	DataKey string         `json:"data_key"`
 	// Update is the SHA-256 of the update's file, in hexadecimal: what was judged.
 	Update string `json:"update_sha256"`
 	// MeasuredOn says whose data the losses are of.
@@ -107,41 +123,50 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 		return err
 	}
 	defer update.Close()
-	judge, closeJudge, err := openTokens(t, "judge")
+	judge, err := openJudge(t)
 	if err != nil {
 		return err
 	}
-	defer closeJudge()
+	defer judge.close()
 	opts := eval.Options{BatchSize: c.BatchSize, Sources: judge.sources, TokensMax: streamTokens(t, m.Config(), 2),
 		OnProgress: func(done, total int) { t.Progress(float64(done), float64(total), "layers") }}
 	base, candidate, err := eval.NewEvaluator(m, judge, opts).Losses(ctx, update)
 	if err != nil {
 		return err
 	}
-	comparison, err := eval.Compare(base, candidate, c.options(t, "resample"))
+	s, err := c.compare(t, base, candidate, judge)
 	if err != nil {
-		return err
-	}
-	s := score{Comparison: comparison, Verdict: eval.Gate(comparison, c.MinDelta), DataKey: judge.part.DataKey,
-		MeasuredOn: "the plan's own held-out documents"}
-	if s.Domain, err = byDomain(base, candidate, judge.domain, c.options(t, "resample by domain")); err != nil {
-		return err
-	}
-	judged, err := eval.Judge(base, candidate, judge.part.DataKey)
-	if err != nil {
-		return err
-	}
-	if err := t.WriteFile(judgedName, judged.Write); err != nil {
 		return err
 	}
 	if s.Update, err = updateSHA256(t); err != nil {
 		return err
 	}
-	if s.Network, err = c.network(t, base, candidate); err != nil {
+	if err := c.network(t, &s, base, candidate, judge.mix); err != nil {
 		return err
 	}
 	s.measure(t, update.Meta.StepsRun)
 	return c.report(t, s)
+}
+
+// compare compares the losses, and writes those of single documents.
+func (c ProofOfLoss) compare(t *pipeline.Task, base, candidate *eval.Losses, by *judge) (s score, err error) {
+	opts := c.options(t, "resample")
+	opts.Stratify = by.mix != nil // a mix has fixed shares
+	if s.Comparison, err = eval.Compare(base, candidate, opts); err != nil {
+		return s, err
+	}
+	s.Verdict, s.DataKey, s.MeasuredOn = eval.Gate(s.Comparison, c.MinDelta), by.key, by.measuredOn
+	if s.Domain, err = byDomain(base, candidate, by.domain, c.options(t, "resample by domain")); err != nil {
+		return s, err
+	}
+	judged, err := eval.Judge(base, candidate, by.key)
+	if err != nil {
+		return s, err
+	}
+	if s.Mix, err = by.describe(t); err != nil {
+		return s, err
+	}
+	return s, t.WriteFile(judgedName, judged.Write)
 }
 
 func (c ProofOfLoss) options(t *pipeline.Task, seed string) eval.CompareOptions {
@@ -149,18 +174,22 @@ func (c ProofOfLoss) options(t *pipeline.Task, seed string) eval.CompareOptions 
 		Workers: t.Workers}
 }
 
-// network applies the profile's scoring to the losses of its batches.
-func (c ProofOfLoss) network(t *pipeline.Task, base, candidate *eval.Losses) (*network.Judgement, error) {
+// network applies the profile's scoring to the losses of its batches; of a mix by each seed for itself.
+func (c ProofOfLoss) network(t *pipeline.Task, s *score, base, candidate *eval.Losses, mix *MixExam) error {
 	p, err := profileOf(t)
 	if p == nil || err != nil {
-		return nil, err
+		return err
 	}
 	j, err := p.Judge(base, candidate)
+	if err == nil && mix != nil {
+		err = s.bySeed(t, p, base, candidate, mix)
+	}
 	if err != nil {
 		t.Note("no score by %s: %v", p.Name, err)
-		return nil, nil
+		return nil
 	}
-	return &j, nil
+	s.Network = &j
+	return nil
 }
 
 func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
@@ -179,7 +208,11 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 		"In nats per token, with %g %% intervals over documents, on %s.", 100*s.Confidence, s.MeasuredOn)})
 	t.Figure("proof of loss", "%s at %g %%, %d documents (%.0f effective)", s.Comparison, 100*s.Confidence,
 		s.Documents, s.EffectiveDocuments)
-	if s.Network != nil {
+	switch {
+	case s.Draws != nil:
+		t.Figure("network score", "%.6g ± %.2g by %s over %d seeds, %.6g to %.6g; the loss falls in %d", s.Draws.Mean,
+			s.Draws.Std, s.Network.Profile, len(s.Draws.PerSeed), s.Draws.Min, s.Draws.Max, s.Draws.Improved)
+	case s.Network != nil:
 		t.Figure("network score", "%.6g by %s", s.Network.Score, s.Network.Profile)
 	}
 	t.Figure("verdict", "%s", s.Verdict)
@@ -188,7 +221,11 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 		"documents": float64(s.Documents), "effective_documents": s.EffectiveDocuments, "tokens": float64(s.Tokens)} {
 		t.Value(name, v)
 	}
-	t.Note("the losses were measured on %s, not on a validator's", s.MeasuredOn)
+	if s.Mix != nil {
+		t.Note("the losses were measured on %s; its draw of rows will be another", s.MeasuredOn)
+	} else {
+		t.Note("the losses were measured on %s, not on a validator's", s.MeasuredOn)
+	}
 	if s.Domain != nil {
 		t.Note("%s", s.Domain)
 	}

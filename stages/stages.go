@@ -57,6 +57,7 @@ func All() *pipeline.Registry {
 		tokenizeSpec().Kind(),
 		tokensSpec().Kind(),
 		trainSpec().Kind(),
+		validatorRowsSpec().Kind(),
 		proofOfLossSpec().Kind(),
 		bundleSpec().Kind(),
 	)

@@ -128,13 +128,17 @@ func (c Train) program() (pipeline.Program, error) {
 	}, nil
 }
 
-// uses are the tokens, and route's choice of experts or of their group where the plan does not
-// name them.
+// uses are the tokens, route's choice of experts or of their group where the plan does not name them,
+// and in a window the rows that will judge.
 func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
-	if !c.trains(trainExperts) || !usesRouting(p) {
-		return []pipeline.Data{pipeline.Tokens}
+	kinds := []pipeline.Data{pipeline.Tokens}
+	if c.trains(trainExperts) && usesRouting(p) {
+		kinds = append(kinds, pipeline.Routing)
 	}
-	return []pipeline.Data{pipeline.Tokens, pipeline.Routing}
+	if p.Window != nil && p.Evaluate != nil {
+		kinds = append(kinds, pipeline.ValidatorRows) // judging them takes time
+	}
+	return kinds
 }
 
 func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {

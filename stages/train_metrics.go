@@ -176,9 +176,12 @@ func (s score) measure(t *pipeline.Task, stepsRun int) {
 	log.Close(true)
 }
 
-// pays is the profile's score, or without one ReLU of the loss's fall.
+// pays is the profile's score, of several seeds their mean, or without one ReLU of the loss's fall.
 func (s score) pays() float64 {
-	if s.Network != nil {
+	switch {
+	case s.Draws != nil:
+		return s.Draws.Mean
+	case s.Network != nil:
 		return s.Network.Score
 	}
 	return max(0, s.Base-s.Candidate)

@@ -11,6 +11,7 @@ import (
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/tokenize"
 	"bzdata/train"
 	"bzdata/train/model"
 )
@@ -112,13 +113,11 @@ func (c *Train) measure(
 	if err != nil {
 		return nil, err
 	}
-	judge, closeJudge, err := openTokens(t, "judge")
+	judging, err := c.timeJudging(ctx, t, m, data, seconds(f.SequenceS))
 	if err != nil {
 		return nil, err
 	}
-	closeJudge()
-	// Base and update are judged layer by layer, the weights being read once more.
-	judging := seconds(2*f.SequenceS*float64(judge.part.Sequences) + f.LoadedS)
+	judging += seconds(f.LoadedS) // since base and update are judged layer by layer, the weights being read once more
 	written := trainedBytes(m)
 	if c.carriesMoments(t.Plan) {
 		written *= 3
@@ -187,6 +186,50 @@ func (c *Train) timeEvaluation(
 		evaluate = took
 	}
 	return evaluate, took / time.Duration(timed.Sequences()), loss, nil
+}
+
+// timeJudging is about how long it takes to judge base and update. perSequence is the time for a sequence of
+// the tokens; those of validators may be longer, and are timed themselves.
+func (c *Train) timeJudging(
+	ctx context.Context, t *pipeline.Task, m *model.Model, data train.Data, perSequence time.Duration,
+) (time.Duration, error) {
+	by, err := openJudge(t)
+	if err != nil {
+		return 0, err
+	}
+	defer by.close()
+	reading := time.Duration(0)
+	if by.mix != nil {
+		some := headOf{by, min(judgedBatches*c.BatchSize, by.Sequences())}
+		start := t.Plan.Window.Now()
+		if _, err := meanLoss(ctx, m, some, c.BatchSize); err != nil {
+			return 0, err
+		}
+		perSequence = t.Plan.Window.Now().Sub(start) / time.Duration(some.n)
+		if reading, err = timeReading(data, t.Plan.Window.Now); err != nil {
+			return 0, err
+		}
+	}
+	return 2*perSequence*time.Duration(by.Sequences()) + reading, nil
+}
+
+// judgedBatches are the batches of validators' rows of which judging is timed.
+const judgedBatches = 4
+
+// readSequences are the sequences of which reading is timed.
+const readSequences = 1000
+
+// timeReading is about how long it takes to read all sequences, to find those that are rows of the exam.
+func timeReading(data train.Data, now func() time.Time) (time.Duration, error) {
+	some, start := headOf{data, min(readSequences, data.Sequences())}, now()
+	var s tokenize.Sequence
+	for i := range some.n {
+		if err := some.Sequence(i, &s); err != nil {
+			return 0, err
+		}
+		hashTokens(s.Tokens)
+	}
+	return now().Sub(start) * time.Duration(data.Sequences()) / time.Duration(some.n), nil
 }
 
 // headOf is the first sequences of some data.

@@ -14,6 +14,7 @@ import (
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/report"
+	"bzdata/pipeline/store"
 	"bzdata/stages"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,9 @@ func (f *runFlags) check(ctx context.Context, env *environment, file string) err
 	if err == nil {
 		err = pipeline.Peek(plan, opt)
 	}
+	if err == nil {
+		err = noteStarved(plan, f.inputs, work)
+	}
 	if err != nil {
 		return pipeline.AsDataError(opt.Workdir, err)
 	}
@@ -56,6 +60,18 @@ func (f *runFlags) check(ctx context.Context, env *environment, file string) err
 	out := bufio.NewWriter(env.stdout)
 	writeWork(out, plan, work)
 	return out.Flush()
+}
+
+// noteStarved warns of stages that starve what the plan's validators weigh.
+func noteStarved(plan *pipeline.Plan, fsys store.FS, work *pipeline.Work) error {
+	said, err := stages.Starved(plan, fsys, nil)
+	for i := range work.Stages {
+		s := &work.Stages[i]
+		for _, text := range said[s.Label] {
+			s.Note = strings.TrimPrefix(s.Note+"; warning: "+text, "; ")
+		}
+	}
+	return err
 }
 
 func writeWork(w io.Writer, plan *pipeline.Plan, work *pipeline.Work) {
@@ -125,6 +141,8 @@ func whyImplied(label string) string {
 	switch {
 	case strings.HasPrefix(label, "publish"):
 		return "the export goes to an object store"
+	case strings.HasPrefix(label, "validator_rows"):
+		return "the plan has evaluate"
 	case strings.HasPrefix(label, "tokens"):
 		return "the plan's input is tokens"
 	}

@@ -135,7 +135,7 @@ type evaluated struct {
 	Network   *network.Judgement `json:"network,omitempty"`
 	Draws     *network.Draws     `json:"multi_seed_summary,omitempty"`
 	Paid      *network.Paid      `json:"paid,omitempty"`
-	Mix       *mixReport         `json:"mix,omitempty"`
+	Mix       *stages.MixReport  `json:"mix,omitempty"`
 	// PerBatch are the losses of the network's batches, of one sequence each without a profile.
 	PerBatch perBatch `json:"per_batch_loss"`
 
@@ -306,7 +306,7 @@ func (e *evaluated) score(f *evalFlags, p *network.Profile, base, candidate *eva
 	if err == nil {
 		e.Network = &j
 		if e.exam != nil {
-			e.Draws, err = e.bySeed(p, base, candidate)
+			_, e.Draws, err = e.exam.Judge(p, base, candidate)
 		} else {
 			e.Draws, err = p.Draw(base, candidate, f.seed, f.seeds)
 		}

@@ -17,6 +17,7 @@ import (
 	"bzdata/pipeline"
 	"bzdata/pipeline/report"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/train/tensor"
 
 	"github.com/spf13/cobra"
@@ -126,7 +127,8 @@ func (f *runFlags) underLock(ctx context.Context, env *environment, plan *pipeli
 		if errors.Is(runErr, context.Canceled) {
 			meta.Err = errInterrupted
 		}
-		err := pipeline.AsDiskError(opt.Workdir, f.report(env, opt, res, meta))
+		err := stages.NoteStarved(plan, opt.Inputs, res)
+		err = errors.Join(err, pipeline.AsDiskError(opt.Workdir, f.report(env, opt, res, meta)))
 		runErr = cmp.Or(runErr, err)
 	}
 	return runErr
@@ -151,6 +153,9 @@ func (f *runFlags) load(ctx context.Context, file string) (*pipeline.Plan, pipel
 			fmt.Errorf("work directory %s is a file; choose another with --workdir", opt.Workdir)}
 	}
 	if err := pipeline.CheckWorkdir(opt.FS, opt.Workdir, file); err != nil {
+		return nil, opt, err
+	}
+	if _, err := stages.Starved(plan, f.inputs, nil); err != nil {
 		return nil, opt, err
 	}
 	return plan, opt, checkOutput("--json", f.json)

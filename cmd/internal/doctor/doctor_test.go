@@ -69,6 +69,24 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
+// TestValidatorsExam has lines about rows of validators.
+func TestValidatorsExam(t *testing.T) {
+	r := healthy()
+	r.Stages = append(r.Stages, pipeline.StageResult{Label: "validator_rows", Kind: "validator_rows", Finished: true})
+	v := r.of(t, "proof_of_loss").Values
+	v["exam_rows_trained"], v["effective_documents"] = 0, 50
+	if a := answer(t, r, "held-out text in training"); a.State != Fine {
+		t.Errorf("%+v", a)
+	}
+	if a := answer(t, r, "held-out documents of the verdict"); a.State != Change || !strings.Contains(a.Do, "evaluate.rows") {
+		t.Errorf("%+v", a)
+	}
+	v["exam_rows_trained"] = 3
+	if a := answer(t, r, "held-out text in training"); a.State != Change || !strings.Contains(a.Says, "3 of the 200 rows") {
+		t.Errorf("%+v", a)
+	}
+}
+
 // TestFaults plants one fault at a time: its line, and no other, asks for a change, and comes first.
 func TestFaults(t *testing.T) {
 	for check, plant := range map[string]func(r *Run){

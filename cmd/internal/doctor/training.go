@@ -55,6 +55,9 @@ func effective(r *Run) Answer {
 	if v["effective_documents"] < least {
 		a.State = Change
 		a.Do = "hold more documents out (held_out.fraction or documents_max): three in four of them judge"
+		if r.planned("validator_rows") {
+			a.Do = "raise evaluate.rows or evaluate.seeds, and fetch what they need with bzdata mirror"
+		}
 	}
 	return a
 }
