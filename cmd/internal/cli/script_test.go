@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/pipeline/store/remote/remotetest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -26,6 +28,7 @@ import (
 //	base DIR                   write a tiny base model
 //	hold DIR                   hold a work directory until the script ends
 //	flip FILE                  change one byte in the middle of a file
+//	hub OWNER/NAME DIR         serve a folder as a data set of the hub until the script ends
 //	same FILE FILE             two files have the same bytes, or with ! have not
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -35,7 +38,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": scriptExits, "lines": scriptLines, "corpus": scriptCorpus, "base": scriptBase,
-			"hold": scriptHold, "flip": scriptFlip, "same": scriptSame,
+			"hold": scriptHold, "flip": scriptFlip, "hub": scriptHub, "same": scriptSame,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -125,6 +128,29 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	data[len(data)/2] ^= 1
 	ts.Check(os.WriteFile(name, data, 0o666))
+}
+
+func scriptHub(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hub OWNER/NAME DIR")
+	}
+	dir, files := ts.MkAbs(args[1]), map[string][]byte{}
+	ts.Check(filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		if err == nil {
+			files[filepath.ToSlash(rel)], err = os.ReadFile(name)
+		}
+		return err
+	}))
+	hub := remotetest.NewHub(args[0], files)
+	ts.Defer(hub.Close)
+	for name, value := range map[string]string{"HF_ENDPOINT": hub.URL, "HF_HOME": ts.MkAbs("hf"), "HF_TOKEN": "", "HF_HUB_CACHE": "",
+		"HF_HUB_OFFLINE": ""} {
+		ts.Setenv(name, value)
+	}
 }
 
 func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
