@@ -69,6 +69,8 @@ func nasty(t *testing.T) string {
 	jsonl(t, filepath.Join(dir, "ref", "r.jsonl"), problems(120)[60:]...)
 	tinyBase(t, filepath.Join(dir, "base"), problems(60))
 	write(t, filepath.Join(dir, "words.txt"), "7\n")
+	writeMirror(t, dir)
+	write(t, filepath.Join(dir, "mix.yaml"), rowsProfile)
 	return dir
 }
 
@@ -91,8 +93,9 @@ var subjects = map[string]string{
 	"tokenize":       "tokenize: {sequence_length: 32}",
 	"train": "train: {max_steps: 12, batch_size: 4, gradient_accumulation_steps: 1, learning_rate: 0.01, " +
 		"warmup_steps: 1, eval_steps: 4, checkpoint_steps: 3, dtype: F32}",
-	"proof_of_loss": "proof_of_loss: {documents_min: 8, confidence: 0.5}",
-	"bundle":        "bundle: {}",
+	"validator_rows": "validator_rows: {}",
+	"proof_of_loss":  "proof_of_loss: {documents_min: 8, confidence: 0.5}",
+	"bundle":         "bundle: {}",
 }
 
 // kindOf finds a kind by name.
@@ -111,11 +114,18 @@ func subjectPlan(kind string) string {
 		"bundle":         {"route", "tokenize", "train", "proof_of_loss"},
 	}
 	steps := append(slices.Clone(before[kind]), kind)
-	if slices.Contains(kindOf(kind).Makes, pipeline.Documents) {
+	evaluate := ""
+	if kind == "validator_rows" {
+		evaluate = "evaluate: {sources_from: config.yaml, mirror: mirror, rows: 20, seeds: 2}\n"
+	}
+	if slices.Contains(kindOf(kind).Makes, pipeline.Documents) || evaluate != "" {
 		steps = append(steps, "")
 	}
 	plan := "name: p\nseed: 11\nkeep_dropped: true\nmax_reject_fraction: 0.9\nnetwork: {base: {model: base}}\n" +
-		"input: [{path: a}, {path: b}]\nheld_out: {fraction: 0.2}\nstages:\n"
+		"input: [{path: a}, {path: b}]\nheld_out: {fraction: 0.2}\n" + evaluate + "stages:\n"
+	if evaluate != "" {
+		plan = strings.Replace(plan, "network: {", "network: {profile: mix.yaml, ", 1)
+	}
 	for _, s := range steps {
 		if s == "" {
 			plan += "  - export: {format: jsonl}\n"

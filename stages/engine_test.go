@@ -12,7 +12,6 @@ import (
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
-	"bzdata/stages"
 )
 
 // corpus writes a small data set with exact and near copies, short rows and a malformed
@@ -78,8 +77,7 @@ stages:
 
 func parse(t testing.TB, dir, plan string) *pipeline.Plan {
 	t.Helper()
-	p, err := pipeline.ParsePlan(filepath.Join(dir, "plan.yaml"), []byte(plan), stages.All(),
-		pipeline.ParseOptions{Complete: stages.Complete})
+	p, err := parseProfiled(dir, plan)
 	if err != nil {
 		t.Fatal(err)
 	}

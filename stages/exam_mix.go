@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -29,6 +30,8 @@ type MixOptions struct {
 	Seeds          int    // number of combined seeds, derived from First
 	First          uint64
 	SequenceLength int // tokens; 0 is the profile's
+	// OnRow, if not nil, is called after each row, with those of all seeds.
+	OnRow func(done, total int)
 
 	sources *mixSources // in place of those that the mirror has, while it is filled
 }
@@ -68,7 +71,7 @@ type mixSources struct {
 }
 
 // OpenMix reads the rows and tokenizes them with the base's tokenizer.
-func OpenMix(fsys store.FS, p *network.Profile, base string, o MixOptions) (*MixExam, error) {
+func OpenMix(ctx context.Context, fsys store.FS, p *network.Profile, base string, o MixOptions) (*MixExam, error) {
 	m, err := newMixMaker(fsys, p, o)
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func OpenMix(fsys store.FS, p *network.Profile, base string, o MixOptions) (*Mix
 		return nil, err
 	}
 	m.pack = m.tokenize().options(m.tok)
-	exam, err := m.make()
+	exam, err := m.make(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +93,15 @@ func OpenMix(fsys store.FS, p *network.Profile, base string, o MixOptions) (*Mix
 
 // ChooseMix goes through the rows that validators would read without tokenizing them, and has each file that it
 // comes to fetched first. What it returns has no sequences.
-func ChooseMix(fsys store.FS, p *network.Profile, o MixOptions, fetch func(source, file int) (name string, err error)) (
-	*MixExam, error) {
+func ChooseMix(
+	ctx context.Context, fsys store.FS, p *network.Profile, o MixOptions, fetch func(source, file int) (name string, err error),
+) (*MixExam, error) {
 	m, err := newMixMaker(fsys, p, o)
 	if err != nil {
 		return nil, err
 	}
 	m.fetch = fetch
-	return m.make()
+	return m.make(ctx)
 }
 
 // newMixMaker finds the files of a mix.
@@ -231,11 +235,11 @@ type mixMaker struct {
 	lacks   map[string]bool // files that the mirror lacks, which rows of the seed at hand would be in
 }
 
-func (m *mixMaker) make() (*MixExam, error) {
+func (m *mixMaker) make(ctx context.Context) (*MixExam, error) {
 	for i := range m.options.Seeds {
 		seed := network.CombinedSeed(map[string]uint64{"": m.options.First + uint64(i)})
 		m.exam.Seeds = append(m.exam.Seeds, seed)
-		if err := m.seed(seed); err != nil {
+		if err := m.seed(ctx, seed); err != nil {
 			return nil, err
 		}
 	}
@@ -244,7 +248,7 @@ func (m *mixMaker) make() (*MixExam, error) {
 }
 
 // seed adds the rows of one seed.
-func (m *mixMaker) seed(seed string) error {
+func (m *mixMaker) seed(ctx context.Context, seed string) error {
 	mix := m.mix
 	mix.Seed = seed
 	var readers []iter.Seq[mixText]
@@ -259,6 +263,9 @@ func (m *mixMaker) seed(seed string) error {
 	seen, taken := map[string]bool{}, 0
 	clear(m.lacks)
 	for _, row := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if why := heldOutRow(m.profile.HeldOut, seen, row.text); why != "" {
 			m.exam.Dropped[why]++
 			continue
@@ -269,6 +276,9 @@ func (m *mixMaker) seed(seed string) error {
 		}
 		if taken++; at >= 0 {
 			own = append(own, at)
+		}
+		if m.options.OnRow != nil {
+			m.options.OnRow(len(m.exam.BySeed)*m.options.Rows+taken, m.options.Seeds*m.options.Rows)
 		}
 		if taken == m.options.Rows {
 			break

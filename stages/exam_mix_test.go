@@ -101,7 +101,7 @@ func plainMix(t *testing.T, texts [][][]string, seed string, rows int) (out []st
 func TestMix(t *testing.T) {
 	dir := modelCorpus(t, 120)
 	texts := writeMirror(t, dir)
-	exam, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), mixOptions(dir))
+	exam, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), mixOptions(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestMix(t *testing.T) {
 	if exam.Sequences() != len(distinct) || exam.Rows != sum || len(distinct) >= sum || exam.Dropped["too_short"] == 0 {
 		t.Errorf("%d sequences, %d distinct of %d and %d rows, left out %v", exam.Sequences(), len(distinct), exam.Rows, sum, exam.Dropped)
 	}
-	again, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), mixOptions(dir))
+	again, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), mixOptions(dir))
 	if err != nil || again.Key != exam.Key {
 		t.Errorf("the same rows have keys %s and %s, %v", exam.Key, again.Key, err)
 	}
@@ -196,7 +196,7 @@ func TestMixMistakes(t *testing.T) {
 	dir := modelCorpus(t, 120)
 	writeMirror(t, dir)
 	open := func(p *network.Profile, o stages.MixOptions) error {
-		_, err := stages.OpenMix(store.OS(), p, filepath.Join(dir, "base"), o)
+		_, err := stages.OpenMix(t.Context(), store.OS(), p, filepath.Join(dir, "base"), o)
 		return err
 	}
 	usage := func(err error, says string) {

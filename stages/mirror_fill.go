@@ -64,7 +64,7 @@ func FillMirror(ctx context.Context, hub mirror.Hub, p *network.Profile, f Mirro
 		}
 		f.sources.names, f.sources.files = append(f.sources.names, names), append(f.sources.files, make([]string, len(names)))
 	}
-	exam, err := ChooseMix(hub, p, f.MixOptions, m.fetch)
+	exam, err := ChooseMix(ctx, hub, p, f.MixOptions, m.fetch)
 	for i, set := range m.sets {
 		for k := range set.Files {
 			if folder.Has(set, k) {

@@ -88,13 +88,13 @@ func TestFillMirror(t *testing.T) {
 				t.Errorf("%d files: %+v", each, f)
 			}
 		}
-		few, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
+		few, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, "config.yaml"), strings.ReplaceAll(fmt.Sprintf(fillConfig, world), "owner/set", "all"))
 		o.Mirror = dir
-		all, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
+		all, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
 		if err != nil || few.Key != all.Key || few.Key != exam.Key || few.Rows != 16 || !slices.EqualFunc(few.BySeed, all.BySeed, slices.Equal) {
 			t.Errorf("%d files: %d rows with key %s of few files, %d with %s of all, %s while filling, %v", each, few.Rows, few.Key, all.Rows,
 				all.Key, exam.Key, err)
@@ -122,7 +122,7 @@ func TestFillMirrorBounded(t *testing.T) {
 	if err != nil || !slices.Equal(came, []string{"math/00.jsonl", "web/00.jsonl"}) || len(exam.Short) != 1 {
 		t.Fatalf("%q came, short: %q, %v", came, exam.Short, err)
 	}
-	few, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
+	few, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
 	if err != nil || few.Key != exam.Key || len(few.Short) != 1 || few.Rows == 0 || few.Rows >= 20 ||
 		!strings.Contains(few.Short[0], "the mirror lacks owner/set/math math/01.jsonl") {
 		t.Errorf("%d rows, %q, %v", few.Rows, few.Short, err)
@@ -133,7 +133,7 @@ func TestFillMirrorBounded(t *testing.T) {
 	if err != nil || len(exam.Short) > 0 || slices.Contains(came, "math/00.jsonl") || filled[1].Fetched != filled[1].Needed-1 {
 		t.Fatalf("%q came, %+v, short: %q, %v", came, filled, exam.Short, err)
 	}
-	whole, err := stages.OpenMix(store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
+	whole, err := stages.OpenMix(t.Context(), store.OS(), mixProfile(t), filepath.Join(dir, "base"), o)
 	if err != nil || whole.Rows != 20 {
 		t.Fatal(whole.Rows, err)
 	}

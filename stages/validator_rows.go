@@ -138,7 +138,7 @@ type rowsMeta struct {
 	Sequences int `json:"sequences"`
 }
 
-func (c ValidatorRows) run(_ context.Context, t *pipeline.Task) error {
+func (c ValidatorRows) run(ctx context.Context, t *pipeline.Task) error {
 	profile, err := profileOf(t)
 	if err != nil {
 		return err
@@ -146,7 +146,9 @@ func (c ValidatorRows) run(_ context.Context, t *pipeline.Task) error {
 	if profile == nil || t.Plan.Evaluate == nil {
 		return errors.New("the plan has no network.profile or no section evaluate")
 	}
-	exam, err := OpenMix(t.Inputs, profile, t.Plan.Path(string(t.Plan.Network.Base.Model)), MixOptionsOf(t.Plan))
+	opts := MixOptionsOf(t.Plan)
+	opts.OnRow = func(done, total int) { t.Progress(float64(done), float64(total), "rows") }
+	exam, err := OpenMix(ctx, t.Inputs, profile, t.Plan.Path(string(t.Plan.Network.Base.Model)), opts)
 	if err != nil {
 		return err
 	}

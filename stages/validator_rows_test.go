@@ -92,7 +92,7 @@ func TestValidatorRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exam, err := stages.OpenMix(store.OS(), profile, filepath.Join(dir, "base"), o)
+	exam, err := stages.OpenMix(t.Context(), store.OS(), profile, filepath.Join(dir, "base"), o)
 	if err != nil {
 		t.Fatal(err)
 	}

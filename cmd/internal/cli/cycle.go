@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -216,9 +217,28 @@ func (c *cycle) outlook() error {
 	if v := c.record.Version; v != nil {
 		fmt.Fprintf(c.env.stdout, "base      global version %d\n", *v)
 	}
+	if text := c.examNote(w); text != "" {
+		fmt.Fprintf(c.env.stdout, "exam      %s\n", text)
+	}
 	_, err = fmt.Fprintf(c.env.stdout, "window    %.0f s until %s\n", c.clock.deadline().Sub(c.clock.now()).Seconds(),
 		c.clock.deadline().Format(time.RFC3339))
 	return err
+}
+
+// examNote says whether the validators' rows are there, if they are to judge.
+func (c *cycle) examNote(w *pipeline.Work) string {
+	for _, step := range c.plan.Stages {
+		done := func(s pipeline.StageWork) bool { return s.Label == step.Label() && s.Reused }
+		switch {
+		case step.Kind.Name != "validator_rows":
+		case slices.ContainsFunc(w.Stages, done):
+			return "the validators' rows are there"
+		default:
+			return fmt.Sprintf("the validators' rows are not there; bzdata run %s --until %s makes them", c.plan.File,
+				step.Label())
+		}
+	}
+	return ""
 }
 
 // run carries the cycle out, and then what is to follow.

@@ -215,7 +215,7 @@ func (f *evalFlags) measure(ctx context.Context, env *environment, p *network.Pr
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	e = &evaluated{Base: f.base, Candidate: f.candidate + ", " + update.What, Kernels: kernels.Name()}
-	exam, err := f.openExam(p, e)
+	exam, err := f.openExam(ctx, p, e)
 	if err != nil {
 		return nil, nil, nil, err
 	}

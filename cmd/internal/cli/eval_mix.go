@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"path/filepath"
 
 	"bzdata/eval/network"
@@ -9,12 +10,12 @@ import (
 )
 
 // openExam opens the tokens, or makes an exam of the mirror's rows, of which e then has a report.
-func (f *evalFlags) openExam(p *network.Profile, e *evaluated) (*stages.Exam, error) {
+func (f *evalFlags) openExam(ctx context.Context, p *network.Profile, e *evaluated) (*stages.Exam, error) {
 	if f.mix.Mirror == "" {
 		return stages.OpenExam(store.OS(), f.tokens, f.part, f.base)
 	}
 	f.mix.Seeds, f.mix.First = f.seeds, f.seed
-	exam, err := stages.OpenMix(store.OS(), p, f.base, f.mix)
+	exam, err := stages.OpenMix(ctx, store.OS(), p, f.base, f.mix)
 	if err != nil {
 		return nil, err
 	}

@@ -38,8 +38,9 @@ func offDomain(r *Run) Answer {
 func leak(r *Run) Answer {
 	const check = "held-out text in training"
 	if v, ok := r.values("proof_of_loss", "exam_rows_trained", "documents"); ok && v["exam_rows_trained"] > 0 {
-		return Answer{Check: check, State: Change, Figures: v, Says: fmt.Sprintf(
-			"%.0f of the %.0f rows of the validators' exam begin like a training document", v["exam_rows_trained"], v["documents"]),
+		return Answer{Check: check, State: Change, Figures: v,
+			Says: fmt.Sprintf("%.0f of the %.0f rows of the validators' exam begin like a training document",
+				v["exam_rows_trained"], v["documents"]),
 			Do: "hold the mirror's files out (held_out: [{path: …}]), so that decontaminate drops what overlaps with them"}
 	}
 	if r.stage("held_out_set") == nil && !r.planned("held_out_set") {
