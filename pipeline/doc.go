@@ -17,7 +17,7 @@
 //	   ▼
 //	decisions          about documents, by id; the stage's next pass carries them out
 //	   │
-//	artifact           export, route, tokenize, train, proof_of_loss, bundle
+//	artifact           export, route, tokenize, validator_rows, train, proof_of_loss, bundle
 //
 // A task is known by its [Key]: stage name and version, canonical config or the part of it
 // that a pass or barrier says it depends on, seed, the keys of what it reads and the

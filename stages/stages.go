@@ -28,6 +28,14 @@
 // In a pipeline.Warm, train keeps the base model's weights that it has not trained, each with the files that it is
 // of; the token shards that it has open; and how long steps and evaluations took, by which the next window goes
 // in place of a calibration. See warm.go.
+//
+// # Validators' rows
+//
+// The output of validator_rows is the folder rows: token shards of one row a sequence, each row once, and rows.json:
+// data_key, a hash of the rows' texts in order; first_seed and combined_seeds; sequences_of_seed, for each seed the
+// numbers of its sequences in the order in which its validators read them; rows, which counts a row of several
+// seeds as often; left_out by the profile's rules; short, why a seed has fewer rows than were asked for; mix, the data
+// sets. A mirror's own format says package eval/mirror.
 package stages
 
 import (

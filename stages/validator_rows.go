@@ -15,6 +15,7 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/tokenize"
 	"bzdata/train"
+	"bzdata/train/model"
 )
 
 // ValidatorRows is the configuration of the validator_rows stage, which the plan's section evaluate describes.
@@ -65,6 +66,11 @@ func (c ValidatorRows) find(p *pipeline.Plan, fsys store.FS, dir string) (files,
 	m, err := newMixMaker(fsys, profile, MixOptionsOf(p))
 	if err != nil {
 		return nil, nil, fmt.Errorf("evaluate: %w", err)
+	}
+	base, err := model.ReadConfig(fsys, p.Path(string(p.Network.Base.Model)))
+	if longest := base.MaxPositionEmbeddings; err == nil && longest > 0 && p.Evaluate.SequenceLength > longest {
+		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate: rows of %d tokens are longer than the base model's "+
+			"max_position_embeddings %d; set evaluate.sequence_length", p.Evaluate.SequenceLength, longest)}
 	}
 	if manifest := filepath.Join(dir, mirror.ManifestName); store.Exists(fsys, manifest) {
 		files = append(files, manifest)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bzdata/eval/network"
 	"bzdata/pipeline"
@@ -168,6 +169,57 @@ func TestValidatorRowsAreKept(t *testing.T) {
 	opt.Workdir, opt.Workers = filepath.Join(dir, "run1"), 1
 	if _, again := rowsRun(t, dir, opt); again.Difference != third.Difference || again.Interval != third.Interval {
 		t.Errorf("one worker says %v %v, two %v %v", again.Difference, again.Interval, third.Difference, third.Interval)
+	}
+}
+
+// ticking is a clock that every look at moves on by a second.
+func ticking() func() time.Time {
+	at := time.Unix(1_700_000_000, 0)
+	return func() time.Time { at = at.Add(time.Second); return at }
+}
+
+// TestWindowKeepsTimeForRows keeps three times as long as judging both models on all rows takes: twice the time
+// of the rows timed, one look at the clock, for each as many.
+func TestWindowKeepsTimeForRows(t *testing.T) {
+	trainsModels(t)
+	dir := rowsCorpus(t)
+	reserve := func(rows int) (seconds float64, distinct int) {
+		plan, err := parseProfiled(dir, strings.Replace(rowsPlan, "rows: 25", fmt.Sprint("rows: ", rows), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := ticking()
+		deadline := now().Add(200 * time.Second)
+		plan.Window = &pipeline.Window{ID: fmt.Sprint(rows), Deadline: func() time.Time { return deadline }, Now: now}
+		res, err := pipeline.Run(context.Background(), plan, options(dir))
+		if tolerated(err) != nil {
+			t.Fatal(err)
+		}
+		st, err := res.Stage("train")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range st.Summary {
+			left := 0.0
+			if f.Name == "window" {
+				if _, err := fmt.Sscanf(f.Value, "%f s were left, %f s of them kept", &left, &seconds); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if st, err = res.Stage("validator_rows"); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(st.Notes, func(n string) bool { return strings.Contains(n, "tokenized inside the window") }) {
+			t.Errorf("%q", st.Notes)
+		}
+		return seconds, int(st.Values["distinct_rows"])
+	}
+	few, nFew := reserve(3)
+	many, nMany := reserve(25)
+	per := func(n int) float64 { return 2 * float64(n) / float64(min(n, 16)) } // of four batches of four rows
+	if want := 3 * (per(nMany) - per(nFew)); math.Abs(many-few-want) > 1 || want < 5 {
+		t.Errorf("%.1f s are kept for %d rows and %.1f for %d: a difference of %.1f s is right", many, nMany, few, nFew, want)
 	}
 }
 
