@@ -132,6 +132,9 @@ func newMixMaker(fsys store.FS, p *network.Profile, o MixOptions) (*mixMaker, er
 		m.exam.Mix = append(m.exam.Mix, MixSource{Label: of.Label, Weight: of.Weight, Files: len(sources.files[i]),
 			There: sources.there(i)})
 	}
+	if _, err := network.Interleave(0, m.mix.Weights); err != nil && len(m.mix.Weights) > 1 {
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s: %v", o.SourcesFrom, err), Err: err}
+	}
 	return m, nil
 }
 

@@ -101,11 +101,12 @@ type score struct {
 	eval.Comparison
 	Verdict eval.Verdict       `json:"verdict"`
 	Network *network.Judgement `json:"network,omitempty"`
-	// Draws and Mix are those of validators' rows, if they judge.
-	Draws   *network.Draws `json:"multi_seed_summary,omitempty"`
-	Mix     *MixReport     `json:"mix,omitempty"`
-	Domain  *domainLosses  `json:"domain,omitempty"`
-	DataKey string         `json:"data_key"`
+	// These are about validators' rows, if they judge; BySeed is by the network's arithmetic.
+	Draws   *network.Draws      `json:"multi_seed_summary,omitempty"`
+	BySeed  []network.Judgement `json:"by_seed,omitempty"`
+	Mix     *MixReport          `json:"mix,omitempty"`
+	Domain  *domainLosses       `json:"domain,omitempty"`
+	DataKey string              `json:"data_key"`
 	// Update is the SHA-256 of the update's file, in hexadecimal: what was judged.
 	Update string `json:"update_sha256"`
 	// MeasuredOn says whose data the losses are of.

@@ -66,7 +66,7 @@ func (s *score) bySeed(t *pipeline.Task, p *network.Profile, base, candidate *ev
 	if err != nil {
 		return err
 	}
-	s.Draws = draws
+	s.Draws, s.BySeed = draws, judged
 	table := &pipeline.Table{Columns: []string{"seed", "rows", "trained on", "base", "update", "difference", "score", "batches"}}
 	for i, j := range judged {
 		table.Rows = append(table.Rows, []string{s.Mix.Seeds[i][:12], fmt.Sprint(s.Mix.RowsOfSeed[i]),

@@ -71,15 +71,16 @@ func rowsRun(t *testing.T, dir string, opt pipeline.Options) (*pipeline.Result, 
 
 // rowsScore is what the tests read of score.json.
 type rowsScore struct {
-	Difference float64           `json:"difference_nats"`
-	Documents  int               `json:"documents"`
-	Tokens     int               `json:"tokens"`
-	DataKey    string            `json:"data_key"`
-	MeasuredOn string            `json:"measured_on"`
-	Mix        *stages.MixReport `json:"mix"`
-	Draws      *network.Draws    `json:"multi_seed_summary"`
-	Sources    []map[string]any  `json:"sources"`
-	Interval   [2]float64        `json:"interval_nats"`
+	Difference float64             `json:"difference_nats"`
+	Documents  int                 `json:"documents"`
+	Tokens     int                 `json:"tokens"`
+	DataKey    string              `json:"data_key"`
+	MeasuredOn string              `json:"measured_on"`
+	Mix        *stages.MixReport   `json:"mix"`
+	Draws      *network.Draws      `json:"multi_seed_summary"`
+	BySeed     []network.Judgement `json:"by_seed"`
+	Sources    []map[string]any    `json:"sources"`
+	Interval   [2]float64          `json:"interval_nats"`
 }
 
 // TestValidatorRows judges by the rows that OpenMix gives, and scores each seed by the losses of single rows.
@@ -131,6 +132,9 @@ func testSeedScores(t *testing.T, workdir string, exam *stages.MixExam, s rowsSc
 			base, update = base+d.Base/float64(d.Tokens)/6, update+d.Update/float64(d.Tokens)/6
 		}
 		want := math.Pow(max(0, base-update), 1.2)
+		if j := s.BySeed[i]; math.Abs(j.Baseline-base) > 1e-9 || math.Abs(j.Loss-update) > 1e-9 {
+			t.Errorf("seed %d: losses %g and %g, want %g and %g", i, j.Baseline, j.Loss, base, update)
+		}
 		if got := s.Draws.PerSeed[i]; math.Abs(got-want) > 1e-9 || s.Draws.Seeds[i] != uint64(9+i) {
 			t.Errorf("seed %d scores %g, want %g", i, got, want)
 		}

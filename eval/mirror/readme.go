@@ -32,16 +32,24 @@ func readConfigs(hub Hub, loc store.Location) ([]readmeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	block := configsBlock(string(text))
+	configs, err := parseConfigs(string(text))
+	if err != nil {
+		return nil, &store.LocationError{Msg: fmt.Sprintf("%s: its block configs %v", name, err)}
+	}
+	return configs, nil
+}
+
+// parseConfigs reads the block configs of a README's text.
+func parseConfigs(text string) ([]readmeConfig, error) {
+	block := configsBlock(text)
 	if len(block) > configsBytesMax {
-		return nil, &store.LocationError{Msg: fmt.Sprintf("%s: its block configs has %d bytes, more than the %d that are read",
-			name, len(block), configsBytesMax)}
+		return nil, fmt.Errorf("has %d bytes, more than the %d that are read", len(block), configsBytesMax)
 	}
 	var out struct {
 		Configs []readmeConfig `yaml:"configs"`
 	}
 	if err := store.UnmarshalYAMLLoose([]byte(block), &out); err != nil {
-		return nil, &store.LocationError{Msg: fmt.Sprintf("%s: its block configs: %v", name, err)}
+		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
 	return out.Configs, nil
 }

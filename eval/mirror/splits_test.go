@@ -57,3 +57,23 @@ func TestConfigsBlock(t *testing.T) {
 		}
 	}
 }
+
+// FuzzConfigs reads any README without a panic, and what it takes for a split's files are patterns.
+func FuzzConfigs(f *testing.F) {
+	f.Add(readme)
+	f.Add("---\nconfigs:\n- data_files: [a, [b], {split: train, path: 3}]\n  default: yes\n---\n")
+	f.Add("---\nconfigs: {a: b}\n---\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		configs, err := parseConfigs(text)
+		if err != nil || len(configs) == 0 {
+			return
+		}
+		c, err := choose(configs, "")
+		if err != nil {
+			return
+		}
+		if patterns, stated, err := c.patterns("train"); err == nil && stated && len(patterns) == 0 {
+			t.Errorf("%q states no pattern", text)
+		}
+	})
+}
