@@ -31,6 +31,8 @@ type pass struct {
 	hidden int
 	x      []float32 // the residual stream, [rows, d]
 	dx     []float32 // its derivative
+	// balance is nil if no load-balancing loss is asked for.
+	balance *balance
 }
 
 func (y *layer) forward(p *pass, a *layerActs) {

@@ -48,10 +48,16 @@ func (m *Model) Backward(ctx context.Context, b Batch, scale float32) (sum float
 	if scale == 0 {
 		return m.Loss(ctx, b, nil)
 	}
+	return m.backward(ctx, b, scale, nil)
+}
+
+// backward is Backward, with a load-balancing loss unless bal is nil.
+func (m *Model) backward(ctx context.Context, b Batch, scale float32, bal *balance) (sum float64, tokens int, err error) {
 	p, err := m.start(b, true)
 	if err != nil {
 		return 0, 0, err
 	}
+	p.balance = bal
 	first := m.firstTrainable()
 	m.state.counts = nil
 	err = p.forward(ctx, first, func(layer int, a *moeActs) {
@@ -59,6 +65,9 @@ func (m *Model) Backward(ctx context.Context, b Batch, scale float32) (sum float
 	})
 	if err != nil {
 		return 0, 0, err
+	}
+	if bal != nil {
+		bal.settle()
 	}
 	input := first < len(m.layers) || trains(m.norm, m.embed)
 	do := headPass{scale: scale, back: input || trains(m.head), input: input}

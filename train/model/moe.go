@@ -23,15 +23,17 @@ type moe struct {
 // row*k+rank. Slots are sorted by expert, within it by row; place is a slot's index in that
 // order. "sorted" below means one row per place.
 type moeActs struct {
-	k       int
-	probs   []float32 // [rows, experts]
-	ids     []int32   // expert by slot, most probable first
-	weights []float32 // by slot
-	place   []int32   // by slot
-	slot    []int32   // by place
-	start   []int     // first place of each expert, and the end
-	x       []float32 // sorted, [rows*k, hidden]
-	inner   gluActs   // sorted
+	k     int
+	probs []float32 // [rows, experts]
+	// unmasked are the probabilities if all experts were allowed, [rows, experts]; only with a balance.
+	unmasked []float32
+	ids      []int32   // expert by slot, most probable first
+	weights  []float32 // by slot
+	place    []int32   // by slot
+	slot     []int32   // by place
+	start    []int     // first place of each expert, and the end
+	x        []float32 // sorted, [rows*k, hidden]
+	inner    gluActs   // sorted
 }
 
 func (e *moe) allow(ids []int32) error {

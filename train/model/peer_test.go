@@ -108,7 +108,10 @@ func (p *peer) compare(t *testing.T) {
 		t.Errorf("logits differ by %.2g, losses by %.2g", logits, loss)
 	}
 	ties := p.compareRoutes(t)
-	worst, name := p.compareGradients(t)
+	worst, name := p.gradients(t, func() error {
+		_, _, err := p.m.Backward(ctx, p.batch, 1)
+		return err
+	})
 	t.Logf("logits %.1e, losses %.1e, worst gradient %.1e of its length in %s, %d near ties", logits, loss, worst, name, ties)
 }
 
@@ -122,10 +125,11 @@ func greatest(got, want []float32) float64 {
 	return off
 }
 
-// compareGradients returns the greatest distance, by the gradient's length, and where it is.
-func (p *peer) compareGradients(t *testing.T) (worst float64, name string) {
+// gradients compares what backward makes of them, and returns the greatest distance, by the gradient's
+// length, and where it is.
+func (p *peer) gradients(t *testing.T, backward func() error) (worst float64, name string) {
 	p.m.SetTrainable(all)
-	if _, _, err := p.m.Backward(context.Background(), p.batch, 1); err != nil {
+	if err := backward(); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range p.m.Params() {

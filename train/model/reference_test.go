@@ -17,6 +17,9 @@ type reference struct {
 	weights map[string][]float64
 	allowed map[int][]int32 // by layer
 	routes  []Route         // filled by run: one for each mixture layer
+	// balance is added to the loss if it is not nil, at the position that the layers are at.
+	balance         *referenceBalance
+	start, position int
 }
 
 func newReference(m *Model) *reference {
@@ -123,6 +126,9 @@ func (r *reference) attend(prefix string, rows [][]float64) [][]float64 {
 // mixture runs the routed experts of a layer on one row, and records the choice.
 func (r *reference) mixture(layer int, prefix string, x []float64, route *Route) []float64 {
 	probs := r.mat(prefix+"gate.weight", x)
+	if r.balance != nil {
+		r.balance.add(slices.Clone(probs), r.cfg.NumExpertsPerTok, r.position)
+	}
 	k := r.cfg.NumExpertsPerTok
 	if ids := r.allowed[layer]; ids != nil {
 		k = min(k, len(ids))
@@ -176,7 +182,8 @@ func (r *reference) layer(l int, rows [][]float64, route *Route) {
 	for t, y := range r.attend(prefix+"self_attn.", normed) {
 		addTo(rows[t], y)
 	}
-	for _, x := range rows {
+	for t, x := range rows {
+		r.position = r.start + t
 		h := r.norm(prefix+"post_attention_layernorm.weight", x)
 		if l < r.cfg.FirstKDenseReplace {
 			addTo(x, r.ffn(prefix+"mlp.", h))
@@ -196,6 +203,7 @@ func (r *reference) run(b Batch) []float64 {
 	r.routes = make([]Route, r.cfg.NumHiddenLayers)
 	for s := range b.Sequences {
 		var rows [][]float64
+		r.start = s * b.Length
 		for _, id := range b.Tokens[s*b.Length : (s+1)*b.Length] {
 			d, w := r.cfg.HiddenSize, r.weights["model.embed_tokens.weight"]
 			rows = append(rows, slices.Clone(w[int(id)*d:(int(id)+1)*d]))
@@ -358,9 +366,15 @@ func (r *reference) slope(b Batch, name string, direction []float64) float64 {
 			moved[i] += step * d
 		}
 		r.weights[name] = moved
+		if r.balance != nil {
+			r.balance.begin()
+		}
 		sum := 0.0
 		for _, v := range r.run(b) {
 			sum += v
+		}
+		if r.balance != nil {
+			sum += r.balance.scale * r.balance.loss()
 		}
 		return sum
 	}

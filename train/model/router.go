@@ -14,16 +14,25 @@ func (e *moe) route(p *pass, x []float32, a *moeActs) {
 	grow(&a.ids, slots)
 	grow(&a.weights, slots)
 	linear(p.dev, p.rows, e.router, x, grow(&a.probs, p.rows*experts), false)
+	if p.balance != nil {
+		copy(grow(&a.unmasked, len(a.probs)), a.probs)
+	}
 	p.dev.ForBlocks(p.rows, 64, func(from, to int) {
 		open := make([]bool, experts)
 		for r := from; r < to; r++ {
 			probs := a.probs[r*experts : (r+1)*experts]
+			if p.balance != nil {
+				p.dev.Softmax(a.unmasked[r*experts:(r+1)*experts], 1)
+			}
 			e.mask(probs)
 			p.dev.Softmax(probs, 1)
 			e.choose(p.m.cfg, probs, open, a.ids[r*a.k:(r+1)*a.k], a.weights[r*a.k:(r+1)*a.k])
 		}
 	})
 	a.sort(experts)
+	if p.balance != nil {
+		p.balance.count(p, a, experts)
+	}
 }
 
 func (e *moe) mask(logits []float32) {
@@ -122,8 +131,11 @@ func (e *moe) routeBack(p *pass, x, dx, dWeights []float32, a *moeActs) {
 	experts := len(e.experts)
 	p.dev.ForBlocks(p.rows, 64, func(from, to int) {
 		for r := from; r < to; r++ {
-			slots := a.ids[r*a.k : (r+1)*a.k]
-			chooseBack(p.m.cfg, a.probs[r*experts:(r+1)*experts], slots, dWeights[r*a.k:(r+1)*a.k])
+			slots, probs := a.ids[r*a.k:(r+1)*a.k], a.probs[r*experts:(r+1)*experts]
+			chooseBack(p.m.cfg, probs, slots, dWeights[r*a.k:(r+1)*a.k])
+			if p.balance != nil {
+				p.balance.back(r, probs, a.unmasked[r*experts:(r+1)*experts])
+			}
 		}
 	})
 	linearBack(p.dev, p.rows, e.router, a.probs, x, dx, true)

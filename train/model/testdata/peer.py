@@ -102,6 +102,25 @@ def write(name, model, config=None):
     save_file({key: value.contiguous() for key, value in peer.items()}, folder / "peer.safetensors")
 
 
+def balanced(name, model_class, coefficient):
+    """Writes beside a folder's peer.safetensors what the load-balancing loss changes: losses and gradients for the
+    same tokens, of which the last of the second sequence are padding."""
+    folder = pathlib.Path(__file__).parent / name
+    model = model_class.from_pretrained(folder, attn_implementation="eager").float().eval()
+    model.router_aux_loss_coef = coefficient
+    tokens = load_file(folder / "peer.safetensors")["tokens"].long().reshape(SEQUENCES, LENGTH)
+    mask = torch.ones_like(tokens)
+    mask[1, LENGTH - 11:] = 0
+    labels = tokens.masked_fill(mask == 0, -100)
+    out = model(input_ids=tokens, attention_mask=mask, labels=labels, output_router_logits=True)
+    out.loss.backward()
+    targets = torch.cat([labels[:, 1:].masked_fill(mask[:, 1:] == 0, -1), torch.full((SEQUENCES, 1), -1)], 1)
+    peer = {f"gradient.{n}": g for n, g in rename({n: p.grad for n, p in model.named_parameters()}).items()}
+    peer |= dict(loss=out.loss.detach()[None], aux_loss=out.aux_loss.detach()[None], coefficient=torch.tensor([coefficient]),
+                 attention_mask=mask.flatten().int(), targets=targets.flatten().int())
+    save_file({key: value.contiguous() for key, value in peer.items()}, folder / "balanced.safetensors")
+
+
 def bz_moe():
     mixtral = tf.MixtralConfig(**SHAPE, intermediate_size=8, num_local_experts=5, num_experts_per_tok=2,
                                rope_parameters=ROPE, tie_word_embeddings=False, sliding_window=None)
@@ -166,6 +185,9 @@ def main():
     for seed, make in enumerate((bz_moe, deepseek_v2, mixtures, dense), 5):
         torch.manual_seed(seed)
         make()
+    for name, model_class in ("qwen3_moe", tf.Qwen3MoeForCausalLM), ("qwen3_moe_sparse", tf.Qwen3MoeForCausalLM), \
+            ("olmoe", tf.OlmoeForCausalLM):
+        balanced(name, model_class, 1.0)
 
 
 if __name__ == "__main__":
