@@ -58,6 +58,9 @@ type Config struct {
 	// ClipNorm is the greatest global norm of a gradient; 0 sets no limit.
 	ClipNorm float64 `json:"clip_norm"`
 	Mean     Mean    `json:"mean"`
+	// RouterAuxLossCoef is what each batch's load-balancing loss, see [model.Balance], is multiplied by and added
+	// to its mean token loss; 0 leaves it out.
+	RouterAuxLossCoef float64 `json:"router_aux_loss_coef,omitempty"`
 
 	NonFinite NonFinite `json:"non_finite"`
 	// SkipsMax is how many batches in a row may be skipped.
@@ -132,6 +135,7 @@ func (c Config) Validate() error {
 	within("epsilon", c.Epsilon, math.SmallestNonzeroFloat32, 1)
 	within("weight_decay", c.WeightDecay, 0, 1e6)
 	within("clip_norm", c.ClipNorm, 0, math.MaxFloat32)
+	within("router_aux_loss_coef", c.RouterAuxLossCoef, 0, 1e6)
 	return errors.Join(append(errs, c.validateChoices())...)
 }
 

@@ -91,8 +91,9 @@ func permutation(dst []uint32, n int, seed, stream uint64) []uint32 {
 // micro is one batch with where it came from.
 type micro struct {
 	batch     model.Batch
-	sequences []int // their numbers in the data
-	targets   int   // tokens to predict
+	sequences []int  // their numbers in the data
+	attended  []bool // by position: of a document, not padding
+	targets   int    // tokens to predict
 	skipped   bool
 }
 
@@ -106,7 +107,7 @@ type reader struct {
 // read fills the batch with the sequences at count positions from one on.
 func (r *reader) read(b *micro, position int64, count int) error {
 	b.batch = model.Batch{Sequences: count, Tokens: b.batch.Tokens[:0], Targets: b.batch.Targets[:0]}
-	b.sequences, b.targets, b.skipped = b.sequences[:0], 0, false
+	b.sequences, b.attended, b.targets, b.skipped = b.sequences[:0], b.attended[:0], 0, false
 	for k := range count {
 		i := r.order.at(position + int64(k))
 		if err := r.data.Sequence(i, &r.seq); err != nil {
@@ -136,6 +137,13 @@ func (b *micro) add(seq *tokenize.Sequence) {
 			b.targets++
 		}
 		b.batch.Targets = append(b.batch.Targets, target)
+	}
+	from := len(b.attended)
+	b.attended = append(b.attended, make([]bool, len(seq.Tokens))...)
+	for _, s := range seq.Segments {
+		for i := max(0, s.Start); i < min(s.End, len(seq.Tokens)); i++ {
+			b.attended[from+i] = true
+		}
 	}
 }
 

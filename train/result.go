@@ -13,8 +13,12 @@ import (
 // Metrics describe one optimizer step.
 type Metrics struct {
 	Step int `json:"step"` // counted from 1
-	// LossNats is what the step minimised, see [Mean], before its update; 0 if every batch was skipped.
-	LossNats     float64 `json:"loss_nats"`
+	// LossNats is the token loss that the step minimised, see [Mean], before its update; 0 if every batch was
+	// skipped.
+	LossNats float64 `json:"loss_nats"`
+	// AuxLoss is the routers' load-balancing loss, before its coefficient; 0 unless [Config.RouterAuxLossCoef] asks for
+	// it. It is the mean over the step's batches, weighted as their token losses are.
+	AuxLoss      float64 `json:"aux_loss,omitempty"`
 	LearningRate float64 `json:"learning_rate"`
 	// GradientNorm is the global norm before clipping, of the finite gradients.
 	GradientNorm float64 `json:"gradient_norm"`

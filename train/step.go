@@ -76,7 +76,7 @@ func (r *run) gradient(ctx context.Context, next *Metrics) error {
 // the first whose loss is no finite number, or -1.
 func (r *run) accumulate(ctx context.Context, next *Metrics) (bad int, err error) {
 	batches := 0
-	next.Tokens, next.LossNats, r.routed = 0, 0, r.routed[:0]
+	next.Tokens, next.LossNats, next.AuxLoss, r.routed = 0, 0, 0, r.routed[:0]
 	for i := range r.micros {
 		if b := &r.micros[i]; b.counts() {
 			batches++
@@ -92,17 +92,31 @@ func (r *run) accumulate(ctx context.Context, next *Metrics) (bad int, err error
 		if r.cfg.Mean == MeanOfBatches {
 			weight = 1 / (float64(batches) * float64(b.targets))
 		}
-		sum, _, err := r.m.Backward(ctx, b.batch, float32(weight))
+		sum, aux, err := r.backward(ctx, b, weight)
 		if err != nil {
 			return 0, err
 		}
-		if !finite(sum) {
+		if !finite(sum) || !finite(aux) {
 			return i, nil
 		}
 		next.LossNats += weight * sum
+		next.AuxLoss += weight * float64(b.targets) * aux
 		r.addLoad()
 	}
 	return -1, nil
+}
+
+// backward adds a batch's gradient, weight being that of a token's loss, and returns the sum of token losses and,
+// if it is asked for, the load-balancing loss of the batch. That one weighs in the gradient as the mean token loss of
+// the batch does, as it does where a Hugging Face model's loss is divided by the number of batches.
+func (r *run) backward(ctx context.Context, b *micro, weight float64) (sum, aux float64, err error) {
+	if r.cfg.RouterAuxLossCoef == 0 {
+		sum, _, err = r.m.Backward(ctx, b.batch, float32(weight))
+		return sum, 0, err
+	}
+	scale := r.cfg.RouterAuxLossCoef * weight * float64(b.targets)
+	sum, _, aux, err = r.m.BackwardBalanced(ctx, b.batch, float32(weight), model.Balance{Scale: float32(scale), Attended: b.attended})
+	return sum, aux, err
 }
 
 // addLoad adds the last backward pass's load of the experts to the step's.
