@@ -30,6 +30,7 @@ type Train struct {
 	Beta2        float64        `yaml:"beta2" min:"0" max:"1" network:"train.beta2" doc:"AdamW's decay of the second moment."`
 	WeightDecay  float64        `yaml:"weight_decay" min:"0" network:"train.weight_decay" doc:"AdamW's decoupled weight decay."`
 	ClipNorm     float64        `yaml:"clip_norm" min:"0" network:"train.clip_norm" doc:"Greatest global norm of a gradient; 0 sets no limit."`
+	RouterAux    float64        `yaml:"router_aux_loss_coef" min:"0" network:"train.aux_loss_coefficient" doc:"What the routers' load-balancing loss of each batch is multiplied by and added to its loss; 0 leaves it out."`
 	NonFinite    string         `yaml:"non_finite" enum:"raise|skip" network:"train.non_finite" doc:"What to do about a loss or gradient that is no finite number."`
 	NonFiniteMax int            `yaml:"non_finite_max" min:"0" network:"train.non_finite_max" doc:"Batches that may be skipped in a row."`
 	EvalSteps    int            `yaml:"eval_steps" min:"0" doc:"Steps between held-out losses on the select part, by which the best weights are kept; 0 measures at both ends only."`
@@ -64,6 +65,13 @@ their beginning, which is said. ‹data_position: restart› always begins anew.
 moments go from window to window in the same way; they take twice the room of what is trained, in single
 precision, for each of the last two windows, and where other tensors are trained it begins anew, which is said.
 
+With ‹router_aux_loss_coef› the loss of a batch has the load-balancing loss of its routers added, as
+‹output_router_logits› does in Hugging Face models: the product of each expert's share of the choices and
+its mean probability, summed over the experts, times their number. It is taken over all mixture layers and
+the batch's positions that are no padding, by the router's probabilities before those outside the
+group are closed, as Block Zero does. Where routers are frozen it reaches the experts below them only. The
+training loss is reported without it.
+
 In a window, four steps that change nothing and the held-out loss that training begins with tell how many steps
 fit; the value ‹first_step_s› is the time until the first step that counts. States are kept from a quarter of the
 steps on at the latest. A loss or gradient that is no finite number, and that ‹non_finite› does not skip, then
@@ -73,7 +81,8 @@ state, and a note says so.
 What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
 ‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss
 of the first step less that of this one, learning rate, norm of the gradient, tokens per second, what
-was no finite number, and how many tokens each expert of a layer got. A file that cannot be written is said
+was no finite number, and how many tokens each expert of a layer got, with ‹router_aux_loss_coef› also
+‹moe/aux_loss›, before the coefficient. A file that cannot be written is said
 in the report, and training goes on.`),
 		Example: `
 train:
@@ -113,7 +122,7 @@ func (c Train) config(seed uint64) train.Config {
 	cfg := train.Config{Seed: seed, Position: c.from, BatchSize: c.BatchSize, AccumulationSteps: c.Accumulation,
 		MaxSteps: c.MaxSteps, LearningRate: c.LearningRate, Schedule: train.Schedule(c.Schedule), WarmupSteps: c.WarmupSteps,
 		Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: 1e-8, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm,
-		Mean: train.MeanOfBatches, NonFinite: train.NonFinite(c.NonFinite), SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
+		Mean: train.MeanOfBatches, RouterAuxLossCoef: c.RouterAux, NonFinite: train.NonFinite(c.NonFinite), SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
 	return cfg.Fit(c.MaxSteps)
 }
 
@@ -237,7 +246,7 @@ func (c Train) loop(
 			return meanLoss(ctx, m, sel, c.BatchSize)
 		}
 	}
-	meter := &meter{t: t, batch: c.BatchSize * c.Accumulation}
+	meter := &meter{t: t, batch: c.BatchSize * c.Accumulation, balanced: c.RouterAux > 0}
 	meter.hooks(&hooks)
 	var began time.Time
 	if window != nil {

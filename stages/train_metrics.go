@@ -18,9 +18,10 @@ import (
 
 // meter writes what a training loop measures. It opens its files when the loop knows where it begins.
 type meter struct {
-	t     *pipeline.Task
-	batch int // sequences of a step
-	log   *metrics.Log
+	t        *pipeline.Task
+	batch    int  // sequences of a step
+	balanced bool // there is an auxiliary loss
+	log      *metrics.Log
 
 	first     float64 // loss of the first step that has one
 	firstVal  float64
@@ -113,10 +114,15 @@ func (m *meter) onStep(s train.Metrics) {
 	if s.Tokens == 0 {
 		loss = math.NaN() // every batch was skipped
 	}
+	aux := math.NaN()
+	if m.balanced && s.Tokens > 0 {
+		aux = s.AuxLoss
+	}
 	m.log.Add(s.Step, now, []metrics.Value{
 		{Name: metrics.Loss, Number: loss},
 		{Name: metrics.LossReduction, Number: m.first - loss},
 		{Name: metrics.Perplexity, Number: math.Exp(loss)},
+		{Name: metrics.AuxLoss, Number: aux},
 		{Name: metrics.LearningRate, Number: s.LearningRate},
 		{Name: metrics.GradientNorm, Number: s.GradientNorm},
 		{Name: metrics.TokensPerSecond, Number: float64(s.Tokens) / took}, // left out if the clock stands

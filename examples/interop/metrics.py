@@ -59,7 +59,7 @@ def table(rows):
     columns = {"lr": ("train/learning_rate", 1), "total_samples": ("train/samples", 1), "total_tokens": ("train/tokens", 1),
                "inner_step_time_hours": ("train/step_seconds", 3600), "total_training_time_hours": ("train/seconds", 3600),
                "tokens_per_second": ("train/tokens_per_second", 1), "loss": ("train/loss", 1), "perplexity": ("train/perplexity", 1),
-               "val_loss": ("val/loss proof/val_loss", 1), "grad_norm": ("train/gradient_norm", 1),
+               "aux_loss": ("moe/aux_loss", 1), "val_loss": ("val/loss proof/val_loss", 1), "grad_norm": ("train/gradient_norm", 1),
                "loss_reduction": ("train/loss_reduction proof/loss_reduction", 1), "val_loss_reduction": ("val/loss_reduction", 1),
                "non_finite": ("train/non_finite", 1), "w_i_score": ("chain/w_i_score", 1), "rank_in_group": ("chain/rank_in_group", 1),
                "experts_active_count": ("moe/experts_active_count", 1),
@@ -107,7 +107,7 @@ def prometheus(rows):
              "miner_total_samples": "train/samples", "miner_non_finite_count": "train/non_finite", "miner_val_loss": "val/loss",
              "miner_val_loss_reduction": "val/loss_reduction", "miner_proof_val_loss": "proof/val_loss",
              "miner_proof_loss_reduction": "proof/loss_reduction", "miner_w_i_score": "chain/w_i_score",
-             "miner_rank_in_group": "chain/rank_in_group", "moe_experts_active_count": "moe/experts_active_count",
+             "miner_rank_in_group": "chain/rank_in_group", "moe_aux_loss": "moe/aux_loss", "moe_experts_active_count": "moe/experts_active_count",
              "moe_topk_routing_entropy": "moe/topk_routing_entropy"}
     with open(one("metrics/*.prom"), encoding="utf-8") as f:
         families = list(text_string_to_metric_families(f.read()))

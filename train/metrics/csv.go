@@ -9,7 +9,8 @@ import (
 // csvColumns are the columns of the CSV file and the numbers in them, the first that is there. Those
 // up to val_aux_loss are the columns of Block Zero's MetricLogger (CognitoBlocks/BlockZero 907d2e4,
 // mycelia/miner/train_helper.py get_status), in its order; a column without a name stays empty, being
-// nothing that this trainer has: it has no outer optimizer and no auxiliary loss.
+// nothing that this trainer has: it has no outer optimizer, and measures held-out text without the
+// auxiliary loss.
 var csvColumns = []struct {
 	column string
 	names  []string
@@ -27,7 +28,7 @@ var csvColumns = []struct {
 	{"tokens_per_second", []string{TokensPerSecond}, 1},
 	{"loss", []string{Loss}, 1},
 	{"perplexity", []string{Perplexity}, 1},
-	{"aux_loss", nil, 0},
+	{"aux_loss", []string{AuxLoss}, 1},
 	{"val_loss", []string{ValLoss, ProofLoss}, 1},
 	{"val_aux_loss", nil, 0},
 	{"grad_norm", []string{GradientNorm}, 1},

@@ -30,6 +30,7 @@ var gauges = []struct{ metric, name, help string }{
 	{"miner_proof_loss_reduction", ProofLossReduction, "How much lower that is than the base model's."},
 	{"miner_w_i_score", Score, "What the network's profile pays for the update."},
 	{"miner_rank_in_group", Rank, "The miner's rank in its expert group."},
+	{"moe_aux_loss", AuxLoss, "Load-balancing loss of the routers, before its coefficient."},
 	{"moe_experts_active_count", ExpertsActive, "Experts that got a token in the newest step, all layers."},
 	{"moe_topk_routing_entropy", RoutingEntropy, "Entropy of a layer's expert load in nats, mean over layers."},
 }

@@ -12,8 +12,10 @@ const (
 	Loss = "train/loss"
 	// LossReduction is the training loss of the first step less that of this one: what the run has
 	// brought so far, on text that it trains on. Block Zero's guide names it without a definition.
-	LossReduction   = "train/loss_reduction"
-	Perplexity      = "train/perplexity" // exp of the loss
+	LossReduction = "train/loss_reduction"
+	Perplexity    = "train/perplexity" // exp of the loss
+	// AuxLoss is the routers' load-balancing loss, before its coefficient, which Loss is without.
+	AuxLoss         = "moe/aux_loss"
 	LearningRate    = "train/learning_rate"
 	GradientNorm    = "train/gradient_norm" // before clipping
 	TokensPerSecond = "train/tokens_per_second"
