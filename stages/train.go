@@ -122,7 +122,8 @@ func (c Train) config(seed uint64) train.Config {
 	cfg := train.Config{Seed: seed, Position: c.from, BatchSize: c.BatchSize, AccumulationSteps: c.Accumulation,
 		MaxSteps: c.MaxSteps, LearningRate: c.LearningRate, Schedule: train.Schedule(c.Schedule), WarmupSteps: c.WarmupSteps,
 		Beta1: c.Beta1, Beta2: c.Beta2, Epsilon: 1e-8, WeightDecay: c.WeightDecay, ClipNorm: c.ClipNorm,
-		Mean: train.MeanOfBatches, RouterAuxLossCoef: c.RouterAux, NonFinite: train.NonFinite(c.NonFinite), SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
+		Mean: train.MeanOfBatches, RouterAuxLossCoef: c.RouterAux, NonFinite: train.NonFinite(c.NonFinite),
+		SkipsMax: c.NonFiniteMax, EvalSteps: c.EvalSteps}
 	return cfg.Fit(c.MaxSteps)
 }
 

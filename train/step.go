@@ -115,7 +115,8 @@ func (r *run) backward(ctx context.Context, b *micro, weight float64) (sum, aux 
 		return sum, 0, err
 	}
 	scale := r.cfg.RouterAuxLossCoef * weight * float64(b.targets)
-	sum, _, aux, err = r.m.BackwardBalanced(ctx, b.batch, float32(weight), model.Balance{Scale: float32(scale), Attended: b.attended})
+	sum, _, aux, err = r.m.BackwardBalanced(ctx, b.batch, float32(weight),
+		model.Balance{Scale: float32(scale), Attended: b.attended})
 	return sum, aux, err
 }
 
