@@ -298,42 +298,6 @@ func TestBundleCarriesWhatWasJudged(t *testing.T) {
 	is[*pipeline.UsageError](t, err)
 }
 
-// TestStepsOfTheUpdate trains beyond the best step: the update is that step's.
-func TestStepsOfTheUpdate(t *testing.T) {
-	trainsModels(t)
-	dir := modelCorpus(t, 200)
-	opt := options(dir)
-	// The learning rate is too high towards the end of a long constant schedule.
-	plan := strings.Replace(modelPlan, "max_steps: 12", "max_steps: 200, schedule: constant", 1)
-	res := run(t, dir, plan, opt)
-	var best, last float64
-	for _, p := range panelsOf(t, res, "train") {
-		for _, c := range p.Curves.Series {
-			if c.Name == "held-out loss, select" {
-				from := 1 // the base itself is no update
-				at := from
-				for i := from; i < len(c.Y); i++ {
-					if c.Y[i] < c.Y[at] {
-						at = i
-					}
-				}
-				best, last = c.X[at], c.X[len(c.X)-1]
-			}
-		}
-	}
-	if best == last || last != 200 {
-		t.Fatalf("the best of %g steps is %g: the test tells nothing", last, best)
-	}
-	meta := readJSON[map[string]any](t, opt, "out/update/update.json")
-	if meta["steps"] != best || meta["steps_run"] != last {
-		t.Errorf("update.json names %v of %v steps, want %g of %g", meta["steps"], meta["steps_run"], best, last)
-	}
-	manifest := readJSON[map[string]any](t, opt, "out/bundle/manifest.json")
-	if id := manifest["id"].(map[string]any); id["inner_step"] != best || manifest["steps_run"] != last {
-		t.Errorf("the manifest names %v of %v steps, want %g of %g", id["inner_step"], manifest["steps_run"], best, last)
-	}
-}
-
 // TestExportedFields exports records whose own fields have the names that text and messages
 // get, in both formats.
 func TestExportedFields(t *testing.T) {
