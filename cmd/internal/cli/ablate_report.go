@@ -124,13 +124,17 @@ func finiteOrNil(v float64) *float64 {
 	return &v
 }
 
+// sameTraining reports whether the variant is the full plan's own training.
+func (r ablationRow) sameTraining() bool { return r.SameText && !r.OtherExperts }
+
 // remarks say what the figures alone would hide.
 func (r ablationRow) remarks() []string {
 	var out []string
 	if r.Kind == "decontaminate" && !r.SameText && r.Reason == "" {
-		out = append(out, "without it text of the held-out documents is trained on: a lower loss is a leak, not a gain")
+		out = append(out, "without it text of the held-out documents is trained on: a lower loss is a leak, not a gain; "+
+			"keep it whatever its row says")
 	}
-	if r.SameText && !r.OtherExperts {
+	if r.sameTraining() {
 		same := "without it the training text is the same, so that nothing was trained again"
 		if r.Removed > 0 {
 			same += "; other stages drop the documents that it drops"
@@ -204,9 +208,13 @@ func (out ablationJSON) table() *pipeline.Table {
 	return t
 }
 
-// says is a row's word; by one seed it may well be chance.
+// says is a row's word; by one seed it may well be chance. Where nothing was trained again there is no difference to
+// be shown, by whatever seeds.
 func (out ablationJSON) says(r ablationRow) string {
-	if out.Seeds == 1 && !r.SameText && (r.Word == eval.Earned || r.Word == eval.Cost) {
+	if r.sameTraining() {
+		return "same text"
+	}
+	if out.Seeds == 1 && (r.Word == eval.Earned || r.Word == eval.Cost) {
 		return r.Word + " by one seed"
 	}
 	return r.Word
@@ -251,10 +259,14 @@ func (out ablationJSON) lines() []string {
 
 // advice says what to do about it.
 func (out ablationJSON) advice() []string {
-	by := map[string][]string{}
+	by, compared := map[string][]string{}, 0
 	for _, r := range out.Rows {
-		leak := r.Word == eval.Cost && r.Kind == "decontaminate" // the remark says what that is
-		if r.Word != "" && !leak {
+		if r.Word == "" || r.sameTraining() {
+			continue
+		}
+		compared++
+		// The remark says why decontamination stays, whatever it costs.
+		if r.Kind != "decontaminate" || r.Word != eval.Cost && r.Word != eval.NotShown {
 			by[r.Word] = append(by[r.Word], r.Name)
 		}
 	}
@@ -273,10 +285,14 @@ func (out ablationJSON) advice() []string {
 	say(eval.NotShown, "not shown: %s; more held-out documents, steps or seeds would tell more")
 	say(eval.TooFew, "too few held-out documents to judge: %s; hold more out")
 	say(eval.NotFinite, "not finite: %s; lower the learning rate")
-	if shown := len(by[eval.Earned]) + len(by[eval.Cost]); shown > 0 && len(out.Rows) > 1 {
+	if len(by[eval.NotShown]) > 0 && out.Passes < 1 {
+		lines = append(lines, fmt.Sprintf("little read: a training reads %.0f %% of its text once and meets few copies of what it "+
+			"has read; what removes copies shows in more steps", 100*out.Passes))
+	}
+	if shown := len(by[eval.Earned]) + len(by[eval.Cost]); shown > 0 && compared > 1 {
 		lines = append(lines, fmt.Sprintf(
 			"by chance: of %d comparisons at %g %% about %.2g show a difference where there is none",
-			len(out.Rows), 100*out.Confidence, float64(len(out.Rows))*(1-out.Confidence)))
+			compared, 100*out.Confidence, float64(compared)*(1-out.Confidence)))
 	}
 	return lines
 }
