@@ -286,8 +286,8 @@ func (out ablationJSON) advice() []string {
 	say(eval.TooFew, "too few held-out documents to judge: %s; hold more out")
 	say(eval.NotFinite, "not finite: %s; lower the learning rate")
 	if len(by[eval.NotShown]) > 0 && out.Passes < 1 {
-		lines = append(lines, fmt.Sprintf("little read: a training reads %.0f %% of its text once and meets few copies of what it "+
-			"has read; what removes copies shows in more steps", 100*out.Passes))
+		lines = append(lines, fmt.Sprintf("little read: a training reads %.0f %% of its text once and meets few copies of "+
+			"what it has read; what removes copies shows in more steps", 100*out.Passes))
 	}
 	if shown := len(by[eval.Earned]) + len(by[eval.Cost]); shown > 0 && compared > 1 {
 		lines = append(lines, fmt.Sprintf(
