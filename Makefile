@@ -7,7 +7,7 @@ VERSITYGW ?= v1.8.0
 VENV    ?= $(CURDIR)/.venv
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ bench-peers: build ## measure against datatrove, DuckDB and others: bench/README
 
 gsm8k: build ## the check on real data in DATA: see examples/gsm8k
 	examples/gsm8k/run.sh $(DATA)
+
+ablation: ## what each stage of that check earns: three seeds with and without each, on the data in DATA
+	examples/gsm8k/ablate.sh $(DATA)
+
+calibration: ## hold intervals, gate and scores against forty real updates, on the data in DATA
+	examples/calibration/run.sh $(DATA)
 
 scale: ## ten million documents under 512 MiB and 8 GiB: peak memory, and the same bytes
 	examples/scale/run.sh

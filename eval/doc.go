@@ -31,7 +31,10 @@
 // truth's claims too much, the percentile interval more often than this one. In the simulation of the
 // package's tests (lognormal lengths cut at 1,024 tokens, effects that depend on length, exponential
 // tails on either side) the nominal 95 % interval covers the truth in 93 to 97 % of experiments of 100
-// effective documents, and ends below it in at most 4.5 %, nominally 2.5 %.
+// effective documents, and ends below it in at most 4.5 %, nominally 2.5 %. With forty updates of graded
+// strength that were really trained, judged on 949 problems of GSM8K (examples/calibration), 95.5 % of
+// 20,000 random halvings agree to within 1.96 standard errors, and with the signs of the differences
+// drawn at random the gate passes 2.3 % of 80,000, for no update more than 3.4 %.
 //
 // Unequal documents count as fewer: the effective number is (Σn)²/Σn² (Kish 1965, section 8.2). Below
 // [CompareOptions.DocumentsMin] of them, 100 if not set, there is no verdict.
