@@ -17,9 +17,13 @@
 // Anything else is an error that names the construct and its key path. truncation and
 // padding are read past: they are a caller's settings.
 //
-// [Tokenizer.Encode] cuts text by a hand-written matcher, looks whole pieces up, then
-// in a cache, and merges the rest through a table of pairs. [Tokenizer.TextbookEncode]
-// is its slow twin. NFC follows the Unicode version of golang.org/x/text.
+// [Encoding] gives the encodings of tiktoken, whose tables of ranks are part of the program.
+//
+// [Tokenizer.Encode] cuts text by a hand-written matcher, letters of ASCII eight at a time;
+// looks whole pieces up in a table that holds them in its slots, one cache line each, then
+// in a cache; and merges the rest through a table of pairs, the due merge being found
+// without a branch. [Tokenizer.TextbookEncode] is its slow twin. NFC follows the Unicode
+// version of golang.org/x/text.
 //
 // [Train] learns a vocabulary and [Tokenizer.WriteJSON] writes one.
 //

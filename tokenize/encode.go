@@ -69,13 +69,29 @@ func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
 }
 
 func (t *Tokenizer) encodePiece(dst []int32, piece string) []int32 {
-	hash := hashString(piece)
-	if id := t.words.get(piece, hash); id >= 0 {
+	if len(piece) > wordBytesMax {
+		return t.encodeLongPiece(dst, piece)
+	}
+	key := keyOf(piece)
+	hash := key.hash()
+	if id := t.words.get(key, hash); id >= 0 {
+		return append(dst, id)
+	}
+	return t.encodeCached(dst, piece, hash)
+}
+
+func (t *Tokenizer) encodeLongPiece(dst []int32, piece string) []int32 {
+	if id, ok := t.longWords[piece]; ok {
 		return append(dst, id)
 	}
 	if len(piece) > cachedPieceBytes {
 		return t.merge(dst, piece)
 	}
+	return t.encodeCached(dst, piece, hashString(piece))
+}
+
+// encodeCached encodes a piece that is not one token.
+func (t *Tokenizer) encodeCached(dst []int32, piece string, hash uint64) []int32 {
 	slot := t.cache.slot(hash)
 	if e := slot.Load(); e != nil && e.piece == piece {
 		return append(dst, e.ids...)

@@ -10,21 +10,35 @@ import (
 // noRank is the rank of a pair that is never merged.
 const noRank = ^uint32(0)
 
-// pairTable finds the merge of two adjacent tokens: open addressing, at most half full.
+// pairTable finds the merge of two adjacent tokens: open addressing, at most half full, and for two bytes by a
+// table of all of them.
 type pairTable struct {
-	slots []pairSlot
-	shift uint
+	slots   []pairSlot
+	shift   uint
+	count   uint32
+	ofBytes [][256]pairMerge
 }
 
-type pairSlot struct {
-	key  uint64 // left+1 above, right below; 0 is an empty slot
+// pairMerge is a merge: its rank, or noRank for none, and the token that comes of it.
+type pairMerge struct {
 	rank uint32
 	id   int32
 }
 
+type pairSlot struct {
+	key uint64 // left+1 above, right below; 0 is an empty slot
+	pairMerge
+}
+
 func newPairTable(count int) *pairTable {
 	size := bits.Len(uint(2*count + 1))
-	return &pairTable{slots: make([]pairSlot, 1<<size), shift: uint(64 - size)}
+	t := &pairTable{slots: make([]pairSlot, 1<<size), shift: uint(64 - size), ofBytes: make([][256]pairMerge, 256)}
+	for a := range t.ofBytes {
+		for b := range t.ofBytes[a] {
+			t.ofBytes[a][b].rank = noRank
+		}
+	}
+	return t
 }
 
 func pairKey(left, right int32) uint64 { return uint64(left+1)<<32 | uint64(uint32(right)) }
@@ -39,134 +53,196 @@ func (t *pairTable) slot(key uint64) *pairSlot {
 	}
 }
 
-// get returns the rank and result of merging left and right, or noRank.
-func (t *pairTable) get(left, right int32) (uint32, int32) {
+// get returns the merge of left and right.
+func (t *pairTable) get(left, right int32) pairMerge {
 	s := t.slot(pairKey(left, right))
 	if s.key == 0 {
-		return noRank, 0
+		return pairMerge{rank: noRank}
 	}
-	return s.rank, s.id
+	return s.pairMerge
 }
 
 // add enters a merge; false means that the pair is there already.
-func (t *pairTable) add(left, right int32, rank uint32, id int32) bool {
+func (t *pairTable) add(left, right int32, m pairMerge) bool {
 	s := t.slot(pairKey(left, right))
 	if s.key != 0 {
 		return false
 	}
-	*s = pairSlot{pairKey(left, right), rank, id}
+	*s = pairSlot{pairKey(left, right), m}
+	t.count++
 	return true
 }
 
-// wordTable finds the token that a whole piece stands for.
-type wordTable struct {
-	slots  []wordSlot
-	shift  uint
-	tokens []string // bytes by id, shared with the tokenizer
-}
+// wordBytesMax is the length up to which a piece is looked for in the table of words: so much fits into a
+// slot, and hardly any word is longer.
+const wordBytesMax = 16
 
-type wordSlot struct {
-	tag uint32 // low half of the hash, with the lowest bit set; 0 is an empty slot
-	id  int32
-}
+// wordKey is a piece of 1 to wordBytesMax bytes as three numbers, equal for equal pieces only: two loads that
+// overlap, and the length.
+type wordKey struct{ head, tail, size uint64 }
 
-func newWordTable(count int, tokens []string) *wordTable {
-	size := bits.Len(uint(2*count + 1))
-	return &wordTable{slots: make([]wordSlot, 1<<size), shift: uint(64 - size), tokens: tokens}
-}
-
-func (t *wordTable) add(id int32) {
-	h := hashString(t.tokens[id])
-	mask := uint64(len(t.slots) - 1)
-	i := h >> t.shift
-	for t.slots[i&mask].tag != 0 {
-		i++
-	}
-	t.slots[i&mask] = wordSlot{uint32(h) | 1, id}
-}
-
-// get returns the token whose bytes are piece, or −1. hash is hashString(piece).
-func (t *wordTable) get(piece string, hash uint64) int32 {
-	mask := uint64(len(t.slots) - 1)
-	for i := hash >> t.shift; ; i++ {
-		s := &t.slots[i&mask]
-		if s.tag == 0 {
-			return -1
-		}
-		if s.tag == uint32(hash)|1 && t.tokens[s.id] == piece {
-			return s.id
-		}
-	}
-}
-
-// hashString mixes a string into 64 bits, two overlapping words for the common
-// lengths. It decides where things are kept, never what is answered.
-func hashString(s string) uint64 {
-	const k0, k1, k2 = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3
-	p := unsafe.Slice(unsafe.StringData(s), len(s))
-	var a, b uint64
-	switch n := len(p); {
+// keyOf returns the key of a piece of 1 to wordBytesMax bytes.
+func keyOf(piece string) wordKey {
+	p := unsafe.Slice(unsafe.StringData(piece), len(piece))
+	n := uint64(len(p))
+	switch {
 	case n >= 8:
-		a, b = binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[n-8:])
-		for i := 8; i+8 < n; i += 8 {
-			hi, lo := bits.Mul64(a^k2, binary.LittleEndian.Uint64(p[i:])^k1)
-			a = hi ^ lo
-		}
+		return wordKey{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[n-8:]), n}
 	case n >= 4:
-		a, b = uint64(binary.LittleEndian.Uint32(p)), uint64(binary.LittleEndian.Uint32(p[n-4:]))
-	case n > 0:
-		a = uint64(p[0])<<16 | uint64(p[n/2])<<8 | uint64(p[n-1])
+		return wordKey{uint64(binary.LittleEndian.Uint32(p)), uint64(binary.LittleEndian.Uint32(p[n-4:])), n}
 	}
-	hi, lo := bits.Mul64(a^k0^uint64(len(p)), b^k1)
+	return wordKey{uint64(p[0])<<16 | uint64(p[n/2])<<8 | uint64(p[n-1]), 0, n}
+}
+
+// hash mixes a key into 64 bits. It decides where things are kept, never what is answered.
+func (k wordKey) hash() uint64 {
+	hi, lo := bits.Mul64(k.head^0xA0761D6478BD642F, k.tail^0xE7037ED1A0B428DB^k.size<<56)
 	return (hi ^ lo) * 0x9E3779B97F4A7C15
 }
 
-// shortPieceBytes is the length up to which a piece is merged by scanning all ranks
-// after each merge: quadratic, but on two cache lines. Longer pieces use a heap.
-const shortPieceBytes = 96
+// wordTable finds the token that a whole piece stands for: open addressing, at most half full, the pieces being
+// in the slots, so that a hit touches one cache line.
+type wordTable struct {
+	slots []wordSlot
+	shift uint
+}
+
+type wordSlot struct {
+	head, tail uint64
+	size       uint32 // 0 is an empty slot
+	id         int32
+}
+
+func newWordTable(count int) *wordTable {
+	size := bits.Len(uint(2*count + 1))
+	return &wordTable{slots: make([]wordSlot, 1<<size), shift: uint(64 - size)}
+}
+
+func (t *wordTable) add(piece string, id int32) {
+	k := keyOf(piece)
+	mask := uint64(len(t.slots) - 1)
+	i := k.hash() >> t.shift
+	for t.slots[i&mask].size != 0 {
+		i++
+	}
+	t.slots[i&mask] = wordSlot{k.head, k.tail, uint32(k.size), id}
+}
+
+// get returns the token whose bytes are the piece of key k, or −1. hash is k.hash().
+func (t *wordTable) get(k wordKey, hash uint64) int32 {
+	slots := t.slots
+	mask := uint64(len(slots) - 1)
+	for i := hash >> t.shift; ; i++ {
+		s := &slots[i&mask]
+		if s.head == k.head && s.tail == k.tail && uint64(s.size) == k.size {
+			return s.id
+		}
+		if s.size == 0 {
+			return -1
+		}
+	}
+}
+
+// hashString is [wordKey.hash] for pieces of any length.
+func hashString(s string) uint64 {
+	if len(s) <= wordBytesMax {
+		return keyOf(s).hash()
+	}
+	p := unsafe.Slice(unsafe.StringData(s), len(s))
+	k := wordKey{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[len(p)-8:]), uint64(len(p))}
+	for i := 8; i+8 < len(p); i += 8 {
+		hi, lo := bits.Mul64(k.head^0x8EBC6AF09C88C6E3, binary.LittleEndian.Uint64(p[i:])^0xE7037ED1A0B428DB)
+		k.head = hi ^ lo
+	}
+	return k.hash()
+}
+
+const (
+	// shortPieceBytes is the length up to which a piece is merged by looking through all pairs for each merge:
+	// quadratic, but on a few cache lines and without a branch that fails. Longer pieces use a heap.
+	shortPieceBytes = 96
+	// placeBits hold a place in a short piece, below the rank of the pair that begins there.
+	placeBits = 7
+	noPair    = ^uint32(0)
+	// shortMergesMax is how many merges there may be for ranks to fit above a place.
+	shortMergesMax = noPair >> placeBits
+)
 
 // merge appends the tokens of one piece to dst: the adjacent pair of lowest rank is
 // merged, the leftmost of equals first, until no pair has a merge.
 func (t *Tokenizer) merge(dst []int32, piece string) []int32 {
-	if len(piece) <= shortPieceBytes {
+	if len(piece) <= shortPieceBytes && t.pairs.count < shortMergesMax {
 		return t.mergeShort(dst, piece)
 	}
 	return t.mergeLong(dst, piece)
 }
 
+// shortPiece is the working memory of mergeShort. A token is at the place of its first byte; due has the rank of
+// the merge with its right neighbour above the place, or noPair, and made what comes of it.
+type shortPiece struct {
+	ids, made  [shortPieceBytes]int32
+	due        [shortPieceBytes]uint32
+	prev, next [shortPieceBytes]uint8
+}
+
 func (t *Tokenizer) mergeShort(dst []int32, piece string) []int32 {
-	var ids, news [shortPieceBytes]int32
-	var ranks [shortPieceBytes]uint32
+	var c shortPiece
 	n := len(piece)
 	for i := range n {
-		ids[i] = t.byteIDs[piece[i]]
+		c.ids[i], c.prev[i], c.next[i] = t.byteIDs[piece[i]], uint8(i-1), uint8(i+1)
 	}
 	for i := range n - 1 {
-		ranks[i], news[i] = t.pairs.get(ids[i], ids[i+1])
+		c.offer(t.pairs.ofBytes[piece[i]][piece[i+1]], i)
 	}
-	for n > 1 {
-		best, at := noRank, 0
-		for i, r := range ranks[:n-1] {
-			if r < best {
-				best, at = r, i
-			}
-		}
-		if best == noRank {
+	padded := (n + 3) &^ 3
+	for i := n - 1; i < padded; i++ {
+		c.due[i] = noPair
+	}
+	for {
+		due := least(c.due[:padded])
+		if due == noPair {
 			break
 		}
-		ids[at] = news[at]
-		copy(ids[at+1:n-1], ids[at+2:n])
-		copy(ranks[at+1:n-1], ranks[at+2:n])
-		copy(news[at+1:n-1], news[at+2:n])
-		n--
-		if at < n-1 {
-			ranks[at], news[at] = t.pairs.get(ids[at], ids[at+1])
-		}
-		if at > 0 {
-			ranks[at-1], news[at-1] = t.pairs.get(ids[at-1], ids[at])
-		}
+		t.settleShort(&c, int(due&(1<<placeBits-1)), n)
 	}
-	return append(dst, ids[:n]...)
+	for i := 0; i < n; i = int(c.next[i]) {
+		dst = append(dst, c.ids[i])
+	}
+	return dst
+}
+
+// offer enters the merge of the token at a place with its right neighbour, if there is one.
+func (c *shortPiece) offer(p pairMerge, at int) {
+	c.made[at], c.due[at] = p.id, p.rank<<placeBits|uint32(at)
+	if p.rank == noRank {
+		c.due[at] = noPair
+	}
+}
+
+// settleShort merges the token at a place of n with its right neighbour.
+func (t *Tokenizer) settleShort(c *shortPiece, at, n int) {
+	gone := c.next[at]
+	after := int(c.next[gone])
+	c.ids[at], c.next[at], c.due[gone] = c.made[at], uint8(after), noPair
+	if after < n {
+		c.prev[after] = uint8(at)
+		c.offer(t.pairs.get(c.ids[at], c.ids[after]), at)
+	} else {
+		c.due[at] = noPair
+	}
+	if at > 0 {
+		before := int(c.prev[at])
+		c.offer(t.pairs.get(c.ids[before], c.ids[at]), before)
+	}
+}
+
+// least returns the smallest of numbers, whose count is a multiple of four.
+func least(all []uint32) uint32 {
+	a, b, c, d := noPair, noPair, noPair, noPair
+	for ; len(all) >= 4; all = all[4:] {
+		a, b, c, d = min(a, all[0]), min(b, all[1]), min(c, all[2]), min(d, all[3])
+	}
+	return min(a, b, c, d)
 }
 
 // chain is the working memory of mergeLong: a linked list of tokens over the piece's
@@ -211,11 +287,11 @@ func (t *Tokenizer) settle(c *chain, due uint64) {
 		return
 	}
 	right := &c.links[left.next]
-	rank, id := t.pairs.get(left.id, right.id)
-	if rank != uint32(due>>32) {
+	m := t.pairs.get(left.id, right.id)
+	if m.rank != uint32(due>>32) {
 		return
 	}
-	left.id, left.next, right.id = id, right.next, -1
+	left.id, left.next, right.id = m.id, right.next, -1
 	if left.next >= 0 {
 		c.links[left.next].prev = at
 		t.offer(c, at)
@@ -228,8 +304,8 @@ func (t *Tokenizer) settle(c *chain, due uint64) {
 // offer enters the merge of the token at i with its right neighbour, if there is one.
 func (t *Tokenizer) offer(c *chain, i int32) {
 	left := c.links[i]
-	if rank, _ := t.pairs.get(left.id, c.links[left.next].id); rank != noRank {
-		c.push(uint64(rank)<<32 | uint64(uint32(i)))
+	if m := t.pairs.get(left.id, c.links[left.next].id); m.rank != noRank {
+		c.push(uint64(m.rank)<<32 | uint64(uint32(i)))
 	}
 }
 

@@ -1,10 +1,13 @@
 package tokenize
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Pattern names a rule that cuts text into pieces before byte-pair merging; no
@@ -135,6 +138,39 @@ func (p *splitter) wideClass(s string) (uint8, int) {
 	return runeClass(r), n
 }
 
+// letters returns the end of the run of letters that begins at s[i].
+func (p *splitter) letters(s string, i int) int {
+	for {
+		if i = asciiLetters(s, i); i == len(s) || s[i] < utf8.RuneSelf {
+			return i
+		}
+		k, n := p.wideClass(s[i:])
+		if k != classLetter {
+			return i
+		}
+		i += n
+	}
+}
+
+// asciiLetters returns the end of the run of A to Z and a to z that begins at s[i], eight bytes at a time: in a byte
+// of 0 to 127, adding 128 less c carries into the highest bit from c on.
+func asciiLetters(s string, i int) int {
+	const each = 0x0101010101010101
+	p := unsafe.Slice(unsafe.StringData(s), len(s))
+	for ; i+8 <= len(p); i += 8 {
+		w := binary.LittleEndian.Uint64(p[i:])
+		folded := (w | 0x20*each) & (0x7F * each)
+		in := (folded + (0x80-'a')*each) &^ (folded + (0x80-'z'-1)*each) &^ w & (0x80 * each)
+		if in != 0x80*each {
+			return i + bits.TrailingZeros64(^in&(0x80*each))/8
+		}
+	}
+	for i < len(p) && 'a' <= p[i]|0x20 && p[i]|0x20 <= 'z' {
+		i++
+	}
+	return i
+}
+
 // run returns the end of the run of runes of exactly class c that begins at s[i].
 func (p *splitter) run(s string, i int, c uint8) int {
 	for i < len(s) {
@@ -167,6 +203,9 @@ func (p *splitter) nextGPT2(s string, i int) int {
 			c, n = c2, n2+1
 		}
 	}
+	if c == classLetter {
+		return p.letters(s, i+n)
+	}
 	if c&classSpace == 0 {
 		return p.run(s, i+n, c)
 	}
@@ -182,7 +221,7 @@ func (p *splitter) nextCL100K(s string, i int) int {
 	}
 	c, n := p.class(s, i)
 	if c == classLetter {
-		return p.run(s, i+n, classLetter)
+		return p.letters(s, i+n)
 	}
 	if c == classNumber {
 		return p.digits(s, i+n)
@@ -192,7 +231,7 @@ func (p *splitter) nextCL100K(s string, i int) int {
 	if i+n < len(s) {
 		c2, n2 = p.class(s, i+n)
 		if c2 == classLetter && c&classNewline == 0 {
-			return p.run(s, i+n+n2, classLetter)
+			return p.letters(s, i+n+n2)
 		}
 	}
 	switch {

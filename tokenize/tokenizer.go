@@ -22,7 +22,9 @@ type Tokenizer struct {
 	byteIDs [256]int32
 	pairs   *pairTable
 	words   *wordTable
-	cache   pieceCache
+	// longWords has the tokens of more than wordBytesMax bytes that words would.
+	longWords map[string]int32
+	cache     pieceCache
 
 	before, after  *addedFinder // added tokens looked for before and after normalisation
 	prefix, suffix []int32
@@ -154,17 +156,30 @@ func (t *Tokenizer) fillBytes() error {
 func (t *Tokenizer) fillPairs() error {
 	t.pairs = newPairTable(len(t.spec.merges))
 	for rank, m := range t.spec.merges {
-		if !t.pairs.add(m.left, m.right, uint32(rank), m.id) {
+		if !t.addMerge(m, uint32(rank)) {
 			return fmt.Errorf("model.merges[%d]: an earlier entry merges the same two tokens", rank)
 		}
 	}
 	return nil
 }
 
+// addMerge enters a merge; false means that its pair is there already.
+func (t *Tokenizer) addMerge(m mergeEntry, rank uint32) bool {
+	p := pairMerge{rank, m.id}
+	if !t.pairs.add(m.left, m.right, p) {
+		return false
+	}
+	left, right := t.tokens[m.left], t.tokens[m.right]
+	if len(left) == 1 && len(right) == 1 && t.byteIDs[left[0]] == m.left && t.byteIDs[right[0]] == m.right {
+		t.pairs.ofBytes[left[0]][right[0]] = p
+	}
+	return true
+}
+
 // fillWords enters each token that its own bytes, as one piece, come out as: then
 // the table answers as the merges would. With ignore_merges that is every token.
 func (t *Tokenizer) fillWords() {
-	t.words = newWordTable(len(t.spec.vocab), t.tokens)
+	t.words, t.longWords = newWordTable(len(t.spec.vocab)), map[string]int32{}
 	var ids []int32
 	for _, v := range t.spec.vocab {
 		data := t.tokens[v.id]
@@ -175,9 +190,17 @@ func (t *Tokenizer) fillWords() {
 			ids = t.merge(ids, data)
 		}
 		if t.spec.ignoreMerges || len(ids) == 1 && ids[0] == v.id {
-			t.words.add(v.id)
+			t.addWord(data, v.id)
 		}
 	}
+}
+
+func (t *Tokenizer) addWord(piece string, id int32) {
+	if len(piece) > wordBytesMax {
+		t.longWords[piece] = id
+		return
+	}
+	t.words.add(piece, id)
 }
 
 func (t *Tokenizer) fillFinders() {
