@@ -60,11 +60,33 @@ func (t *Tokenizer) encodeSegment(dst []int32, text string, special bool) []int3
 }
 
 func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
+	recent := t.recent.Get().(*recentPieces)
 	for i := 0; i < len(text); {
 		j := t.split.next(text, i)
-		dst = t.encodePiece(dst, text[i:j])
+		if j-i <= wordBytesMax && i+wordBytesMax <= len(text) {
+			dst = t.encodeWord(dst, text[i:j], keyWithin(text, i, j-i), recent)
+		} else {
+			dst = t.encodePiece(dst, text[i:j])
+		}
 		i = j
 	}
+	t.recent.Put(recent)
+	return dst
+}
+
+// encodeWord encodes a piece of a key.
+func (t *Tokenizer) encodeWord(dst []int32, piece string, key wordKey, recent *recentPieces) []int32 {
+	hash := key.hash()
+	slot := recent.slot(hash)
+	if slot.is(key) {
+		// All ids are copied, of which some count: how many is not foreseen.
+		n := len(dst)
+		dst = append(dst, slot.ids[:]...)
+		return dst[:n+int(slot.count)]
+	}
+	n := len(dst)
+	dst = t.encodeKey(dst, piece, key, hash)
+	slot.keep(key, dst[n:])
 	return dst
 }
 
@@ -73,7 +95,10 @@ func (t *Tokenizer) encodePiece(dst []int32, piece string) []int32 {
 		return t.encodeLongPiece(dst, piece)
 	}
 	key := keyOf(piece)
-	hash := key.hash()
+	return t.encodeKey(dst, piece, key, key.hash())
+}
+
+func (t *Tokenizer) encodeKey(dst []int32, piece string, key wordKey, hash uint64) []int32 {
 	if id := t.words.get(key, hash); id >= 0 {
 		return append(dst, id)
 	}

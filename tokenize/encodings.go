@@ -43,20 +43,25 @@ func Encodings() []string {
 // of the program. A whole piece that has a rank is that token, whatever the merges would make of it, as in
 // tiktoken.
 func Encoding(name string) (*Tokenizer, error) {
-	all := encodings()
-	i := slices.IndexFunc(all, func(e encoding) bool { return e.name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("encoding %q is not known: choose one of %s", name, strings.Join(Encodings(), ", "))
-	}
-	ranks, err := assets.Assets.ReadFile(name + ".tiktoken")
+	ranks, err := EncodingRanks(name)
 	if err != nil {
 		return nil, err
 	}
-	s := spec{pattern: all[i].pattern, ignoreMerges: true, added: all[i].special}
+	all := encodings()
+	e := all[slices.IndexFunc(all, func(e encoding) bool { return e.name == name })]
+	s := spec{pattern: e.pattern, ignoreMerges: true, added: e.special}
 	if err := s.readRanks(ranks); err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", name, err)
 	}
 	return newTokenizer(s)
+}
+
+// EncodingRanks returns the table of ranks of an encoding: lines of a token's bytes in base64 and its rank.
+func EncodingRanks(name string) ([]byte, error) {
+	if !slices.Contains(Encodings(), name) {
+		return nil, fmt.Errorf("encoding %q is not known: choose one of %s", name, strings.Join(Encodings(), ", "))
+	}
+	return assets.Assets.ReadFile(name + ".tiktoken")
 }
 
 // readRanks reads a table of ranks: lines of a token's bytes in base64 and its rank, which is its id.

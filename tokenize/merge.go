@@ -1,10 +1,8 @@
 package tokenize
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"sync"
-	"unsafe"
 )
 
 // noRank is the rank of a pair that is never merged.
@@ -71,90 +69,6 @@ func (t *pairTable) add(left, right int32, m pairMerge) bool {
 	*s = pairSlot{pairKey(left, right), m}
 	t.count++
 	return true
-}
-
-// wordBytesMax is the length up to which a piece is looked for in the table of words: so much fits into a
-// slot, and hardly any word is longer.
-const wordBytesMax = 16
-
-// wordKey is a piece of 1 to wordBytesMax bytes as three numbers, equal for equal pieces only: two loads that
-// overlap, and the length.
-type wordKey struct{ head, tail, size uint64 }
-
-// keyOf returns the key of a piece of 1 to wordBytesMax bytes.
-func keyOf(piece string) wordKey {
-	p := unsafe.Slice(unsafe.StringData(piece), len(piece))
-	n := uint64(len(p))
-	switch {
-	case n >= 8:
-		return wordKey{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[n-8:]), n}
-	case n >= 4:
-		return wordKey{uint64(binary.LittleEndian.Uint32(p)), uint64(binary.LittleEndian.Uint32(p[n-4:])), n}
-	}
-	return wordKey{uint64(p[0])<<16 | uint64(p[n/2])<<8 | uint64(p[n-1]), 0, n}
-}
-
-// hash mixes a key into 64 bits. It decides where things are kept, never what is answered.
-func (k wordKey) hash() uint64 {
-	hi, lo := bits.Mul64(k.head^0xA0761D6478BD642F, k.tail^0xE7037ED1A0B428DB^k.size<<56)
-	return (hi ^ lo) * 0x9E3779B97F4A7C15
-}
-
-// wordTable finds the token that a whole piece stands for: open addressing, at most half full, the pieces being
-// in the slots, so that a hit touches one cache line.
-type wordTable struct {
-	slots []wordSlot
-	shift uint
-}
-
-type wordSlot struct {
-	head, tail uint64
-	size       uint32 // 0 is an empty slot
-	id         int32
-}
-
-func newWordTable(count int) *wordTable {
-	size := bits.Len(uint(2*count + 1))
-	return &wordTable{slots: make([]wordSlot, 1<<size), shift: uint(64 - size)}
-}
-
-func (t *wordTable) add(piece string, id int32) {
-	k := keyOf(piece)
-	mask := uint64(len(t.slots) - 1)
-	i := k.hash() >> t.shift
-	for t.slots[i&mask].size != 0 {
-		i++
-	}
-	t.slots[i&mask] = wordSlot{k.head, k.tail, uint32(k.size), id}
-}
-
-// get returns the token whose bytes are the piece of key k, or −1. hash is k.hash().
-func (t *wordTable) get(k wordKey, hash uint64) int32 {
-	slots := t.slots
-	mask := uint64(len(slots) - 1)
-	for i := hash >> t.shift; ; i++ {
-		s := &slots[i&mask]
-		if s.head == k.head && s.tail == k.tail && uint64(s.size) == k.size {
-			return s.id
-		}
-		if s.size == 0 {
-			return -1
-		}
-	}
-}
-
-// hashString is [wordKey.hash] for pieces of any length.
-func hashString(s string) uint64 {
-	if len(s) <= wordBytesMax {
-		return keyOf(s).hash()
-	}
-	p := unsafe.Slice(unsafe.StringData(s), len(s))
-	k := wordKey{binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[len(p)-8:]), uint64(len(p))}
-	for i := 8; i+8 < len(p); i += 8 {
-		hi, lo := bits.Mul64(k.head^0x8EBC6AF09C88C6E3, binary.LittleEndian.Uint64(p[i:])^0xE7037ED1A0B428DB)
-		k.head = hi ^ lo
-	}
-	return k.hash()
 }
 
 const (

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -25,6 +26,7 @@ type Tokenizer struct {
 	// longWords has the tokens of more than wordBytesMax bytes that words would.
 	longWords map[string]int32
 	cache     pieceCache
+	recent    *sync.Pool // of *recentPieces
 
 	before, after  *addedFinder // added tokens looked for before and after normalisation
 	prefix, suffix []int32
@@ -73,6 +75,7 @@ func newTokenizer(s spec) (*Tokenizer, error) {
 	}
 	t.fillWords()
 	t.cache = newPieceCache()
+	t.recent = &sync.Pool{New: func() any { return new(recentPieces) }}
 	t.fillFinders()
 	if t.prefix, err = t.contents(s.prefix); err != nil {
 		return nil, fmt.Errorf("post_processor.single: %w", err)
