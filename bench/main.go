@@ -21,8 +21,9 @@ type bench struct {
 	results  string // the file of results
 	command  string // how this was called, for the results
 	rounds   int
-	small    int // rows of the corpus for slow peers
-	large    int // rows for fast ones
+	small    int    // rows of the corpus for slow peers
+	large    int    // rows for fast ones
+	text     string // what is tokenized, if not the sample
 	progress io.Writer
 
 	environments map[string]environment
@@ -44,6 +45,7 @@ func claims() []claim {
 		{"parquet", measureParquet},
 		{"models", measureModels},
 		{"train", measureTrain},
+		{"tokens", measureTokens},
 	}
 }
 
@@ -104,6 +106,7 @@ func (b *bench) flags(args []string) (map[string]bool, error) {
 	fs.IntVar(&b.rounds, "rounds", 3, "times that every contender runs")
 	fs.IntVar(&b.small, "small", 10_000, "rows of the corpus for peers below 1 MB/s")
 	fs.IntVar(&b.large, "large", 200_000, "rows of the corpus for the others")
+	fs.StringVar(&b.text, "text", "", "JSONL `file` with a field text, for tokens in place of the sample")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}

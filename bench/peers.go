@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,24 +73,20 @@ func (b *bench) install(ctx context.Context, dir, name string) error {
 
 // writeDrivers lays the drivers out as files.
 func (b *bench) writeDrivers() error {
-	dir := filepath.Join(b.work, "peers")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	entries, err := peers.ReadDir("peers")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		data, err := peers.ReadFile("peers/" + e.Name())
+	return fs.WalkDir(peers, "peers", func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, e.Name()), data, 0o666); err != nil {
+		to := filepath.Join(b.work, name)
+		if e.IsDir() {
+			return os.MkdirAll(to, 0o777)
+		}
+		data, err := peers.ReadFile(name)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
+		return os.WriteFile(to, data, 0o666)
+	})
 }
 
 // python returns a contender that runs a driver in an environment.
@@ -97,4 +94,20 @@ func (b *bench) python(ctx context.Context, name, env, driver string, args ...st
 	e := b.environmentOf(ctx, env)
 	argv := append([]string{e.python, filepath.Join(e.driver, driver)}, args...)
 	return &contender{name: name, argv: argv, cores: 1, why: e.why}
+}
+
+// rust returns a contender that is a package of its own in a folder of the drivers, which cargo builds.
+func (b *bench) rust(ctx context.Context, name, folder string, args ...string) *contender {
+	if err := b.writeDrivers(); err != nil {
+		return &contender{name: name, why: oneLine(err.Error())}
+	}
+	cmd := exec.CommandContext(ctx, "cargo", "build", "--quiet", "--release")
+	cmd.Dir = filepath.Join(b.work, "peers", folder)
+	c := &contender{name: name, argv: append([]string{filepath.Join(cmd.Dir, "target", "release", "peer")}, args...), cores: 1}
+	fmt.Fprintf(b.progress, "building %s\n", folder)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.why = oneLine(fmt.Sprintf("cannot be built: %v: %s", err, tail(string(out), 300)))
+		fmt.Fprintf(b.progress, "%s %s\n", folder, c.why)
+	}
+	return c
 }

@@ -34,6 +34,9 @@ func workers() map[string]worker {
 		"parquet-write":      writeParquetBzdata,
 		"model-forward":      forwardBzdata,
 		"train-steps":        trainBzdata,
+		"tokens-bzdata":      tokensBzdata,
+		"tokens-pkoukk":      tokensPkoukk,
+		"tokens-tiktokengo":  tokensTiktokenGo,
 	}
 }
 
