@@ -30,10 +30,12 @@ var rooms = map[string]string{
 	"stages/shuffle":   "pipeline/store",
 	"dedup":            "pipeline/store pipeline/spill tokenize/words",
 	"tokenize":         "pipeline/store tokenize/words",
-	"eval/ngram":       "pipeline/store pipeline/spill tokenize/words tokenize",
-	"eval/selection":   "pipeline/store pipeline/spill tokenize/words",
-	"eval/routing":     "eval train/model train/checkpoint pipeline/store",
-	"train/model":      "train/tensor train/checkpoint pipeline/store",
+	// Jinja is a language of its own; what a conversation's tokens are, tokenize says.
+	"tokenize/jinja": "tokenize/words",
+	"eval/ngram":     "pipeline/store pipeline/spill tokenize/words tokenize",
+	"eval/selection": "pipeline/store pipeline/spill tokenize/words",
+	"eval/routing":   "eval train/model train/checkpoint pipeline/store",
+	"train/model":    "train/tensor train/checkpoint pipeline/store",
 	// Metrics are plain numbers: their formats know neither the loop nor the model.
 	"train/metrics": "pipeline/store",
 	"train":         "train/model train/tensor train/checkpoint tokenize pipeline/store",
