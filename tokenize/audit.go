@@ -37,7 +37,7 @@ func Audit(t *Tokenizer, s *Shard, text func(DocumentInfo) (string, bool)) (Audi
 			meta.Tokenizer, t.Hash())
 	}
 	a := &auditor{t: t, eos: meta.EOS, text: text}
-	if meta.Packing == PackEOSConcat {
+	if meta.Packing.separates() {
 		a.separators = 1
 	}
 	a.report.Packing = meta.Packing
@@ -154,7 +154,7 @@ func (a *auditor) whole(ids []int32, n int) {
 
 // Problems returns what a person should look at, one line each; none for a sound shard.
 func (r AuditReport) Problems() (out []string) {
-	separated := r.Packing == PackEOSConcat
+	separated := r.Packing.separates()
 	add := func(bad bool, format string, args ...any) {
 		if bad {
 			out = append(out, fmt.Sprintf(format, args...))

@@ -59,7 +59,7 @@ func pack(t *testing.T, o PackOptions, docs []Document) ([]string, PackStats) {
 
 func balanced(t *testing.T, o PackOptions, s PackStats) {
 	t.Helper()
-	if s.DocumentTokens+s.SeparatorTokens != s.PlacedTokens+s.TruncatedTokens+s.DroppedTokens ||
+	if s.DocumentTokens+s.SeparatorTokens != s.PlacedTokens+s.TruncatedTokens+s.HeadTokens+s.DroppedTokens ||
 		s.Sequences*int64(o.SequenceLength) != s.PlacedTokens+s.PaddingTokens {
 		t.Errorf("counts do not balance: %+v", s)
 	}

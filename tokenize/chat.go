@@ -1,0 +1,148 @@
+package tokenize
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"bzdata/tokenize/words"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Message is one turn of a conversation.
+type Message struct{ Role, Content string }
+
+// ChatTemplate renders messages as text without a template engine.
+type ChatTemplate struct {
+	// Begin and End stand once around the whole; End may ask for an answer, as
+	// add_generation_prompt does.
+	Begin, End string
+	// Turns gives the text of a turn by role, with {{content}} and {{role}} in it; the
+	// key "" serves every other role.
+	Turns map[string]string
+}
+
+// Render returns the text. A role without a turn is an error.
+func (c ChatTemplate) Render(messages []Message) (string, error) {
+	var b strings.Builder
+	b.WriteString(c.Begin)
+	for i, m := range messages {
+		turn, ok := c.Turns[m.Role]
+		if !ok {
+			turn, ok = c.Turns[""]
+		}
+		if !ok {
+			return "", fmt.Errorf("messages[%d].role: the chat template has no turn for %q", i, m.Role)
+		}
+		b.WriteString(strings.NewReplacer("{{content}}", m.Content, "{{role}}", m.Role).Replace(turn))
+	}
+	b.WriteString(c.End)
+	return b.String(), nil
+}
+
+// Span is a part of a text, in bytes.
+type Span struct{ Start, End int }
+
+// PrepareChat is [PackOptions.Prepare] for a text that a chat template wrote, in which special
+// tokens are spelled out: they are found, and none are put around it. With targets not nil,
+// only tokens that begin in one of those spans, in order and apart, are to be predicted.
+func (o PackOptions) PrepareChat(t *Tokenizer, info DocumentInfo, text string, targets []Span) (Document, error) {
+	if err := o.complete(); err != nil {
+		return Document{}, err
+	}
+	if o.Window == WindowHash {
+		text = WindowText(text, o.SequenceLength)
+	}
+	d := Document{DocumentInfo: info, Tokens: t.EncodeSpecial(nil, text)}
+	d.TextBytes = uint64(len(text))
+	if targets != nil {
+		var err error
+		if d.Masked, err = t.masked(d.Tokens, text, targets); err != nil {
+			return Document{}, err
+		}
+	}
+	return o.cut(d, text, 0, 0)
+}
+
+// errTraced is the error of tokens that do not spell out their text.
+var errTraced = errors.New("the tokenizer's tokens cannot be traced back to the text that they stand for; " +
+	"let all of a conversation be learnt")
+
+// masked marks the tokens of text that begin in none of the spans.
+func (t *Tokenizer) masked(ids []int32, text string, targets []Span) ([]bool, error) {
+	var ends []int // of what is between and in the spans, in the bytes that the tokens spell
+	n, from := 0, 0
+	for _, s := range append(slices.Clone(targets), Span{len(text), len(text)}) {
+		start, end := min(s.Start, len(text)), min(s.End, len(text))
+		if start < from || end < start {
+			return nil, fmt.Errorf("target %d:%d does not follow %d", s.Start, s.End, from)
+		}
+		for _, part := range []string{text[from:start], text[start:end]} {
+			n += t.spelledBytes(part)
+			ends = append(ends, n)
+		}
+		from = end
+	}
+	masked := make([]bool, len(ids))
+	at, part := 0, 0
+	for i, id := range ids {
+		for part < len(ends)-1 && at >= ends[part] {
+			part++
+		}
+		masked[i] = part%2 == 0
+		at += len(t.AppendToken(nil, id))
+	}
+	if at != n {
+		return nil, errTraced
+	}
+	return masked, nil
+}
+
+// spelledBytes is the length of what the tokens of a text spell.
+func (t *Tokenizer) spelledBytes(text string) int {
+	if t.Normalizes() {
+		return len(norm.NFC.String(text))
+	}
+	return len(text)
+}
+
+// PrepareESFT is [PackOptions.Prepare] for a conversation as ESFT lays it out
+// (deepseek-ai/ESFT, utils.py): BOS, then "User: …\n\nAssistant:" for what the user says and
+// " …" with EOS for the answer, contents stripped, each turn tokenized by itself. With
+// onlyAnswers, what the user says is not to be predicted.
+func (o PackOptions) PrepareESFT(t *Tokenizer, info DocumentInfo, messages []Message, onlyAnswers bool) (Document, error) {
+	if err := o.complete(); err != nil {
+		return Document{}, err
+	}
+	if t.bos < 0 || t.eos < 0 {
+		return Document{}, errors.New("ESFT's layout of messages needs a BOS and an EOS token, and the tokenizer names none")
+	}
+	d := Document{DocumentInfo: info}
+	var text strings.Builder
+	if len(messages) > 0 {
+		d.Tokens, d.Masked = []int32{t.bos}, []bool{false}
+	}
+	for i, m := range messages {
+		turn, answers := strings.TrimFunc(m.Content, words.IsSpace), m.Role == "assistant"
+		switch {
+		case answers:
+			turn = " " + turn
+		case m.Role == "user":
+			turn = "User: " + turn + "\n\nAssistant:"
+		default:
+			return Document{}, fmt.Errorf("messages[%d].role: ESFT's layout has no turn for %q, only for user and assistant",
+				i, m.Role)
+		}
+		text.WriteString(turn)
+		d.Tokens = t.Encode(d.Tokens, turn)
+		if answers {
+			d.Tokens = append(d.Tokens, t.eos)
+		}
+		for len(d.Masked) < len(d.Tokens) {
+			d.Masked = append(d.Masked, onlyAnswers && !answers)
+		}
+	}
+	d.TextBytes = uint64(text.Len())
+	return o.cut(d, text.String(), 0, 0)
+}
