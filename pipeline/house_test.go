@@ -29,7 +29,7 @@ var rooms = map[string]string{
 	"stages/quality":   "tokenize/words",
 	"stages/shuffle":   "pipeline/store",
 	"dedup":            "pipeline/store pipeline/spill tokenize/words",
-	"tokenize":         "pipeline/store tokenize/words",
+	"tokenize":         "pipeline/store tokenize/words tokenize/jinja",
 	// Jinja is a language of its own; what a conversation's tokens are, tokenize says.
 	"tokenize/jinja": "tokenize/words",
 	"eval/ngram":     "pipeline/store pipeline/spill tokenize/words tokenize",

@@ -25,20 +25,34 @@ type ChatTemplate struct {
 
 // Render returns the text. A role without a turn is an error.
 func (c ChatTemplate) Render(messages []Message) (string, error) {
+	text, _, err := c.RenderTargets(messages)
+	return text, err
+}
+
+// RenderTargets is [ChatTemplate.Render], and says which parts of the text an assistant's
+// messages are: from the content, and the spaces before it, to the end of the turn.
+func (c ChatTemplate) RenderTargets(messages []Message) (string, []Span, error) {
 	var b strings.Builder
 	b.WriteString(c.Begin)
+	targets := []Span{}
 	for i, m := range messages {
 		turn, ok := c.Turns[m.Role]
 		if !ok {
 			turn, ok = c.Turns[""]
 		}
 		if !ok {
-			return "", fmt.Errorf("messages[%d].role: the chat template has no turn for %q", i, m.Role)
+			return "", nil, fmt.Errorf("messages[%d].role: the chat template has no turn for %q", i, m.Role)
 		}
-		b.WriteString(strings.NewReplacer("{{content}}", m.Content, "{{role}}", m.Role).Replace(turn))
+		fill := strings.NewReplacer("{{content}}", m.Content, "{{role}}", m.Role)
+		before, _, _ := strings.Cut(turn, "{{content}}")
+		start := b.Len() + len(strings.TrimRight(fill.Replace(before), " "))
+		b.WriteString(fill.Replace(turn))
+		if m.Role == "assistant" {
+			targets = append(targets, Span{start, b.Len()})
+		}
 	}
 	b.WriteString(c.End)
-	return b.String(), nil
+	return b.String(), joinSpans(targets), nil
 }
 
 // Span is a part of a text, in bytes.
