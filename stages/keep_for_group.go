@@ -26,7 +26,7 @@ type KeepForGroup struct {
 
 func keepForGroupSpec() pipeline.Spec[KeepForGroup] {
 	return pipeline.Spec[KeepForGroup]{
-		Name: "keep_for_group", Version: 1,
+		Name: "keep_for_group", Version: 2,
 		Summary: "Drops documents that route past the experts of the own group.",
 		Doc: code(`
 Every document runs through the base model, and is kept if enough of its activation falls on the experts that will be
@@ -87,7 +87,8 @@ func (c KeepForGroup) program() pipeline.Program {
 	tokens := func() any { return c.TokensMax }
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			return append(readBase(p), readTokenizer(p), readGroups(p), readGroup(p))
+			reads := append(readBase(p), readTokenizer(p), readGroups(p), readGroup(p))
+			return append(reads, chatLayoutOf(p).reads(p)...)
 		},
 		Passes: []pipeline.Pass{
 			{Name: "tokenize", Config: tokens, RecordBytes: 4 * c.TokensMax, Barrier: &pipeline.Barrier{Reduce: c.decide},
@@ -122,14 +123,16 @@ func (c KeepForGroup) openTokens(t *pipeline.Task, shared *sharedTokenizer) (pip
 	if err != nil {
 		return nil, err
 	}
+	conv, err := chatLayoutOf(t.Plan).open(t, tok)
+	if err != nil {
+		return nil, err
+	}
 	var ids []int32
 	var payload []byte
 	return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
-		text, err := modelText(d)
-		if err != nil {
+		if ids, err = conv.encode(ids[:0], d); err != nil {
 			return err
 		}
-		ids = tok.Encode(ids[:0], text)
 		payload = binary.AppendUvarint(payload[:0], uint64(d.Copies))
 		for _, id := range ids[:min(len(ids), c.TokensMax)] {
 			payload = binary.AppendUvarint(payload, uint64(id))

@@ -25,7 +25,7 @@ type Route struct {
 
 func routeSpec() pipeline.Spec[Route] {
 	return pipeline.Spec[Route]{
-		Name: "route", Version: 4,
+		Name: "route", Version: 5,
 		Summary: "Finds which experts of the base model the documents activate, and chooses experts to train.",
 		Doc: code(`
 A seeded sample of the documents, each copy that ‹mix› has made for itself and messages as ‹tokenize› writes
@@ -108,7 +108,8 @@ func (c Route) reads(p *pipeline.Plan) []pipeline.Read {
 	if p.AutoGroup() {
 		auto.Value = p.Network.ExpertGroup.String()
 	}
-	return append(readBase(p), readTokenizer(p), readGroups(p), auto, miners)
+	reads := append(readBase(p), readTokenizer(p), readGroups(p), auto, miners)
+	return append(reads, chatLayoutOf(p).reads(p)...)
 }
 
 // readTokenizer is the base model's tokenizer.
@@ -144,7 +145,11 @@ func (c Route) run(ctx context.Context, t *pipeline.Task) (err error) {
 	if cfg.MaxPositionEmbeddings > 0 {
 		length = min(length, cfg.MaxPositionEmbeddings)
 	}
-	sample, err := c.sample(ctx, t, length)
+	conv, err := chatLayoutOf(t.Plan).open(t, tok)
+	if err != nil {
+		return err
+	}
+	sample, err := c.sample(ctx, t, conv, length)
 	if err != nil {
 		return err
 	}
@@ -152,7 +157,7 @@ func (c Route) run(ctx context.Context, t *pipeline.Task) (err error) {
 	if err != nil {
 		return err
 	}
-	batches, sources := c.sequences(tok, sample, length)
+	batches, sources := c.sequences(sample)
 	r.source = func(document int) string { return sources[document] }
 	tokens, documents, err := r.all(ctx, s, batches)
 	if err != nil {

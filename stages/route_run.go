@@ -9,7 +9,6 @@ import (
 
 	"bzdata/eval/routing"
 	"bzdata/pipeline"
-	"bzdata/tokenize"
 	"bzdata/train/checkpoint"
 	"bzdata/train/model"
 )
@@ -109,7 +108,7 @@ type sampled struct {
 	choice uint64
 	name   string
 	source string
-	text   string
+	ids    []int32
 }
 
 // bytesPerToken is more than a token has in nearly all text (English prose has 4 to 5), so
@@ -121,7 +120,7 @@ const bytesPerToken = 12
 // them by it. A document counts with what of it is routed, length tokens at most. The
 // share grows until the sample is large enough, so that a few long documents among many
 // short ones do not leave it empty.
-func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]sampled, error) {
+func (c Route) sample(ctx context.Context, t *pipeline.Task, conv *conversations, length int) ([]sampled, error) {
 	weight := func(d *pipeline.Doc) float64 { return float64(min(len(d.Text), length*bytesPerToken)) }
 	total := 0.0
 	err := eachDocument(ctx, t, func(d *pipeline.Doc) error {
@@ -137,7 +136,10 @@ func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]samp
 		drawn := 0.0
 		err = eachDocument(ctx, t, func(d *pipeline.Doc) error {
 			before := len(out)
-			out, err = drawCopies(out, t, d, share)
+			out, err = drawCopies(out, t, d, share, func() ([]int32, error) {
+				ids, err := conv.encode(nil, d)
+				return slices.Clone(ids[:min(len(ids), length)]), err
+			})
 			drawn += weight(d) * float64(len(out)-before)
 			return err
 		})
@@ -151,8 +153,9 @@ func (c Route) sample(ctx context.Context, t *pipeline.Task, length int) ([]samp
 	}
 }
 
-// drawCopies appends those copies of a document that fall into a share of all.
-func drawCopies(out []sampled, t *pipeline.Task, d *pipeline.Doc, share float64) ([]sampled, error) {
+// drawCopies appends those copies of a document that fall into a share of all, with its tokens.
+func drawCopies(out []sampled, t *pipeline.Task, d *pipeline.Doc, share float64, tokens func() ([]int32, error)) (
+	[]sampled, error) {
 	for i := range d.Copies {
 		purpose := "sample"
 		if i > 0 {
@@ -162,11 +165,11 @@ func drawCopies(out []sampled, t *pipeline.Task, d *pipeline.Doc, share float64)
 		if float64(choice) > share*math.MaxUint64 {
 			continue
 		}
-		text, err := modelText(d)
+		ids, err := tokens()
 		if err != nil {
 			return out, err
 		}
-		out = append(out, sampled{choice, d.Name(), d.Source, text})
+		out = append(out, sampled{choice, d.Name(), d.Source, ids})
 	}
 	return out, nil
 }
@@ -182,10 +185,10 @@ func eachDocument(ctx context.Context, t *pipeline.Task, visit func(d *pipeline.
 }
 
 // sequences are the tokens of documents, until there are enough, and the documents' sources.
-func (c Route) sequences(tok *tokenize.Tokenizer, sample []sampled, length int) (out []model.Batch, sources []string) {
+func (c Route) sequences(sample []sampled) (out []model.Batch, sources []string) {
 	for tokens := 0; len(sample) > 0 && tokens < c.SampleTokens; sample = sample[1:] {
-		ids := tok.Encode(nil, sample[0].text)
-		if ids = ids[:min(len(ids), length, c.SampleTokens-tokens)]; len(ids) > 0 {
+		ids := sample[0].ids
+		if ids = ids[:min(len(ids), c.SampleTokens-tokens)]; len(ids) > 0 {
 			out = append(out, model.Batch{Sequences: 1, Length: len(ids), Tokens: ids})
 			sources = append(sources, sample[0].source)
 			tokens += len(ids)

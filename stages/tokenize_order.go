@@ -57,40 +57,108 @@ func (x *tokenized) append(b []byte, d *pipeline.Doc, copy int) []byte {
 	for _, id := range x.doc.Tokens {
 		b = binary.AppendUvarint(b, uint64(id))
 	}
-	return b
+	flags := byte(0)
+	if x.differs {
+		flags |= tokenizedDiffers
+	}
+	if x.doc.Masked == nil {
+		return append(b, flags)
+	}
+	return appendRuns(append(b, flags|tokenizedMasked), x.doc.Masked)
+}
+
+// Flags behind the tokens of a document in a sorter.
+const (
+	tokenizedDiffers = 1 << iota
+	tokenizedMasked  // a mask follows, as lengths of its runs, the first of false
+)
+
+// appendRuns appends the lengths of the runs of flags, the first of them of false.
+func appendRuns(b []byte, flags []bool) []byte {
+	if len(flags) == 0 {
+		return b
+	}
+	run, on := 0, false
+	for _, f := range flags {
+		if f != on {
+			b, run, on = binary.AppendUvarint(b, uint64(run)), 0, f
+		}
+		run++
+	}
+	return binary.AppendUvarint(b, uint64(run))
 }
 
 // cut reads what append wrote.
 func (x *tokenized) cut(b []byte) error {
-	bad := false
-	next := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			bad, n = true, 0
-		}
-		b = b[n:]
-		return v
-	}
 	if len(b) < orderBytes+len(x.sum) {
 		return errTokenized
 	}
 	b = b[orderBytes:]
-	b = b[copy(x.sum[:], b):]
-	n := next()
-	if n > uint64(len(b)) {
-		return errTokenized
+	r := uvarints{b: b[copy(x.sum[:], b):]}
+	info := tokenize.DocumentInfo{ID: r.text()}
+	info.Source, info.Tokens, info.TextBytes = uint32(r.next()), uint32(r.next()), r.next()
+	x.doc = tokenize.Document{DocumentInfo: info, Tokens: x.doc.Tokens[:0], Start: int(r.next())}
+	x.doc.Tokens = r.tokens(x.doc.Tokens, r.next())
+	flags := r.next()
+	x.differs = flags&tokenizedDiffers != 0
+	if flags&tokenizedMasked != 0 {
+		x.doc.Masked = r.runs(nil, len(x.doc.Tokens))
 	}
-	info := tokenize.DocumentInfo{ID: string(b[:n])}
-	b = b[n:]
-	info.Source, info.Tokens, info.TextBytes = uint32(next()), uint32(next()), next()
-	x.doc = tokenize.Document{DocumentInfo: info, Tokens: x.doc.Tokens[:0], Start: int(next())}
-	for n := next(); n > 0 && !bad; n-- {
-		x.doc.Tokens = append(x.doc.Tokens, int32(next()))
-	}
-	if bad || len(b) > 0 {
+	if r.bad || len(r.b) > 0 {
 		return errTokenized
 	}
 	return nil
+}
+
+// uvarints reads numbers and texts; bad says that they ended too early.
+type uvarints struct {
+	b   []byte
+	bad bool
+}
+
+func (r *uvarints) next() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, n = true, 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *uvarints) text() string {
+	n := r.next()
+	if n > uint64(len(r.b)) {
+		r.bad = true
+		return ""
+	}
+	text := string(r.b[:n])
+	r.b = r.b[n:]
+	return text
+}
+
+func (r *uvarints) tokens(dst []int32, n uint64) []int32 {
+	for ; n > 0 && !r.bad; n-- {
+		dst = append(dst, int32(r.next()))
+	}
+	return dst
+}
+
+// runs appends n flags, as appendRuns wrote them.
+func (r *uvarints) runs(dst []bool, n int) []bool {
+	end := len(dst) + n
+	for on := false; len(dst) < end && !r.bad; on = !on {
+		run := r.next()
+		if run > uint64(end-len(dst)) {
+			r.bad = true
+		}
+		for ; run > 0 && !r.bad; run-- {
+			dst = append(dst, on)
+		}
+	}
+	if dst == nil {
+		dst = []bool{}
+	}
+	return dst
 }
 
 // errTokenized is the error of a document that is not as it was put into the sorter.

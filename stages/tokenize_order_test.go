@@ -21,7 +21,50 @@ func randomTokenized(rng *rand.Rand) (tokenized, *pipeline.Doc) {
 	for range rng.IntN(20) {
 		x.doc.Tokens = append(x.doc.Tokens, int32(rng.Uint32()>>1>>rng.IntN(32)))
 	}
+	x.differs = rng.IntN(2) == 0
+	if rng.IntN(2) == 0 {
+		x.doc.Masked = randomFlags(rng, len(x.doc.Tokens))
+	}
 	return x, &pipeline.Doc{Ref: pipeline.Ref{Shard: rng.Uint32(), Record: rng.Uint64()}}
+}
+
+func randomFlags(rng *rand.Rand, n int) []bool {
+	out := make([]bool, n)
+	for i := range out {
+		out[i] = rng.IntN(3) == 0
+	}
+	return out
+}
+
+// TestSequenceRoundTrip reads sequences back as they were written, and none that was cut.
+func TestSequenceRoundTrip(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var got tokenize.Sequence
+	for range 300 {
+		var want tokenize.Sequence
+		n := 1 + rng.IntN(20)
+		for range n {
+			want.Tokens = append(want.Tokens, int32(rng.Uint32()>>1>>rng.IntN(32)))
+		}
+		want.Target = randomFlags(rng, n)
+		for range rng.IntN(4) {
+			x, _ := randomTokenized(rng)
+			want.Segments = append(want.Segments, tokenize.Segment{Document: x.doc.DocumentInfo, Start: rng.IntN(9), End: rng.IntN(99), From: rng.IntN(999)})
+		}
+		b := appendSequence(nil, &want)
+		if !cutSequence(b, n, &got) || !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		for k := range b {
+			if cutSequence(b[:k], n, &got) {
+				t.Fatalf("%d of %d bytes were read", k, len(b))
+			}
+		}
+		if cutSequence(append(b, 0), n, &got) {
+			t.Fatal("a byte too many was read")
+		}
+		got = tokenize.Sequence{}
+	}
 }
 
 // TestTokenizedRoundTrip reads documents back as they were written, and none that was cut.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -152,6 +153,21 @@ func (a *auditor) whole(ids []int32, n int) {
 	}
 }
 
+// Add adds the counts of another shard of the same data. A document with a part in both counts
+// in both.
+func (r *AuditReport) Add(o AuditReport) {
+	r.Packing = o.Packing
+	r.Sequences, r.Documents = r.Sequences+o.Sequences, r.Documents+o.Documents
+	r.Tokens, r.Targets, r.UnusedIDs = r.Tokens+o.Tokens, r.Targets+o.Targets, r.UnusedIDs+o.UnusedIDs
+	r.Starts, r.StartsWithBOS = r.Starts+o.Starts, r.StartsWithBOS+o.StartsWithBOS
+	r.Ends, r.EndsWithEOS, r.EOSTargets = r.Ends+o.Ends, r.EndsWithEOS+o.EndsWithEOS, r.EOSTargets+o.EOSTargets
+	r.SpecialInside, r.Whole, r.BrokenUTF8 = r.SpecialInside+o.SpecialInside, r.Whole+o.Whole, r.BrokenUTF8+o.BrokenUTF8
+	r.Compared, r.Different = r.Compared+o.Compared, r.Different+o.Different
+	if r.FirstDifferent == "" {
+		r.FirstDifferent = o.FirstDifferent
+	}
+}
+
 // Problems returns what a person should look at, one line each; none for a sound shard.
 func (r AuditReport) Problems() (out []string) {
 	separated := r.Packing.separates()
@@ -170,6 +186,27 @@ func (r AuditReport) Problems() (out []string) {
 	add(r.Different > 0, "%d of %d documents do not decode to their text, first %s",
 		r.Different, r.Compared, r.FirstDifferent)
 	return out
+}
+
+// Spells reports whether the tokens of a prepared document decode to its text, brought to
+// normal form C if the tokenizer normalises, or, where it was cut, to the text's head. Special
+// tokens of the template are left out.
+func (t *Tokenizer) Spells(d Document, text string) bool {
+	ids := d.Tokens
+	cut := len(ids) < int(d.DocumentInfo.Tokens)
+	prefix, suffix := t.Wrap()
+	if len(ids) >= len(prefix)+len(suffix) && slices.Equal(ids[:len(prefix)], prefix) &&
+		slices.Equal(ids[len(ids)-len(suffix):], suffix) {
+		ids = ids[len(prefix) : len(ids)-len(suffix)]
+	}
+	if d.TextBytes < uint64(len(text)) {
+		text = text[:d.TextBytes]
+	}
+	if t.Normalizes() {
+		text = norm.NFC.String(text)
+	}
+	got := string(t.Decode(ids))
+	return got == text || cut && strings.HasPrefix(text, got)
 }
 
 // RoundTrip checks that text comes back from its ids, in its normal form C if the

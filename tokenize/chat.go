@@ -58,25 +58,11 @@ func (c ChatTemplate) RenderTargets(messages []Message) (string, []Span, error) 
 // Span is a part of a text, in bytes.
 type Span struct{ Start, End int }
 
-// PrepareChat is [PackOptions.Prepare] for a text that a chat template wrote, in which special
-// tokens are spelled out: they are found, and none are put around it. With targets not nil,
-// only tokens that begin in one of those spans, in order and apart, are to be predicted.
+// PrepareChat is [PackOptions.PrepareTargets] for a text that a chat template wrote, in which
+// special tokens are spelled out: they are found, and none are put around it.
 func (o PackOptions) PrepareChat(t *Tokenizer, info DocumentInfo, text string, targets []Span) (Document, error) {
-	if err := o.complete(); err != nil {
-		return Document{}, err
-	}
-	if o.Window == WindowHash {
-		text = WindowText(text, o.SequenceLength)
-	}
-	d := Document{DocumentInfo: info, Tokens: t.EncodeSpecial(nil, text)}
-	d.TextBytes = uint64(len(text))
-	if targets != nil {
-		var err error
-		if d.Masked, err = t.masked(d.Tokens, text, targets); err != nil {
-			return Document{}, err
-		}
-	}
-	return o.cut(d, text, 0, 0)
+	o.AddSpecial, o.FindSpecial = false, true
+	return o.PrepareTargets(t, info, text, targets)
 }
 
 // errTraced is the error of tokens that do not spell out their text.

@@ -145,7 +145,7 @@ func (m *ModelTemplate) said(messages []any, i int, out jinja.Output) (said []Sp
 	if i > 0 {
 		before, err := m.render(messages[:i], true)
 		if err != nil {
-			return nil, fmt.Errorf("the conversation before messages[%d], of which the assistant's part is to be told: %w", i, err)
+			return nil, fmt.Errorf("the conversation before messages[%d], to tell the assistant's part: %w", i, err)
 		}
 		start = commonPrefix(before.Text, out.Text)
 	}

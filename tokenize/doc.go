@@ -27,13 +27,26 @@
 //
 // [Train] learns a vocabulary and [Tokenizer.WriteJSON] writes one.
 //
+// # Conversations
+//
+// A [ModelTemplate] is a model's own chat template, in the language of package jinja; a
+// [ChatTemplate] a layout without one. Both say which parts of their text an assistant says,
+// and [PackOptions.PrepareChat] and [PackOptions.PrepareTargets] mask the tokens of all others.
+// [PackOptions.PrepareESFT] tokenizes turn by turn as ESFT does.
+//
 // # Packing
 //
 // [PackOptions.Prepare] tokenizes documents, in parallel if wanted, and a [Packer] lays
-// them out in order as sequences of one length with a target flag for each token.
-// Token i of a sequence is predicted from the tokens 0 to i−1 of that sequence; padding,
+// them out in order as sequences of one length with a target flag for each token; see
+// [Packing] for the ways. Token i of a sequence is predicted from the tokens 0 to i−1 of that
+// sequence, those of other documents included: there is no attention by document. Padding,
 // masked tokens and the first token are no targets. Each sequence says which tokens
 // belong to which document, so that losses can be summed by document and by source.
+//
+// Order is not packing's: documents come in the order given. Package train draws the
+// sequences of a shard in a seeded order for each epoch, which resumes at a position.
+//
+// [Datatrove] and [Megatron] write documents for the loaders of others.
 //
 // # Token shards
 //

@@ -20,6 +20,12 @@ const windowCharsPerToken = 40
 // With WindowHash only the first 40 × SequenceLength code points are tokenized, and
 // TextBytes counts those; the window may cut the special tokens off.
 func (o PackOptions) Prepare(t *Tokenizer, info DocumentInfo, text string) (Document, error) {
+	return o.PrepareTargets(t, info, text, nil)
+}
+
+// PrepareTargets is [PackOptions.Prepare], and with targets not nil only tokens that begin in one
+// of those parts of the text, in order and apart, and special tokens around it are to be predicted.
+func (o PackOptions) PrepareTargets(t *Tokenizer, info DocumentInfo, text string, targets []Span) (Document, error) {
 	if err := o.complete(); err != nil {
 		return Document{}, err
 	}
@@ -31,9 +37,18 @@ func (o PackOptions) Prepare(t *Tokenizer, info DocumentInfo, text string) (Docu
 		prefix, suffix = t.Wrap()
 	}
 	tokens := append(make([]int32, 0, len(text)/4+len(prefix)+len(suffix)+1), prefix...)
-	tokens = append(t.encode(tokens, text, o.FindSpecial), suffix...)
+	tokens = t.encode(tokens, text, o.FindSpecial)
 	info.TextBytes = uint64(len(text))
-	return o.cut(Document{DocumentInfo: info, Tokens: tokens}, text, len(prefix), len(suffix))
+	d := Document{DocumentInfo: info, Tokens: append(tokens, suffix...)}
+	if targets != nil {
+		masked, err := t.masked(tokens[len(prefix):], text, targets)
+		if err != nil {
+			return Document{}, err
+		}
+		d.Masked = append(make([]bool, len(prefix)), masked...)
+		d.Masked = append(d.Masked, make([]bool, len(suffix))...)
+	}
+	return o.cut(d, text, len(prefix), len(suffix))
 }
 
 // cut cuts a document of all tokens, prefix and suffix of which are special and stay, to what

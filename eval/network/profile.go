@@ -70,9 +70,11 @@ type Range struct {
 // Tokenize says how text becomes sequences.
 type Tokenize struct {
 	SequenceLength int    `yaml:"sequence_length"` // tokens
-	Packing        string `yaml:"packing"`         // truncate-pad or eos-concat: see package tokenize
+	Packing        string `yaml:"packing"`         // see package tokenize
 	SpecialTokens  bool   `yaml:"special_tokens"`  // whether the tokenizer adds its own
-	LongDocuments  string `yaml:"long_documents"`  // truncate, or window: see TokenWindow
+	// GenerationPrompt says whether a conversation ends with the beginning of one more answer.
+	GenerationPrompt bool   `yaml:"generation_prompt"`
+	LongDocuments    string `yaml:"long_documents"` // truncate, or window: see TokenWindow
 }
 
 // Train holds the miner's training defaults.
