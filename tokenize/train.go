@@ -18,6 +18,9 @@ type TrainOptions struct {
 	Pattern Pattern
 	// CountMin is the least number of times that a pair must occur to be merged; 1 if 0.
 	CountMin int64
+	// Progress, if not nil, is called now and then with the size of the vocabulary so far; its
+	// error ends the training.
+	Progress func(tokens int) error
 }
 
 // Train learns byte-level BPE from documents: the pair of adjacent tokens with the
@@ -126,7 +129,10 @@ func (tr *trainer) learn() (*Tokenizer, error) {
 		}
 	}
 	tr.enqueueGrown()
-	for len(tr.contents) < tr.opt.VocabSize && len(tr.queue) > 0 {
+	for step := 0; len(tr.contents) < tr.opt.VocabSize && len(tr.queue) > 0; step++ {
+		if err := tr.progress(step); err != nil {
+			return nil, err
+		}
 		top := tr.queue[0]
 		pair := tr.pairs[top.key]
 		switch {
@@ -141,6 +147,16 @@ func (tr *trainer) learn() (*Tokenizer, error) {
 		}
 	}
 	return tr.finish()
+}
+
+// progressSteps is how many steps of training pass between two calls of Progress.
+const progressSteps = 256
+
+func (tr *trainer) progress(step int) error {
+	if tr.opt.Progress == nil || step%progressSteps != 0 {
+		return nil
+	}
+	return tr.opt.Progress(len(tr.contents))
 }
 
 func (tr *trainer) makeWords() {

@@ -24,7 +24,7 @@ func commands(env *environment) []group {
 		{"Commands", []*cobra.Command{newRun(env), newCycle(env), newCheck(env), newWhy(env), newReport(env),
 			newVerify(env), newDoctor(env)}},
 		{"More", []*cobra.Command{newTrain(env), newAblate(env), newMirror(env), newEval(env),
-			newRoute(env), newTask(env), newHash(env), newSample(env),
+			newRoute(env), newTokenize(env), newTask(env), newHash(env), newSample(env),
 			newStages(env), newSchema(env), newVersion(env), newHelp(env)}},
 	}
 }
