@@ -79,7 +79,7 @@ s3: ## the tests of object storage against a real server, built outside the repo
 	  GOBIN=$$dir CGO_ENABLED=0 $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW) && \
 	  BZDATA_S3_SERVER=$$dir/versitygw $(GO) test -count=1 -v -run 'TestRealServer' ./pipeline/store/remote
 
-interop: build ## open the outputs with the readers that users have: datasets, pyarrow, DuckDB, torch, TensorBoard, W&B
+interop: build ## open the outputs with the readers that users have: datasets, pyarrow, DuckDB, torch, datatrove, Megatron-LM, TensorBoard, W&B
 	examples/interop/run.sh $(VENV)
 	examples/interop/metrics.sh $(VENV)
 

@@ -29,3 +29,4 @@ export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$work/huggingface HF_DATAS
 "$venv/bin/python" "$here/check.py" check "$work"
 "$here/torch.sh" "$venv" "$work/torch"
 "$here/bundles.sh" "$venv" "$work/bundles"
+"$here/tokens.sh" "$venv" "$work"

@@ -54,7 +54,7 @@ func TestHelpEndsWithExitCodes(t *testing.T) {
 		"run": "0 1 2 3 4 5 130", "cycle": "0 1 2 3 4 5 6 130", "check": "0 1 2 3", "why": "0 1 2", "report": "0 1 2", "verify": "0 1 2 3",
 		"route": "0 1 2 3 130", "task": "0 1 2 3", "hash": "0 1 2 3", "sample": "0 1 2 130", "stages": "0 2", "schema": "0 2",
 		"version": "0 2", "help": "0 2", "doctor": "0 1 2", "eval": "0 1 2 3 4 130", "ablate": "0 1 2 3 5 130", "train": "0 1 2 3 4 5 130",
-		"mirror": "0 1 2 3 5 130",
+		"mirror":   "0 1 2 3 5 130",
 		"tokenize": "0 1 2 3 130",
 	}
 	for _, g := range commands(&environment{}) {

@@ -21,6 +21,10 @@ type tokenizeFlags struct {
 	pattern, out string
 
 	findSpecial, wrap, count bool
+
+	messages         string
+	generationPrompt bool
+	chat             *tokenize.ModelTemplate // for messages
 }
 
 func newTokenize(env *environment) *cobra.Command {
@@ -97,7 +101,8 @@ func newTokenizeEncode(env *environment) *cobra.Command {
 		Short: "Print the tokens of texts, or count them",
 		Long: `Encode prints the ids of each document on a line of its own. TOKENIZER is a tokenizer.json or its
 folder. Without a FILE the text is that of --text, or standard input, byte for byte. With --count
-only documents, bytes and tokens of each file are printed.
+only documents, bytes and tokens of each file are printed. With --messages a document is a
+conversation, written by the chat template beside the tokenizer.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
 		Args: f.tokenizer("encode"),
@@ -109,6 +114,8 @@ only documents, bytes and tokens of each file are printed.
 	fs.StringVar(&f.text, "text", "", "encode this `TEXT`")
 	fs.BoolVar(&f.findSpecial, "find-special", false, "find special tokens that the text spells out")
 	fs.BoolVar(&f.wrap, "wrap", false, "put the tokenizer's special tokens around each document")
+	fs.StringVar(&f.messages, "messages", "", "`FIELD` of conversations in Parquet and JSONL, instead of a text")
+	fs.BoolVar(&f.generationPrompt, "generation-prompt", false, "end a conversation with the beginning of an answer")
 	fs.BoolVar(&f.count, "count", false, "print counts, not ids")
 	f.common(cmd)
 	return cmd

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +44,8 @@ func (f *tokenizeFlags) eachTextOf(ctx context.Context, name string, visit func(
 		}
 		return visit(name, string(data))
 	}
-	rows, err := store.OpenRows(store.OS(), name, store.RowOptions{Columns: []string{f.field}})
+	field := cmp.Or(f.messages, f.field)
+	rows, err := store.OpenRows(store.OS(), name, store.RowOptions{Columns: []string{field}})
 	if err != nil {
 		return &pipeline.DataError{Msg: err.Error()}
 	}
@@ -57,9 +60,9 @@ func (f *tokenizeFlags) eachTextOf(ctx context.Context, name string, visit func(
 		case row.Bad != nil:
 			return &pipeline.DataError{Msg: fmt.Sprintf("%s:%d: %v", name, row.Number+1, row.Bad)}
 		}
-		text, err := textOf(row, f.field)
+		text, err := f.textOf(row, field)
 		if err != nil {
-			return &pipeline.DataError{Msg: fmt.Sprintf("%s:%d: %v; name another by --field", name, row.Number+1, err)}
+			return &pipeline.DataError{Msg: fmt.Sprintf("%s:%d: %v", name, row.Number+1, err)}
 		}
 		if err := visit(name, text); err != nil {
 			return err
@@ -67,17 +70,24 @@ func (f *tokenizeFlags) eachTextOf(ctx context.Context, name string, visit func(
 	}
 }
 
-func textOf(row store.Row, field string) (string, error) {
-	for _, f := range row.Fields {
-		if f.Key == field {
-			text, err := store.Unquote(nil, f.Value)
-			if err != nil {
-				return "", fmt.Errorf("field %q is no text", field)
-			}
-			return string(text), nil
-		}
+// textOf is the text of a row: that of a field, or what the chat template makes of one.
+func (f *tokenizeFlags) textOf(row store.Row, field string) (string, error) {
+	i := slices.IndexFunc(row.Fields, func(x store.Field) bool { return x.Key == field })
+	if i < 0 {
+		return "", fmt.Errorf("there is no field %q; name another by --field or --messages", field)
 	}
-	return "", fmt.Errorf("there is no field %q", field)
+	if f.chat != nil {
+		chat, err := tokenize.ReadChat(row.Fields[i].Value)
+		if err != nil {
+			return "", err
+		}
+		return f.chat.Render(chat, f.generationPrompt)
+	}
+	text, err := store.Unquote(nil, row.Fields[i].Value)
+	if err != nil {
+		return "", fmt.Errorf("field %q is no text; name another by --field or --messages", field)
+	}
+	return string(text), nil
 }
 
 func (f *tokenizeFlags) train(ctx context.Context, env *environment, files []string) error {
@@ -164,6 +174,9 @@ func (f *tokenizeFlags) encode(ctx context.Context, env *environment, tokenizer 
 	if err != nil {
 		return err
 	}
+	if err := f.loadChat(tokenizer, len(files)); err != nil {
+		return err
+	}
 	each := func(visit func(file, text string) error) error { return f.eachText(ctx, files, visit) }
 	if len(files) == 0 {
 		each = func(visit func(file, text string) error) error { return f.given(env, hasText, visit) }
@@ -172,6 +185,26 @@ func (f *tokenizeFlags) encode(ctx context.Context, env *environment, tokenizer 
 		return f.counts(env, tok, each)
 	}
 	return f.ids(env, tok, each)
+}
+
+// loadChat reads the chat template, if conversations are to be encoded.
+func (f *tokenizeFlags) loadChat(tokenizer string, files int) (err error) {
+	switch {
+	case f.messages == "" && f.generationPrompt:
+		return &flagError{errors.New("--generation-prompt goes with --messages")}
+	case f.messages == "":
+		return nil
+	case files == 0:
+		return &flagError{errors.New("--messages goes with a FILE")}
+	}
+	if f.chat, err = chatTemplate(tokenizer); err != nil {
+		return &pipeline.DataError{Msg: err.Error()}
+	}
+	if f.chat == nil {
+		return &pipeline.UsageError{Msg: fmt.Sprintf("there is no chat template beside %s", tokenizer)}
+	}
+	f.findSpecial = true
+	return nil
 }
 
 // given is the text of --text or of standard input.
@@ -347,13 +380,7 @@ func contents(tokens []tokenize.TokenFact) string {
 
 // chatTemplateState says whether there is a chat template beside a tokenizer, and what is wrong with it.
 func chatTemplateState(name string) string {
-	dir := name
-	if filepath.Ext(name) == ".json" {
-		dir = filepath.Dir(name)
-	}
-	config, _ := store.ReadAll(store.OS(), filepath.Join(dir, "tokenizer_config.json"))
-	own, _ := store.ReadAll(store.OS(), filepath.Join(dir, "chat_template.jinja"))
-	m, err := tokenize.ReadModelTemplate("chat_template", string(own), config)
+	m, err := chatTemplate(name)
 	switch {
 	case err != nil:
 		return err.Error()
@@ -361,4 +388,23 @@ func chatTemplateState(name string) string {
 		return "none"
 	}
 	return "ready"
+}
+
+// chatTemplate reads the chat template beside a tokenizer, nil for none.
+func chatTemplate(name string) (*tokenize.ModelTemplate, error) {
+	dir := name
+	if filepath.Ext(name) == ".json" {
+		dir = filepath.Dir(name)
+	}
+	var contents [2][]byte
+	for i, file := range []string{"tokenizer_config.json", "chat_template.jinja"} {
+		if !store.Exists(store.OS(), filepath.Join(dir, file)) {
+			continue
+		}
+		var err error
+		if contents[i], err = store.ReadAll(store.OS(), filepath.Join(dir, file)); err != nil {
+			return nil, err
+		}
+	}
+	return tokenize.ReadModelTemplate("chat_template", string(contents[1]), contents[0])
 }
