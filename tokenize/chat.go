@@ -69,7 +69,8 @@ func (o PackOptions) PrepareChat(t *Tokenizer, info DocumentInfo, text string, t
 var errTraced = errors.New("the tokenizer's tokens cannot be traced back to the text that they stand for; " +
 	"let all of a conversation be learnt")
 
-// masked marks the tokens of text that begin in none of the spans.
+// masked marks the tokens of text that have no byte in one of the spans: a token in which an
+// answer begins must be said as a whole.
 func (t *Tokenizer) masked(ids []int32, text string, targets []Span) ([]bool, error) {
 	var ends []int // of what is between and in the spans, in the bytes that the tokens spell
 	n, from := 0, 0
@@ -86,12 +87,19 @@ func (t *Tokenizer) masked(ids []int32, text string, targets []Span) ([]bool, er
 	}
 	masked := make([]bool, len(ids))
 	at, part := 0, 0
+	var buf []byte
 	for i, id := range ids {
 		for part < len(ends)-1 && at >= ends[part] {
 			part++
 		}
 		masked[i] = part%2 == 0
-		at += len(t.AppendToken(nil, id))
+		buf = t.AppendToken(buf[:0], id)
+		at += len(buf)
+		for ; part < len(ends)-1 && at > ends[part]; part++ {
+			if part%2 == 0 && ends[part+1] > ends[part] { // it reaches into the next span
+				masked[i] = false
+			}
+		}
 	}
 	if at != n {
 		return nil, errTraced

@@ -10,7 +10,7 @@ import (
 
 func containsText(err error, want string) bool { return strings.Contains(err.Error(), want) }
 
-// TestPrepareChat masks all but some parts of a text; a token belongs to the part it begins in.
+// TestPrepareChat masks all but some parts of a text; a token that reaches into one is of it.
 func TestPrepareChat(t *testing.T) {
 	tok := loadTest(t, "hf_qwen2.json") // normalises
 	text := "<s>The river e\u0301 counts stones.</s> b\u0301 ok"
@@ -46,6 +46,17 @@ func TestPrepareChat(t *testing.T) {
 	}
 	if _, err := o.PrepareChat(tok, DocumentInfo{}, text, []Span{{5, 9}, {8, 12}}); err == nil {
 		t.Error("spans that overlap were taken")
+	}
+	// A part that begins inside of a special token.
+	o.SequenceLength = 99
+	inside, err := o.PrepareChat(tok, DocumentInfo{}, "The</s>river stones", []Span{{5, 7}, {9, 9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range inside.Tokens {
+		if inside.Masked[i] != (id != 493) {
+			t.Errorf("inside a token: %v of %v", inside.Masked, inside.Tokens)
+		}
 	}
 	// A combining mark behind the part that it belongs to: no token begins there.
 	if _, err := o.PrepareChat(tok, DocumentInfo{}, "e\u0301", []Span{{1, 3}}); !errors.Is(err, errTraced) {

@@ -23,7 +23,7 @@ func (o PackOptions) Prepare(t *Tokenizer, info DocumentInfo, text string) (Docu
 	return o.PrepareTargets(t, info, text, nil)
 }
 
-// PrepareTargets is [PackOptions.Prepare], and with targets not nil only tokens that begin in one
+// PrepareTargets is [PackOptions.Prepare], and with targets not nil only tokens with a byte in one
 // of those parts of the text, in order and apart, and special tokens around it are to be predicted.
 func (o PackOptions) PrepareTargets(t *Tokenizer, info DocumentInfo, text string, targets []Span) (Document, error) {
 	if err := o.complete(); err != nil {
