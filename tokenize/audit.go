@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -205,8 +204,16 @@ func (t *Tokenizer) Spells(d Document, text string) bool {
 	if t.Normalizes() {
 		text = norm.NFC.String(text)
 	}
-	got := string(t.Decode(ids))
-	return got == text || cut && strings.HasPrefix(text, got)
+	var spelled []byte
+	for _, id := range ids {
+		spelled = t.AppendToken(spelled[:0], id)
+		n := len(spelled)
+		if n > len(text) || text[:n] != string(spelled) {
+			return false
+		}
+		text = text[n:]
+	}
+	return text == "" || cut
 }
 
 // RoundTrip checks that text comes back from its ids, in its normal form C if the

@@ -107,3 +107,29 @@ func TestAuditFindsOtherText(t *testing.T) {
 		t.Errorf("another tokenizer gave %v", err)
 	}
 }
+
+// TestSpells compares prepared documents with their texts, cut or whole, wrapped or not.
+func TestSpells(t *testing.T) {
+	text := "The river e\u0301 counts <|endoftext|> stones."
+	for _, name := range []string{"hf_qwen2.json", "hf_gpt2.json"} {
+		tok := loadTest(t, name)
+		for _, o := range []PackOptions{
+			{Packing: PackTruncatePad, SequenceLength: 99}, {Packing: PackTruncatePad, SequenceLength: 5},
+			{Packing: PackTruncatePad, SequenceLength: 99, AddSpecial: true}, {Packing: PackTruncatePad, SequenceLength: 6, AddSpecial: true},
+			{Packing: PackTruncatePad, SequenceLength: 2, Window: WindowHash}, {Packing: PackESFT, SequenceLength: 9},
+		} {
+			d, err := o.Prepare(tok, DocumentInfo{}, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cut := len(d.Tokens) < int(d.DocumentInfo.Tokens)
+			if !tok.Spells(d, text) || tok.Spells(d, "X"+text) || tok.Spells(d, "The cat") {
+				t.Errorf("%s %+v: %v does not spell its text, or spells others", name, o, d.Tokens)
+			}
+			d.TextBytes++
+			if cut != tok.Spells(d, text+"X") {
+				t.Errorf("%s %+v: a text that goes on is %v", name, o, !cut)
+			}
+		}
+	}
+}
