@@ -191,6 +191,23 @@ func TestTokenizeMistakes(t *testing.T) {
 	}
 }
 
+// TestTokenizeAudit wants what the audit finds in the notes: here, padding that hides the ends.
+func TestTokenizeAudit(t *testing.T) {
+	dir := chatCorpus(t, `{"pad_token": "<|endoftext|>", "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}{{ eos_token }}", "eos_token": "<|endoftext|>"}`)
+	_, _, res := tokensOf(t, dir, "", "train")
+	s := res.Stages[len(res.Stages)-1]
+	if want := "tokens, train: EOS is never a target: is it the padding token?"; !slices.Contains(s.Notes, want) {
+		t.Errorf("notes %q, want %q", s.Notes, want)
+	}
+	if len(s.Panels) != 2 || s.Panels[1].Title != "Audit of the tokens" || len(s.Panels[1].Table.Rows) != 3 {
+		t.Errorf("panels %+v", s.Panels)
+	}
+	_, _, res = tokensOf(t, chatCorpus(t, ""), "", "train")
+	if s := res.Stages[len(res.Stages)-1]; len(s.Notes) != 0 {
+		t.Errorf("sound tokens have the notes %q", s.Notes)
+	}
+}
+
 // TestTokenizeAlso reads the files for other programs: every document in the order of training.
 func TestTokenizeAlso(t *testing.T) {
 	dir := chatCorpus(t, chatConfig)

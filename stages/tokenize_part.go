@@ -151,7 +151,7 @@ func (p *partWriter) flush() error {
 // report tells what became of the documents, and what the audit found.
 func (w *tokenWriter) report() {
 	packed := &pipeline.Table{Columns: []string{"part", "documents", "sequences", "tokens", "targets", "padding", "waste",
-		"separators", "truncated documents", "truncated tokens", "dropped tokens"}}
+		"separators", "split documents", "truncated documents", "truncated tokens", "dropped tokens"}}
 	audit := &pipeline.Table{Columns: []string{"part", "begin with BOS", "end with EOS", "EOS learnt", "special inside",
 		"unused ids", "whole", "not UTF-8", "compared", "differ"}}
 	for _, p := range w.parts {
@@ -161,17 +161,21 @@ func (w *tokenWriter) report() {
 		if places > 0 {
 			waste = float64(s.PaddingTokens) / float64(places)
 		}
-		packed.Rows = append(packed.Rows, cells(p.name, s.Documents, s.Sequences, s.PlacedTokens, s.TargetTokens, s.PaddingTokens,
-			fmt.Sprintf("%.2f %%", 100*waste), s.SeparatorTokens, s.Truncated, s.TruncatedTokens, s.DroppedTokens+s.HeadTokens))
+		packed.Rows = append(packed.Rows, cells(p.name, s.Documents, s.Sequences, s.PlacedTokens, s.TargetTokens,
+			s.PaddingTokens, fmt.Sprintf("%.2f %%", 100*waste), s.SeparatorTokens, s.Split, s.Truncated, s.TruncatedTokens,
+			s.DroppedTokens+s.HeadTokens))
 		audit.Rows = append(audit.Rows, cells(p.name, share(a.StartsWithBOS, a.Starts), share(a.EndsWithEOS, a.Ends),
 			share(a.EOSTargets, a.EndsWithEOS), a.SpecialInside, a.UnusedIDs, a.Whole, a.BrokenUTF8, a.Compared, a.Different))
 		p.values(waste)
+		if s.Documents == 0 {
+			continue
+		}
 		for _, problem := range a.Problems() {
 			w.t.Note("tokens, %s: %s", p.name, problem)
 		}
 	}
-	w.t.Panel(pipeline.Panel{Title: "Tokens", Table: packed, Note: "Waste is the padding's share of all places. Dropped are " +
-		"sequences without a target, and the first tokens that esft takes off documents."})
+	w.t.Panel(pipeline.Panel{Title: "Tokens", Table: packed, Note: "Waste is the padding's share of all places. Split " +
+		"documents lie in several sequences. Dropped are sequences without a target, and the first tokens that esft takes off."})
 	w.t.Panel(pipeline.Panel{Title: "Audit of the tokens", Table: audit, Note: "Read back from the shards. Shares are of the " +
 		"documents whose first, or last, token was kept."})
 }
@@ -189,7 +193,7 @@ func share(n, of int64) string { return fmt.Sprintf("%d of %d", n, of) }
 func (p *partWriter) values(waste float64) {
 	s := p.stats
 	for figure, v := range map[string]int64{"documents": s.Documents, "sequences": s.Sequences, "tokens": s.PlacedTokens,
-		"targets": s.TargetTokens, "padding": s.PaddingTokens, "separators": s.SeparatorTokens,
+		"targets": s.TargetTokens, "padding": s.PaddingTokens, "separators": s.SeparatorTokens, "split_documents": s.Split,
 		"truncated_documents": s.Truncated, "truncated_tokens": s.TruncatedTokens,
 		"dropped_tokens": s.DroppedTokens + s.HeadTokens, "differing_documents": p.audit.Different} {
 		p.t.Value(p.name+"_"+figure, float64(v))

@@ -167,6 +167,7 @@ type PackStats struct {
 	// nothing to predict and were not emitted; their tokens are DroppedTokens.
 	WithoutTarget int64
 	Truncated     int64 // documents that lost tokens to a length limit
+	Split         int64 // documents that lie in several sequences, their separator counted
 	Sequences     int64
 
 	DocumentTokens  int64 // of all documents, before truncation
@@ -270,6 +271,9 @@ func (p *Packer) separated(d Document) Document {
 }
 
 func (p *Packer) addJoined(d Document) error {
+	if len(d.Tokens)-d.Start > p.opt.SequenceLength-p.fill {
+		p.stats.Split++
+	}
 	for from := d.Start; from < len(d.Tokens); {
 		end := min(len(d.Tokens), from+p.opt.SequenceLength-p.fill)
 		p.place(d, from, end)

@@ -136,6 +136,9 @@ func (b *bestFit) reset() {
 // back until the buffer is full.
 func (p *Packer) addFitted(d Document) error {
 	length, from := p.opt.SequenceLength, d.Start
+	if len(d.Tokens)-from > length {
+		p.stats.Split++
+	}
 	for ; len(d.Tokens)-from >= length; from += length {
 		p.place(d, from, from+length)
 		if err := p.flush(); err != nil {

@@ -20,7 +20,7 @@ func TestPackingBestFit(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if s := (PackStats{Documents: 5, Empty: 1, Sequences: 4, DocumentTokens: 15, SeparatorTokens: 4, PlacedTokens: 19,
+	if s := (PackStats{Documents: 5, Empty: 1, Split: 1, Sequences: 4, DocumentTokens: 15, SeparatorTokens: 4, PlacedTokens: 19,
 		PaddingTokens: 5, TargetTokens: 15}); stats != s {
 		t.Errorf("got %+v\nwant %+v", stats, s)
 	}

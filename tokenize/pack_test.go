@@ -95,19 +95,19 @@ func TestPacking(t *testing.T) {
 		{
 			"joined", PackOptions{Packing: PackEOSConcat, SequenceLength: 4, EOS: 8, Pad: 9}, documents(2, 6, 0, 1),
 			[]string{"1 2* 8* 11* |0@0:3+0|1@3:4+0", "12 13* 14* 15* |1@0:4+1", "16 8* 31* 8* |1@0:2+5|3@2:4+0"},
-			PackStats{Documents: 4, Empty: 1, Sequences: 3, DocumentTokens: 9, SeparatorTokens: 3,
+			PackStats{Documents: 4, Empty: 1, Split: 1, Sequences: 3, DocumentTokens: 9, SeparatorTokens: 3,
 				PlacedTokens: 12, TargetTokens: 9},
 		},
 		{
 			"joined, rest padded", PackOptions{Packing: PackEOSConcat, SequenceLength: 4, EOS: 8, Pad: 9}, documents(5),
 			[]string{"1 2* 3* 4* |0@0:4+0", "5 8* 9 9 |0@0:2+4"},
-			PackStats{Documents: 1, Sequences: 2, DocumentTokens: 5, SeparatorTokens: 1, PlacedTokens: 6,
+			PackStats{Documents: 1, Split: 1, Sequences: 2, DocumentTokens: 5, SeparatorTokens: 1, PlacedTokens: 6,
 				PaddingTokens: 2, TargetTokens: 4},
 		},
 		{
 			"joined, rest without a target", PackOptions{Packing: PackEOSConcat, SequenceLength: 4, EOS: 8, Pad: 9}, documents(4),
 			[]string{"1 2* 3* 4* |0@0:4+0"},
-			PackStats{Documents: 1, WithoutTarget: 1, Sequences: 1, DocumentTokens: 4, SeparatorTokens: 1,
+			PackStats{Documents: 1, WithoutTarget: 1, Split: 1, Sequences: 1, DocumentTokens: 4, SeparatorTokens: 1,
 				PlacedTokens: 4, DroppedTokens: 1, TargetTokens: 3},
 		},
 	} {

@@ -288,7 +288,8 @@ func (f *tokenizeFlags) counts(env *environment, tok *tokenize.Tokenizer, each t
 		if c.Tokens > 0 {
 			perToken = fmt.Sprintf("%.3f", float64(c.Bytes)/float64(c.Tokens))
 		}
-		if _, err := fmt.Fprintf(env.stdout, "%12d %14d %14d %12s  %s\n", c.Documents, c.Bytes, c.Tokens, perToken, c.File); err != nil {
+		_, err := fmt.Fprintf(env.stdout, "%12d %14d %14d %12s  %s\n", c.Documents, c.Bytes, c.Tokens, perToken, c.File)
+		if err != nil {
 			return err
 		}
 	}
@@ -348,7 +349,8 @@ func (f *tokenizeFlags) info(env *environment, name string) error {
 	}
 	w := env.stdout
 	fmt.Fprintf(w, "vocabulary     %d ids, %d of them unused; %d merges\n", info.VocabSize, info.UnusedIDs, info.Merges)
-	fmt.Fprintf(w, "text           cut as %s, %s\n", info.Pattern, map[bool]string{true: "normalised first", false: "as it is"}[info.Normalizes])
+	text := map[bool]string{true: "normalised first", false: "as it is"}[info.Normalizes]
+	fmt.Fprintf(w, "text           cut as %s, %s\n", info.Pattern, text)
 	fmt.Fprintf(w, "longest token  %d bytes, %.60q\n", info.LongestBytes, info.Longest)
 	for _, role := range []struct {
 		name  string
