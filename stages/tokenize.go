@@ -50,7 +50,7 @@ documents: the networks train and score like that, and ‹train› has no attent
 Messages are written by the base model's chat template, from ‹chat_template.jinja› or ‹tokenizer_config.json›, in the
 part of Jinja that such templates use; anything else is an error. Special tokens that it spells are found, also in what
 the messages say, as transformers does. A model without one gets ‹User: …› and ‹Assistant: …›. With
-‹loss_on: assistant› only what the assistant says, with the token that ends it, is learnt; ‹select› and ‹judge› count
+‹loss_on: assistant› only what the assistant says, with the token that ends it, is learnt, but for messages with ‹mask: 1›, as ESFT's data has it; ‹select› and ‹judge› count
 every token all the same, as the networks do.
 
 Each run reads the shards back and audits them: ids without a token, texts that do not come back from their tokens,

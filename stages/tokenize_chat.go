@@ -95,15 +95,15 @@ func (c *conversations) render(d *pipeline.Doc, wantTargets bool) (text string, 
 	case c.model != nil:
 		text, targets, err = c.renderModel(d, wantTargets)
 	default:
-		text, targets, err = plainChat().RenderTargets(turnsOf(d))
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("%s: %w", d.Name(), err)
+		var turns []tokenize.Message
+		if turns, err = turnsOf(d); err == nil {
+			text, targets, err = plainChat().RenderTargets(turns)
+		}
 	}
 	if !wantTargets {
 		targets = nil
 	}
-	return text, targets, nil
+	return text, targets, err
 }
 
 func (c *conversations) renderModel(d *pipeline.Doc, wantTargets bool) (string, []tokenize.Span, error) {
@@ -118,12 +118,18 @@ func (c *conversations) renderModel(d *pipeline.Doc, wantTargets bool) (string, 
 	return text, nil, err
 }
 
-func turnsOf(d *pipeline.Doc) []tokenize.Message {
+// turnsOf are the messages of a document, with the masks of its record.
+func turnsOf(d *pipeline.Doc) ([]tokenize.Message, error) {
+	chat, err := tokenize.ReadChat(d.Fields[d.Slot].Value)
+	if err != nil {
+		return nil, err
+	}
+	masked := chat.Masked()
 	out := make([]tokenize.Message, len(d.Messages))
 	for i, m := range d.Messages {
-		out[i] = tokenize.Message(m)
+		out[i] = tokenize.Message{Role: m.Role, Content: m.Content, Masked: masked[i]}
 	}
-	return out
+	return out, nil
 }
 
 // prepare tokenizes a document, and returns the text that names it. With onlyAnswers, what
@@ -135,8 +141,12 @@ func (c *conversations) prepare(o tokenize.PackOptions, info tokenize.DocumentIn
 		return doc, d.Text, err
 	}
 	if c.template == chatESFT {
-		if doc, err = o.PrepareESFT(c.tok, info, turnsOf(d), onlyAnswers); err == nil {
-			text, err = plainChat().Render(turnsOf(d))
+		turns, err := turnsOf(d)
+		if err != nil {
+			return doc, "", err
+		}
+		if doc, err = o.PrepareESFT(c.tok, info, turns, onlyAnswers); err == nil {
+			text, err = plainChat().Render(turns)
 		}
 		return doc, text, err
 	}
@@ -155,13 +165,22 @@ func (c *conversations) prepare(o tokenize.PackOptions, info tokenize.DocumentIn
 }
 
 // encode appends the tokens of a document, without special tokens around a text.
-func (c *conversations) encode(dst []int32, d *pipeline.Doc) ([]int32, error) {
+func (c *conversations) encode(dst []int32, d *pipeline.Doc) (ids []int32, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", d.Name(), err)
+		}
+	}()
 	switch {
 	case d.Messages == nil:
 		return c.tok.Encode(dst, d.Text), nil
 	case c.template == chatESFT:
 		o := tokenize.PackOptions{Packing: tokenize.PackESFT, SequenceLength: 2}
-		doc, err := o.PrepareESFT(c.tok, tokenize.DocumentInfo{}, turnsOf(d), false)
+		turns, err := turnsOf(d)
+		if err != nil {
+			return dst, err
+		}
+		doc, err := o.PrepareESFT(c.tok, tokenize.DocumentInfo{}, turns, false)
 		return append(dst, doc.Tokens...), err
 	}
 	text, _, err := c.render(d, false)

@@ -314,3 +314,22 @@ func TestTokenWidth(t *testing.T) {
 		}
 	}
 }
+
+// TestTokenizeWorkers wants the same files, those for other programs among them, for any number of
+// workers.
+func TestTokenizeWorkers(t *testing.T) {
+	dir := chatCorpus(t, chatConfig)
+	var trees []map[string]string
+	for _, workers := range []int{1, 4} {
+		opt := options(dir)
+		opt.Workdir, opt.Workers = t.TempDir(), workers
+		run(t, dir, fmt.Sprintf(chatPlan, ", packing: esft, loss_on: assistant, shuffle: sequences, also: [datatrove, megatron]"), opt)
+		tree := map[string]string{}
+		walk(t, opt.FS, filepath.Join(opt.Workdir, "out", "tokens"), "", tree)
+		trees = append(trees, tree)
+	}
+	if len(trees[0]) != 3+3*4+3*2+1 {
+		t.Errorf("%d files", len(trees[0]))
+	}
+	sameTree(t, "tokens", trees[1], trees[0])
+}

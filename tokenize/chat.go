@@ -11,7 +11,11 @@ import (
 )
 
 // Message is one turn of a conversation.
-type Message struct{ Role, Content string }
+type Message struct {
+	Role, Content string
+	// Masked says that an assistant's message is not to be predicted: mask: 1 in ESFT's data.
+	Masked bool
+}
 
 // ChatTemplate renders messages as text without a template engine.
 type ChatTemplate struct {
@@ -47,7 +51,7 @@ func (c ChatTemplate) RenderTargets(messages []Message) (string, []Span, error) 
 		before, _, _ := strings.Cut(turn, "{{content}}")
 		start := b.Len() + len(strings.TrimRight(fill.Replace(before), " "))
 		b.WriteString(fill.Replace(turn))
-		if m.Role == "assistant" {
+		if m.Role == "assistant" && !m.Masked {
 			targets = append(targets, Span{start, b.Len()})
 		}
 	}
@@ -148,7 +152,7 @@ func (o PackOptions) PrepareESFT(t *Tokenizer, info DocumentInfo, messages []Mes
 			d.Tokens = append(d.Tokens, t.eos)
 		}
 		for len(d.Masked) < len(d.Tokens) {
-			d.Masked = append(d.Masked, onlyAnswers && !answers)
+			d.Masked = append(d.Masked, m.Masked && answers || onlyAnswers && !answers)
 		}
 	}
 	d.TextBytes = uint64(text.Len())

@@ -94,6 +94,21 @@ func ReadChat(raw []byte) (Chat, error) {
 	return Chat{list}, nil
 }
 
+// Masked says of each message whether it has mask: 1, as ESFT's data marks answers that are not
+// to be predicted.
+func (c Chat) Masked() []bool {
+	out := make([]bool, len(c.messages.Items))
+	for i, v := range c.messages.Items {
+		out[i] = isMasked(v)
+	}
+	return out
+}
+
+func isMasked(message any) bool {
+	mask, _ := message.(*jinja.Map).Get("mask")
+	return mask == int64(1)
+}
+
 // Render returns the text of a conversation. generationPrompt asks for an answer at its end, as
 // add_generation_prompt does.
 func (m *ModelTemplate) Render(c Chat, generationPrompt bool) (string, error) {
@@ -112,7 +127,8 @@ func (m *ModelTemplate) render(messages []any, generationPrompt bool) (jinja.Out
 // RenderTargets is [ModelTemplate.Render], and says which parts of the text an assistant's
 // messages are. They are what generation blocks wrote, if the template has any. Otherwise a
 // part is what a loop over the messages wrote for one, from where it first differs from the
-// conversation before with a generation prompt; the end-of-turn token is in it.
+// conversation before with a generation prompt; the end-of-turn token is in it. Messages with
+// mask: 1 are none.
 func (m *ModelTemplate) RenderTargets(c Chat, generationPrompt bool) (string, []Span, error) {
 	messages := c.messages.Items
 	out, err := m.render(messages, generationPrompt)
@@ -127,7 +143,7 @@ func (m *ModelTemplate) RenderTargets(c Chat, generationPrompt bool) (string, []
 		return out.Text, joinSpans(targets), nil
 	}
 	for i, v := range messages {
-		if role, _ := v.(*jinja.Map).Get("role"); role != "assistant" {
+		if role, _ := v.(*jinja.Map).Get("role"); role != "assistant" || isMasked(v) {
 			continue
 		}
 		said, err := m.said(messages, i, out)

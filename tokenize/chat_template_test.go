@@ -55,6 +55,25 @@ func TestRenderTargets(t *testing.T) {
 	}
 }
 
+// TestMaskedMessages wants answers with mask: 1 left out.
+func TestMaskedMessages(t *testing.T) {
+	m, err := ReadModelTemplate("chat", chatML, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chat, err := ReadChat([]byte(strings.Replace(turns, `"thought":"t1"`, `"mask":1`, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, targets, err := m.RenderTargets(chat, false)
+	if err != nil || len(targets) != 1 || text[targets[0].Start:targets[0].End] != "a2<|im_end|>\n" {
+		t.Errorf("%v of %q, %v", targets, text, err)
+	}
+	if got := chat.Masked(); len(got) != 4 || !got[1] || got[3] {
+		t.Errorf("masks %v", got)
+	}
+}
+
 func TestRenderTargetsErrors(t *testing.T) {
 	for template, want := range map[string]string{
 		`{{ messages[0].content }}`: "messages[1]: the chat template writes nothing for what the assistant says",
@@ -109,7 +128,7 @@ func TestReadModelTemplate(t *testing.T) {
 // TestLayoutTargets wants the answers of the layout without an engine, their leading space included.
 func TestLayoutTargets(t *testing.T) {
 	layout := ChatTemplate{Turns: map[string]string{"user": "User: {{content}}\n\n", "assistant": "Assistant: {{content}}\n\n"}}
-	text, targets, err := layout.RenderTargets([]Message{{"user", "q"}, {"assistant", "a"}, {"user", "{{content}}"}})
+	text, targets, err := layout.RenderTargets([]Message{{Role: "user", Content: "q"}, {Role: "assistant", Content: "a"}, {Role: "user", Content: "{{content}}"}})
 	if err != nil || len(targets) != 1 || text[targets[0].Start:targets[0].End] != " a\n\n" {
 		t.Errorf("%q %v %v", text, targets, err)
 	}

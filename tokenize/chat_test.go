@@ -68,7 +68,7 @@ func TestPrepareChat(t *testing.T) {
 func TestPrepareESFT(t *testing.T) {
 	tok := loadTest(t, "hf_qwen2.json")
 	o := PackOptions{Packing: PackESFT, SequenceLength: 99}
-	messages := []Message{{"user", " The river?\n"}, {"assistant", "stones \x1c"}, {"user", "Why"}, {"assistant", ""}}
+	messages := []Message{{Role: "user", Content: " The river?\n"}, {Role: "assistant", Content: "stones \x1c"}, {Role: "user", Content: "Why"}, {Role: "assistant", Content: ""}}
 	d, err := o.PrepareESFT(tok, DocumentInfo{}, messages, true)
 	if err != nil {
 		t.Fatal(err)
@@ -91,10 +91,15 @@ func TestPrepareESFT(t *testing.T) {
 	if all, err := o.PrepareESFT(tok, DocumentInfo{}, messages, false); err != nil || slices.Contains(all.Masked, true) {
 		t.Errorf("all: %v %v", all.Masked, err)
 	}
+	messages[1].Masked = true
+	part, err := o.PrepareESFT(tok, DocumentInfo{}, messages, false)
+	if from := len(tok.Encode(nil, "User: The river?\n\nAssistant:")) + 1; err != nil || part.Masked[from-1] || !part.Masked[from] {
+		t.Errorf("a masked answer: %v, %v", part.Masked, err)
+	}
 	if none, err := o.PrepareESFT(tok, DocumentInfo{}, nil, true); err != nil || len(none.Tokens) != 0 {
 		t.Errorf("no message: %v %v", none.Tokens, err)
 	}
-	if _, err := o.PrepareESFT(tok, DocumentInfo{}, []Message{{"system", "x"}}, true); err == nil || !containsText(err, `no turn for "system"`) {
+	if _, err := o.PrepareESFT(tok, DocumentInfo{}, []Message{{Role: "system", Content: "x"}}, true); err == nil || !containsText(err, `no turn for "system"`) {
 		t.Errorf("a system message: %v", err)
 	}
 	if _, err := o.PrepareESFT(loadTest(t, "hf_gpt2.json"), DocumentInfo{}, messages, true); err == nil || !containsText(err, "needs a BOS") {

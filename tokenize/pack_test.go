@@ -271,7 +271,7 @@ func TestChatTemplate(t *testing.T) {
 	chatml := ChatTemplate{
 		Turns: map[string]string{"": "<|im_start|>{{role}}\n{{content}}<|im_end|>\n"}, End: "<|im_start|>assistant\n",
 	}
-	messages := []Message{{"user", "{{role}}?"}, {"assistant", "yes"}}
+	messages := []Message{{Role: "user", Content: "{{role}}?"}, {Role: "assistant", Content: "yes"}}
 	got, err := chatml.Render(messages)
 	want := "<|im_start|>user\n{{role}}?<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n<|im_start|>assistant\n"
 	if err != nil || got != want {
@@ -281,7 +281,7 @@ func TestChatTemplate(t *testing.T) {
 	if got, err := esft.Render(messages[1:]); err != nil || got != "^ yes" {
 		t.Errorf("got %q (%v)", got, err)
 	}
-	if _, err := esft.Render([]Message{{"user", "a"}, {"tool", "b"}}); err == nil ||
+	if _, err := esft.Render([]Message{{Role: "user", Content: "a"}, {Role: "tool", Content: "b"}}); err == nil ||
 		err.Error() != `messages[1].role: the chat template has no turn for "tool"` {
 		t.Errorf("an unknown role gave %v", err)
 	}
