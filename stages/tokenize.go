@@ -41,17 +41,17 @@ counted. ‹train› draws sequences in a seeded order of its own for each epoch
 position in it; ‹shuffle: sequences› is for programs that read the shards from front to back.
 
 ‹packing›: ‹truncate-pad› is what Block Zero and Connito score on, ‹eos-concat› what Subnet 9 does. ‹best-fit› cuts no
-document that fits a sequence: it holds back 16 MiB of tokens, or 64 sequences if those are more, or 65536
-documents, and lays them out from the longest to the shortest, each where it leaves the least room
-(Ding et al. 2024). ‹esft› joins documents as ESFT's published code does: the last one of a sequence loses what does
-not fit from its left. A token attends to all tokens before it in its sequence, also to those of other
-documents: the networks train and score like that, and ‹train› has no attention by document.
+document that fits a sequence: it holds back 16 MiB of tokens, or 64 sequences if those are more, but no more than
+65536 documents, and lays them out from the longest to the shortest, each where it leaves the least room (Ding et
+al. 2024). ‹esft› joins documents as ESFT's published code does: the last one of a sequence loses what does not fit
+from its left. A token attends to all tokens before it in its sequence, also to those of other documents: the
+networks train and score like that, and ‹train› has no attention by document.
 
 Messages are written by the base model's chat template, from ‹chat_template.jinja› or ‹tokenizer_config.json›, in the
 part of Jinja that such templates use; anything else is an error. Special tokens that it spells are found, also in what
 the messages say, as transformers does. A model without one gets ‹User: …› and ‹Assistant: …›. With
-‹loss_on: assistant› only what the assistant says, with the token that ends it, is learnt, but for messages with ‹mask: 1›, as ESFT's data has it; ‹select› and ‹judge› count
-every token all the same, as the networks do.
+‹loss_on: assistant› only what the assistant says, with the token that ends it, is learnt, but for messages with
+‹mask: 1›, as ESFT's data has it; ‹select› and ‹judge› count every token all the same, as the networks do.
 
 Each run reads the shards back and audits them: ids without a token, texts that do not come back from their tokens,
 documents without the tokens that begin or end them. What is amiss is a note in the report.

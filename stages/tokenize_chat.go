@@ -58,6 +58,9 @@ type conversations struct {
 	chatLayout
 	tok   *tokenize.Tokenizer
 	model *tokenize.ModelTemplate // nil for none
+	// broken is why the base model's own template cannot be used: a mistake only where there are
+	// conversations.
+	broken error
 }
 
 // open reads the layout's files.
@@ -80,8 +83,11 @@ func (l chatLayout) open(t *pipeline.Task, tok *tokenize.Tokenizer) (*conversati
 	out.model, err = tokenize.ReadModelTemplate("the chat template of "+name, string(contents["chat_template"]),
 		contents["chat_config"])
 	if err != nil {
-		return nil, &pipeline.UsageError{Err: err,
+		out.broken = &pipeline.UsageError{Err: err,
 			Msg: err.Error() + "; set tokenize.chat_template to esft, none or a file of your own"}
+	}
+	if l.template != chatAuto {
+		return out, out.broken
 	}
 	return out, nil
 }
@@ -92,6 +98,8 @@ func (c *conversations) render(d *pipeline.Doc, wantTargets bool) (text string, 
 	switch {
 	case c.template == chatNone:
 		text = d.Text
+	case c.broken != nil:
+		err = c.broken
 	case c.model != nil:
 		text, targets, err = c.renderModel(d, wantTargets)
 	default:

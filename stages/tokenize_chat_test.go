@@ -176,7 +176,10 @@ func TestTokenizeMistakes(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	dir := chatCorpus(t, "")
+	// A template that cannot be used is no mistake where there is no conversation.
+	dir := modelCorpus(t, 60)
+	write(t, filepath.Join(dir, "base", "tokenizer_config.json"), `{"chat_template": "{% include 'x' %}"}`)
+	run(t, dir, strings.Replace(fmt.Sprintf(chatPlan, ""), ", messages: messages", "", 1), options(dir))
 	for want, settings := range map[string]string{
 		"goes with packing: esft":          ", concat_ratio: 0.1",
 		"keeps the end of a long document": ", packing: esft, long_documents: window",

@@ -29,10 +29,10 @@ func TestLayoutsAgree(t *testing.T) {
 		conv *conversations
 		want string
 	}{
-		"plain": {&conversations{chatLayout{chatAuto, false}, tok, nil}, "User: the river\n\nAssistant:  stones\n\n"},
-		"model": {&conversations{chatLayout{chatAuto, false}, tok, model}, "<s>user:the river</s><s>assistant7: stones</s>"},
-		"esft":  {&conversations{chatLayout{chatESFT, false}, tok, nil}, "<s>User: the river\n\nAssistant: stones</s>"},
-		"none":  {&conversations{chatLayout{chatNone, false}, tok, nil}, "the river\n stones"},
+		"plain": {&conversations{chatLayout: chatLayout{template: chatAuto}, tok: tok}, "User: the river\n\nAssistant:  stones\n\n"},
+		"model": {&conversations{chatLayout: chatLayout{template: chatAuto}, tok: tok, model: model}, "<s>user:the river</s><s>assistant7: stones</s>"},
+		"esft":  {&conversations{chatLayout: chatLayout{template: chatESFT}, tok: tok}, "<s>User: the river\n\nAssistant: stones</s>"},
+		"none":  {&conversations{chatLayout: chatLayout{template: chatNone}, tok: tok}, "the river\n stones"},
 	} {
 		for d, want := range map[*pipeline.Doc]string{chat: c.want, plain: plain.Text} {
 			doc, _, err := c.conv.prepare(o, tokenize.DocumentInfo{}, d, true)
