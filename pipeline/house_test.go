@@ -23,13 +23,14 @@ var rooms = map[string]string{
 	"pipeline/store/remote/remotetest": "",
 
 	"tokenize/words":   "",
+	"tokenize/match":   "",
 	"train/tensor":     "",
 	"pipeline/spill":   "pipeline/store",
 	"train/checkpoint": "pipeline/store",
 	"stages/quality":   "tokenize/words",
 	"stages/shuffle":   "pipeline/store",
 	"dedup":            "pipeline/store pipeline/spill tokenize/words",
-	"tokenize":         "pipeline/store tokenize/words tokenize/jinja",
+	"tokenize":         "pipeline/store tokenize/words tokenize/jinja tokenize/match",
 	// Jinja is a language of its own; what a conversation's tokens are, tokenize says.
 	"tokenize/jinja": "tokenize/words",
 	"eval/ngram":     "pipeline/store pipeline/spill tokenize/words tokenize",

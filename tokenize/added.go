@@ -10,6 +10,10 @@ type Added struct {
 	Special bool
 	// Normalized tokens are looked for after normalisation, the others before.
 	Normalized bool
+	// SingleWord tokens are found only where no letter, digit or the like adjoins.
+	SingleWord bool
+	// LStrip and RStrip tokens take the spaces on their left and right with them.
+	LStrip, RStrip bool
 }
 
 // addedFinder finds added tokens in text: leftmost, then longest. It is a trie over

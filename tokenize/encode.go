@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"unsafe"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // Encode appends the ids of text to dst. It is ordinary text: a special token spelled
@@ -29,6 +27,9 @@ func (t *Tokenizer) EncodeSpecial(dst []int32, text string) []int32 {
 }
 
 func (t *Tokenizer) encode(dst []int32, text string, special bool) []int32 {
+	if t.spec.more != nil {
+		return t.slow().encode(dst, text, special)
+	}
 	for from := 0; from < len(text); {
 		a, at := t.before.find(text, from, special)
 		if a == nil {
@@ -45,7 +46,7 @@ func (t *Tokenizer) encode(dst []int32, text string, special bool) []int32 {
 // normalisation.
 func (t *Tokenizer) encodeSegment(dst []int32, text string, special bool) []int32 {
 	if t.spec.nfc {
-		text = norm.NFC.String(text)
+		text = formNFC.string(text)
 	}
 	for from := 0; from < len(text); {
 		a, at := t.after.find(text, from, special)

@@ -94,7 +94,7 @@ func (s *spec) readRanks(table []byte) error {
 // lowest rank first; so what a token's own bytes are merged to by the tokens before it are its two parts,
 // and in no text is it made of others. A token that comes out as more parts is never made by a merge.
 func mergesOfRanks(tokens []string) []mergeEntry {
-	t := &Tokenizer{tokens: tokens, pairs: newPairTable(len(tokens))}
+	t := &Tokenizer{pairs: newPairTable(len(tokens))}
 	for id, token := range tokens {
 		if len(token) == 1 {
 			t.byteIDs[token[0]] = int32(id)
@@ -107,9 +107,12 @@ func mergesOfRanks(tokens []string) []mergeEntry {
 			continue
 		}
 		if parts = t.merge(parts[:0], token); len(parts) == 2 {
-			m := mergeEntry{parts[0], parts[1], int32(id)}
-			t.addMerge(m, uint32(len(merges)))
-			merges = append(merges, m)
+			m := pairMerge{uint32(len(merges)), int32(id)}
+			t.pairs.add(parts[0], parts[1], m)
+			if len(token) == 2 {
+				t.pairs.ofBytes[token[0]][token[1]] = m
+			}
+			merges = append(merges, mergeEntry{parts[0], parts[1], int32(id)})
 		}
 	}
 	return merges

@@ -19,6 +19,9 @@ func Load(fsys store.FS, path string) (*Tokenizer, error) {
 	if info, err := fsys.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "tokenizer.json")
 	}
+	if info, err := fsys.Stat(path); err == nil && info.Size() > fileBytesMax {
+		return nil, fmt.Errorf("%s: the file has %d bytes, more than %d", path, info.Size(), fileBytesMax)
+	}
 	data, err := store.ReadAll(fsys, path)
 	if err != nil {
 		return nil, err
@@ -40,6 +43,10 @@ func Load(fsys store.FS, path string) (*Tokenizer, error) {
 	return t, nil
 }
 
+// fileBytesMax is the most that a tokenizer.json may have. Vocabularies of a quarter of a
+// million tokens take a seventh of it. Reading takes a small multiple of the file's size.
+const fileBytesMax = 256 << 20
+
 // Parse is [Load] of the content of a tokenizer.json alone.
 func Parse(data []byte) (*Tokenizer, error) {
 	s, err := parseSpec(data)
@@ -50,7 +57,10 @@ func Parse(data []byte) (*Tokenizer, error) {
 }
 
 func parseSpec(data []byte) (spec, error) {
-	var s spec
+	s := spec{more: &moreSpec{source: data}}
+	if len(data) > fileBytesMax {
+		return s, fmt.Errorf("the file has %d bytes, more than %d", len(data), fileBytesMax)
+	}
 	top, err := parseJSON(data)
 	if err != nil {
 		return s, err
@@ -77,7 +87,11 @@ func parseSpec(data []byte) (spec, error) {
 			return s, err
 		}
 	}
-	return s, o.done()
+	if err := o.done(); err != nil {
+		return s, err
+	}
+	s.recognize()
+	return s, nil
 }
 
 func parseModel(s *spec, v value) error {
@@ -85,34 +99,76 @@ func parseModel(s *spec, v value) error {
 	if err != nil {
 		return err
 	}
-	if name := o.take("type"); !name.isNull() && string(name.raw) != `"BPE"` {
+	switch name := o.take("type"); {
+	case name.isNull(), string(name.raw) == `"BPE"`:
+		err = parseBPE(s, o)
+	case string(name.raw) == `"Unigram"`:
+		err = parseUnigram(s, o)
+	default:
 		return name.unsupported()
 	}
+	if err != nil {
+		return err
+	}
+	return o.done()
+}
+
+func parseBPE(s *spec, o *object) (err error) {
 	if d := o.take("dropout"); !d.isNull() && strings.Trim(string(d.raw), "0.") != "" {
 		return d.unsupported()
 	}
-	for _, key := range []string{"continuing_subword_prefix", "end_of_word_suffix"} {
-		if p := o.take(key); !p.isNull() && string(p.raw) != `""` {
-			return p.unsupported()
+	b := &bpeSettings{}
+	s.more.bpe = b
+	for _, setting := range []struct {
+		key  string
+		text *string
+	}{{"unk_token", &b.unknown}, {"continuing_subword_prefix", &b.prefix}, {"end_of_word_suffix", &b.suffix}} {
+		if v := o.take(setting.key); !v.isNull() {
+			if *setting.text, err = v.text(); err != nil {
+				return err
+			}
 		}
 	}
-	// An unknown token is never needed, since every byte has an entry.
-	o.take("unk_token")
-	o.take("fuse_unk")
-	if b := o.take("byte_fallback"); !b.isNull() && b.raw.Kind() != 'f' {
-		return b.unsupported()
-	}
-	if s.ignoreMerges, err = o.take("ignore_merges").flag(); err != nil {
-		return err
+	for _, setting := range []struct {
+		key string
+		on  *bool
+	}{{"fuse_unk", &b.fuseUnknown}, {"byte_fallback", &b.byteFallback}, {"ignore_merges", &s.ignoreMerges}} {
+		if *setting.on, err = o.take(setting.key).flag(); err != nil {
+			return err
+		}
 	}
 	ids, err := parseVocab(s, o.take("vocab"))
 	if err != nil {
 		return err
 	}
-	if err := parseMerges(s, o.take("merges"), ids); err != nil {
+	return parseMerges(s, o.take("merges"), ids)
+}
+
+// parseUnigram reads a vocabulary of [token, score], whose ids are its places.
+func parseUnigram(s *spec, o *object) (err error) {
+	u := &unigramSettings{unknown: -1}
+	s.more.unigram = u
+	if v := o.take("unk_id"); !v.isNull() {
+		if u.unknown, err = v.id(); err != nil {
+			return err
+		}
+	}
+	if u.byteFallback, err = o.take("byte_fallback").flag(); err != nil {
 		return err
 	}
-	return o.done()
+	return o.take("vocab").each(func(i int, e value) error {
+		pair, err := e.pair()
+		if err != nil {
+			return err
+		}
+		content, err := pair[0].text()
+		if err != nil {
+			return err
+		}
+		score, err := pair[1].score()
+		s.vocab, u.scores = append(s.vocab, vocabEntry{content, int32(i)}), append(u.scores, score)
+		return err
+	})
 }
 
 func parseVocab(s *spec, v value) (map[string]int32, error) {
@@ -151,10 +207,11 @@ func parseMerges(s *spec, v value, ids map[string]int32) error {
 			return err
 		}
 		var m mergeEntry
+		joined := left + strings.TrimPrefix(right, s.more.bpe.prefix)
 		for _, part := range []struct {
 			content string
 			id      *int32
-		}{{left, &m.left}, {right, &m.right}, {left + right, &m.id}} {
+		}{{left, &m.left}, {right, &m.right}, {joined, &m.id}} {
 			id, ok := ids[part.content]
 			if !ok {
 				return e.errorf("needs %q, which model.vocab does not have", part.content)
@@ -219,12 +276,12 @@ func parseAdded(s *spec, v value) error {
 		if a.Normalized, err = o.take("normalized").flag(); err != nil {
 			return err
 		}
-		for _, key := range []string{"single_word", "lstrip", "rstrip"} {
-			f := o.take(key)
-			if on, err := f.flag(); err != nil {
+		for _, option := range []struct {
+			key string
+			on  *bool
+		}{{"single_word", &a.SingleWord}, {"lstrip", &a.LStrip}, {"rstrip", &a.RStrip}} {
+			if *option.on, err = o.take(option.key).flag(); err != nil {
 				return err
-			} else if on {
-				return f.unsupported()
 			}
 		}
 		s.added = append(s.added, a)

@@ -1,148 +1,117 @@
 package tokenize
 
-// This file reads the parts of a tokenizer.json around the model: normalizer,
-// pre-tokenizer, post-processor and decoder.
+import "bzdata/tokenize/match"
+
+// This file reads the normalizers and the post-processors of a tokenizer.json.
 
 func parseNormalizer(s *spec, v value) error {
+	list, err := v.normalizers()
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	s.more.normalizers = list
+	s.more.describe("normalizer", v)
+	return nil
+}
+
+// normalizers reads a normalizer; a Sequence is the list of its steps.
+func (v value) normalizers() (normalizers, error) {
 	if v.isNull() {
-		return nil
+		return nil, nil
 	}
 	o, err := v.object()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	name, at, err := o.takeType()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if name != "NFC" {
-		return at.unsupported()
-	}
-	s.nfc = true
-	return o.done()
-}
-
-// parsePreTokenizer accepts ByteLevel with its own pattern, or Split by a known pattern
-// followed by ByteLevel without one, the latter inside a Sequence.
-func parsePreTokenizer(s *spec, v value) error {
-	o, err := v.object()
-	if err != nil {
-		return err
-	}
-	name, at, err := o.takeType()
-	if err != nil {
-		return err
-	}
-	switch name {
-	case "ByteLevel":
-		cuts, err := parseByteLevel(o)
-		if err == nil && !cuts {
-			err = v.errorf("has use_regex false and no Split before it; that is not supported")
-		}
-		s.pattern = PatternGPT2
-		return err
-	case "Sequence":
-		return parsePreSequence(s, o)
-	}
-	return at.unsupported()
-}
-
-func parsePreSequence(s *spec, o *object) error {
-	list := o.take("pretokenizers")
-	byteLevel := false
-	err := list.each(func(i int, e value) error {
-		step, err := e.object()
+	if name != "Sequence" {
+		n, err := o.normalizer(name, at)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		name, at, err := step.takeType()
-		switch {
-		case err != nil:
-			return err
-		case byteLevel:
-			return e.errorf("follows ByteLevel; that is not supported")
-		case name == "Split" && s.pattern == "":
-			s.pattern, err = parseSplit(step)
-			return err
-		case name == "Split":
-			return e.errorf("is a second Split; that is not supported")
-		case name != "ByteLevel":
-			return at.unsupported()
-		}
-		byteLevel = true
-		cuts, err := parseByteLevel(step)
-		if err == nil && cuts == (s.pattern != "") {
-			err = e.errorf("and the Split before it must have exactly one pattern between them")
-		}
-		if cuts {
-			s.pattern = PatternGPT2
-		}
+		return normalizers{n}, o.done()
+	}
+	var list normalizers
+	err = o.take("normalizers").each(func(_ int, e value) error {
+		more, err := e.normalizers()
+		list = append(list, more...)
 		return err
 	})
-	if err == nil && !byteLevel {
-		err = list.errorf("has no ByteLevel; other alphabets are not supported")
-	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return o.done()
+	return list, o.done()
 }
 
-// parseByteLevel reads a ByteLevel pre-tokenizer and reports whether it cuts by the
-// pattern of GPT-2, which is its default.
-func parseByteLevel(o *object) (cuts bool, err error) {
-	prefix := o.take("add_prefix_space")
-	if on, err := prefix.flag(); err != nil {
-		return false, err
-	} else if on {
-		return false, prefix.unsupported()
+func (o *object) normalizer(name string, at value) (normalizer, error) {
+	if form, ok := normalForms[name]; ok {
+		return form, nil
 	}
-	o.take("trim_offsets")
-	regex := o.take("use_regex")
-	if cuts, err = regex.flag(); err != nil {
-		return false, err
+	switch name {
+	case "Lowercase":
+		return lowercase{}, nil
+	case "StripAccents":
+		return stripAccents(), nil
+	case "Nmt":
+		return nmt(), nil
+	case "ByteLevel":
+		return byteLetters{}, nil
+	case "Replace":
+		return o.replace()
+	case "Prepend":
+		text, err := o.take("prepend").text()
+		return prepend{text}, err
+	case "Strip":
+		left, err := o.take("strip_left").flag()
+		if err != nil {
+			return nil, err
+		}
+		right, err := o.take("strip_right").flag()
+		return strip{left, right}, err
 	}
-	return cuts || regex.isNull(), o.done()
+	return nil, at.unsupported()
 }
 
-// parseSplit reads a Split. The patterns match every rune, so that "Isolated" and
-// "Removed" with invert (what does not match is removed) give the same pieces.
-func parseSplit(o *object) (Pattern, error) {
-	pattern := o.take("pattern")
-	p, err := pattern.object()
+// replace reads the pattern and the content of a Replace.
+func (o *object) replace() (replace, error) {
+	text, regex, err := o.take("pattern").pattern()
 	if err != nil {
-		return "", err
+		return replace{}, err
 	}
-	regex := p.take("Regex")
-	if regex.isNull() {
-		return "", pattern.unsupported()
-	}
-	text, err := regex.text()
+	content, err := o.take("content").text()
+	return replace{text, regex, content}, err
+}
+
+// pattern reads {"String": …} or {"Regex": …}. A string that is not empty has no matcher.
+func (v value) pattern() (text string, regex *match.Matcher, err error) {
+	p, err := v.object()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	behavior, invert := o.take("behavior"), o.take("invert")
-	inverted, err := invert.flag()
-	if err != nil {
-		return "", err
+	plain, expression := p.take("String"), p.take("Regex")
+	if plain.isNull() == expression.isNull() {
+		return "", nil, v.errorf("is %s, want a String or a Regex", v.oneLine())
 	}
-	isolated := string(behavior.raw) == `"Isolated"`
-	if removed := string(behavior.raw) == `"Removed"`; !isolated && !(removed && inverted) {
-		return "", behavior.unsupported()
-	}
-	if err := o.done(); err != nil {
-		return "", err
-	}
-	for _, known := range Patterns() {
-		if text == known.Regex() {
-			return known, p.done()
+	if !plain.isNull() {
+		if text, err = plain.text(); err == nil && text == "" {
+			regex = match.Literal("")
+		}
+	} else if text, err = expression.text(); err == nil {
+		if regex, err = match.Compile(text); err != nil {
+			err = expression.errorf("cannot be used: %v", err)
 		}
 	}
-	return "", regex.unsupported()
+	if err != nil {
+		return "", nil, err
+	}
+	return text, regex, p.done()
 }
 
-// parsePostProcessor reads what is put around a text: ByteLevel changes no ids,
-// TemplateProcessing names the special tokens before and after it.
+// parsePostProcessor reads what is put around a text: ByteLevel changes no ids, the others
+// name the special tokens before and after it.
 func parsePostProcessor(s *spec, v value) error {
 	if v.isNull() {
 		return nil
@@ -160,10 +129,50 @@ func parsePostProcessor(s *spec, v value) error {
 		return nil
 	case "TemplateProcessing":
 		return parseTemplate(s, o)
+	case "RobertaProcessing", "BertProcessing":
+		return parseClassifier(s, o)
 	case "Sequence":
 		return o.take("processors").each(func(_ int, e value) error { return parsePostProcessor(s, e) })
 	}
 	return at.unsupported()
+}
+
+// parseClassifier reads BertProcessing and RobertaProcessing: cls before the text, sep
+// after it, each as [content, id].
+func parseClassifier(s *spec, o *object) error {
+	if s.prefix != nil || s.suffix != nil {
+		return o.errorf("is a second template; that is not supported")
+	}
+	for _, part := range []struct {
+		key  string
+		list *[]string
+	}{{"cls", &s.prefix}, {"sep", &s.suffix}} {
+		at := o.take(part.key)
+		pair, err := at.pair()
+		if err != nil {
+			return err
+		}
+		content, err := pair[0].text()
+		if err != nil {
+			return err
+		}
+		*part.list = append(*part.list, content)
+	}
+	return nil
+}
+
+// pair returns the elements of an array of two: a token and its id or score.
+func (v value) pair() ([]value, error) {
+	var out []value
+	err := v.each(func(_ int, e value) error {
+		e.raw = e.raw.Clone() // the next element takes its place
+		out = append(out, e)
+		return nil
+	})
+	if err == nil && len(out) != 2 {
+		err = v.errorf("is %s, want a token and a number", v.oneLine())
+	}
+	return out, err
 }
 
 func parseTemplate(s *spec, o *object) error {
@@ -194,19 +203,6 @@ func parseTemplate(s *spec, o *object) error {
 	})
 	if err == nil && texts != 1 {
 		err = single.errorf("has the text %d times, want once", texts)
-	}
-	return err
-}
-
-// parseDecoder insists on ByteLevel: another one would decode to other bytes.
-func parseDecoder(_ *spec, v value) error {
-	o, err := v.object()
-	if err != nil {
-		return err
-	}
-	name, at, err := o.takeType()
-	if err == nil && name != "ByteLevel" {
-		err = at.unsupported()
 	}
 	return err
 }

@@ -39,6 +39,15 @@ func newPairTable(count int) *pairTable {
 	return t
 }
 
+// fillBytes enters the merges of two bytes into their table; ids has the token of each byte.
+func (t *pairTable) fillBytes(ids *[256]int32) {
+	for a := range t.ofBytes {
+		for b := range t.ofBytes[a] {
+			t.ofBytes[a][b] = t.get(ids[a], ids[b])
+		}
+	}
+}
+
 func pairKey(left, right int32) uint64 { return uint64(left+1)<<32 | uint64(uint32(right)) }
 
 func (t *pairTable) slot(key uint64) *pairSlot {

@@ -28,6 +28,8 @@ type Tokenizer struct {
 	cache     pieceCache
 	recent    *sync.Pool // of *recentPieces
 
+	lazy *lazyPipeline // what the other tokenizers are encoded by, and offsets
+
 	before, after  *addedFinder // added tokens looked for before and after normalisation
 	prefix, suffix []int32
 	bos, eos, pad  int32
@@ -44,6 +46,7 @@ type spec struct {
 	added        []Added      // in file order
 	prefix       []string     // contents of the template's special tokens
 	suffix       []string
+	more         *moreSpec // nil for the simple family
 }
 
 type vocabEntry struct {
@@ -59,24 +62,26 @@ const unusedIDsMax = 1 << 16
 
 // newTokenizer checks s and builds the tables. Errors name the key path.
 func newTokenizer(s spec) (*Tokenizer, error) {
-	t := &Tokenizer{spec: s, bos: -1, eos: -1, pad: -1}
-	var err error
-	if t.split, err = newSplitter(s.pattern); err != nil {
-		return nil, err
-	}
+	t := &Tokenizer{spec: s, bos: -1, eos: -1, pad: -1, lazy: new(lazyPipeline), cache: newPieceCache(),
+		recent: &sync.Pool{New: func() any { return new(recentPieces) }}}
 	if err := t.fillTokens(); err != nil {
-		return nil, err
-	}
-	if err := t.fillBytes(); err != nil {
 		return nil, err
 	}
 	if err := t.fillPairs(); err != nil {
 		return nil, err
 	}
-	t.fillWords()
-	t.cache = newPieceCache()
-	t.recent = &sync.Pool{New: func() any { return new(recentPieces) }}
+	var err error
+	if s.more == nil || s.pattern != "" {
+		if err := t.fillPieces(); err != nil {
+			return nil, err
+		}
+	}
 	t.fillFinders()
+	if s.more != nil {
+		if t.lazy.p, err = newPipeline(t, s.more); err != nil {
+			return nil, err
+		}
+	}
 	if t.prefix, err = t.contents(s.prefix); err != nil {
 		return nil, fmt.Errorf("post_processor.single: %w", err)
 	}
@@ -86,6 +91,19 @@ func newTokenizer(s spec) (*Tokenizer, error) {
 	t.guessRoles()
 	t.hash = t.spec.hash()
 	return t, nil
+}
+
+// fillPieces makes what complete byte-level BPE with a known pattern is encoded by.
+func (t *Tokenizer) fillPieces() (err error) {
+	if t.split, err = newSplitter(t.spec.pattern); err != nil {
+		return err
+	}
+	if err := t.fillBytes(); err != nil {
+		return err
+	}
+	t.pairs.fillBytes(&t.byteIDs)
+	t.fillWords()
+	return nil
 }
 
 func (t *Tokenizer) fillTokens() error {
@@ -105,7 +123,7 @@ func (t *Tokenizer) fillTokens() error {
 			return fmt.Errorf("model.vocab[%q]: id %d is taken by another entry", v.content, v.id)
 		}
 		data, ok := fromByteLevel(v.content)
-		if !ok {
+		if ok = ok && (t.spec.more == nil || t.spec.pattern != ""); !ok {
 			data = v.content
 		}
 		t.tokens[v.id], t.used[v.id], t.raw[v.id] = data, true, !ok
@@ -159,24 +177,11 @@ func (t *Tokenizer) fillBytes() error {
 func (t *Tokenizer) fillPairs() error {
 	t.pairs = newPairTable(len(t.spec.merges))
 	for rank, m := range t.spec.merges {
-		if !t.addMerge(m, uint32(rank)) {
+		if !t.pairs.add(m.left, m.right, pairMerge{uint32(rank), m.id}) {
 			return fmt.Errorf("model.merges[%d]: an earlier entry merges the same two tokens", rank)
 		}
 	}
 	return nil
-}
-
-// addMerge enters a merge; false means that its pair is there already.
-func (t *Tokenizer) addMerge(m mergeEntry, rank uint32) bool {
-	p := pairMerge{rank, m.id}
-	if !t.pairs.add(m.left, m.right, p) {
-		return false
-	}
-	left, right := t.tokens[m.left], t.tokens[m.right]
-	if len(left) == 1 && len(right) == 1 && t.byteIDs[left[0]] == m.left && t.byteIDs[right[0]] == m.right {
-		t.pairs.ofBytes[left[0]][right[0]] = p
-	}
-	return true
 }
 
 // fillWords enters each token that its own bytes, as one piece, come out as: then
@@ -232,19 +237,23 @@ func (t *Tokenizer) contents(names []string) ([]int32, error) {
 	return ids, nil
 }
 
-// Pattern returns the rule that cuts text into pieces.
+// Pattern returns the rule that cuts text into pieces, or "" if it is none of [Patterns].
 func (t *Tokenizer) Pattern() Pattern { return t.spec.pattern }
 
-// Normalizes reports whether text is brought to Unicode normalisation form C first.
-// Then decoding gives back the normalised text.
-func (t *Tokenizer) Normalizes() bool { return t.spec.nfc }
+// Normalizes reports whether text is changed first: brought to Unicode normalisation form C,
+// if [Tokenizer.Pattern] is one of [Patterns] and nothing else is said. Then decoding gives
+// back the normalised text.
+func (t *Tokenizer) Normalizes() bool {
+	return t.spec.nfc || t.spec.more != nil && len(t.spec.more.normalizers) > 0
+}
 
 // VocabSize is the largest token id plus one. Ids below it may be unused.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 
 // Hash returns 64 hexadecimal digits, the SHA-256 of everything that decides which ids
-// a text gets: pattern, normalisation, vocabulary, merges, added tokens. The roles of
-// BOS, EOS and padding are not part of it.
+// a text gets: pattern, normalisation, vocabulary, merges, added tokens; for other models
+// than complete byte-level BPE all parts that decide it. The roles of BOS, EOS and padding,
+// the template and the decoder are not part of it.
 func (t *Tokenizer) Hash() string { return t.hash }
 
 // Added returns the added tokens, special or not, in file order.
@@ -272,19 +281,27 @@ func (t *Tokenizer) Find(content string) (id int32, ok bool) {
 	return -1, false
 }
 
-// AppendToken appends the bytes that id stands for: for an added token its content.
-// An id without a token gives U+FFFD.
+// AppendToken appends the bytes that id stands for: for an added token its content, for
+// other models than complete byte-level BPE what the decoder makes of it alone. An id
+// without a token gives U+FFFD.
 func (t *Tokenizer) AppendToken(dst []byte, id int32) []byte {
 	if !t.Has(id) {
 		return utf8.AppendRune(dst, utf8.RuneError)
+	}
+	if t.spec.more != nil {
+		return append(dst, t.slow().decode(t.spec.more, []int32{id})...)
 	}
 	return append(dst, t.tokens[id]...)
 }
 
 // Decode returns the bytes of all ids joined, special tokens included. What
 // [Tokenizer.Encode] made comes back byte for byte, also if it is not UTF-8, unless
-// the tokenizer normalises.
+// the tokenizer normalises. For other models than complete byte-level BPE it is what the
+// decoder of the file makes of the ids, and ids without a token are left out.
 func (t *Tokenizer) Decode(ids []int32) []byte {
+	if t.spec.more != nil {
+		return []byte(t.slow().decode(t.spec.more, ids))
+	}
 	var out []byte
 	for _, id := range ids {
 		out = t.AppendToken(out, id)
@@ -326,6 +343,10 @@ func (s *spec) hash() string {
 		text(a.Content)
 		flag(a.Special)
 		flag(a.Normalized)
+	}
+	if s.more != nil {
+		text("bzdata tokenizer 2")
+		text(string(s.more.description(s.added)))
 	}
 	h.Write(buf)
 	return hex.EncodeToString(h.Sum(nil))

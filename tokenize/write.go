@@ -8,8 +8,13 @@ import (
 
 // WriteJSON writes the tokenizer as a tokenizer.json, version 1.0, that Hugging Face
 // tokenizers loads and that gives the same ids there. [Parse] of it gives a tokenizer
-// of the same [Tokenizer.Hash].
+// of the same [Tokenizer.Hash]. A tokenizer outside the simple family (complete byte-level
+// BPE, no normalizer or NFC, plain added tokens) comes out as the file that it was read from.
 func (t *Tokenizer) WriteJSON(w io.Writer) error {
+	if t.spec.more != nil {
+		_, err := w.Write(t.spec.more.source)
+		return err
+	}
 	e := &jsonWriter{enc: jsontext.NewEncoder(w, jsontext.WithIndent("  "))}
 	e.open('{')
 	e.member("version", "1.0")

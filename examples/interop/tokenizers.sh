@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Compares the tokenizer with Hugging Face tokenizers, id by id: tokenizers.sh VENV WORK CORPUS FILE... . VENV is
+# a virtual environment, made with what requirements-tokenizers.txt names unless it is there; WORK takes what is
+# written; CORPUS is a folder of texts, or "-" for random texts alone; each FILE is a tokenizer.json. FUZZ sets how
+# many random texts each gets, SEED which. Only the making of VENV needs a network.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+[ $# -gt 3 ] || { echo "usage: tokenizers.sh VENV WORK CORPUS FILE..." >&2; exit 2; }
+script=tokenizers.sh modules='numpy, tokenizers' requirements=requirements-tokenizers.txt
+. examples/interop/prepare.sh "$1" "$2"
+corpus=$3
+shift 3
+go build -o "$work/tokenids" "./$here/tokenids"
+rm -f "$work"/texts.ids
+[ "$corpus" = - ] || "$venv/bin/python" "$here/tokenizers.py" corpus "$work" "$corpus"
+bad=0
+for file in "$@"; do
+  echo "$file"
+  "$venv/bin/python" "$here/tokenizers.py" fuzz "$work" "$file" "${FUZZ:-10000}" "${SEED:-1}"
+  "$work/tokenids" full "$file" "$work/fuzz.jsonl" "$work/fuzz.out"
+  [ "$corpus" = - ] || "$work/tokenids" ids "$file" "$work/texts.jsonl" "$work/texts.ids"
+  "$venv/bin/python" "$here/tokenizers.py" check "$work" "$file" || bad=1
+done
+exit "$bad"
