@@ -11,8 +11,8 @@ import (
 )
 
 // Pattern names a rule that cuts text into pieces before byte-pair merging; no
-// merge crosses a piece. Each is the hand-written equal of the regular expression
-// that [Pattern.Regex] returns. Bytes that are not UTF-8 count as symbols.
+// merge crosses a piece. Each is the hand-written equal of the regular expressions
+// that [Pattern.Regexes] returns. Bytes that are not UTF-8 count as symbols.
 type Pattern string
 
 const (
@@ -23,6 +23,13 @@ const (
 	PatternCL100K Pattern = "cl100k"
 	// PatternQwen2 is cl100k with single digits: Qwen2, Qwen2.5 and Qwen3.
 	PatternQwen2 Pattern = "qwen2"
+	// PatternO200K is the pattern of o200k_base (GPT-4o, gpt-oss).
+	PatternO200K Pattern = "o200k"
+	// PatternTekken is o200k with single digits and no contractions: Mistral's since 2024.
+	PatternTekken Pattern = "tekken"
+	// PatternDeepSeekV3 is the pattern of DeepSeek V3 and R1: three expressions, one after
+	// the other.
+	PatternDeepSeekV3 Pattern = "deepseek-v3"
 )
 
 const (
@@ -31,23 +38,38 @@ const (
 		` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	regexQwen2 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|` +
 		` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	regexO200K = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+		`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|` +
+		`\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	regexTekken = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|` +
+		`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|` +
+		`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 )
 
 // Patterns lists the supported patterns.
-func Patterns() []Pattern { return []Pattern{PatternGPT2, PatternCL100K, PatternQwen2} }
+func Patterns() []Pattern {
+	return []Pattern{PatternGPT2, PatternCL100K, PatternQwen2, PatternO200K, PatternTekken, PatternDeepSeekV3}
+}
 
-// Regex returns the regular expression that the pattern stands for, exactly as
-// tokenizer.json files hold it, or "" for an unknown pattern.
-func (p Pattern) Regex() string {
+// Regexes returns the regular expressions that the pattern stands for, exactly as
+// tokenizer.json files hold them: what the first matches is cut out, then what the second
+// matches of each part, and so on. It is nil for an unknown pattern.
+func (p Pattern) Regexes() []string {
 	switch p {
 	case PatternGPT2:
-		return regexGPT2
+		return []string{regexGPT2}
 	case PatternCL100K:
-		return regexCL100K
+		return []string{regexCL100K}
 	case PatternQwen2:
-		return regexQwen2
+		return []string{regexQwen2}
+	case PatternO200K:
+		return []string{regexO200K}
+	case PatternTekken:
+		return []string{regexTekken}
+	case PatternDeepSeekV3:
+		return []string{regexDeepSeekNumbers, regexDeepSeekCJK, regexDeepSeekWords}
 	}
-	return ""
+	return nil
 }
 
 // Split calls yield with the pieces of text in order, until it returns false. The
@@ -104,6 +126,7 @@ type splitter struct {
 	classes   *[1 << 16]uint8
 	gpt2      bool
 	digitsMax int // longest run of numbers in one piece, cl100k family only
+	other     interface{ next(s string, i int) int }
 }
 
 func newSplitter(p Pattern) (*splitter, error) {
@@ -115,6 +138,12 @@ func newSplitter(p Pattern) (*splitter, error) {
 		s.digitsMax = 3
 	case PatternQwen2:
 		s.digitsMax = 1
+	case PatternO200K:
+		s.other = &caseSplitter{caseTable(), 3, true}
+	case PatternTekken:
+		s.other = &caseSplitter{caseTable(), 1, false}
+	case PatternDeepSeekV3:
+		s.other = &deepSeekSplitter{deepTable()}
 	default:
 		return nil, fmt.Errorf("unknown pattern %q: choose one of %q", string(p), Patterns())
 	}
@@ -185,8 +214,11 @@ func (p *splitter) run(s string, i int, c uint8) int {
 
 // next returns the end of the piece that begins at s[i], i < len(s).
 func (p *splitter) next(s string, i int) int {
-	if p.gpt2 {
+	switch {
+	case p.gpt2:
 		return p.nextGPT2(s, i)
+	case p.other != nil:
+		return p.other.next(s, i)
 	}
 	return p.nextCL100K(s, i)
 }

@@ -1,22 +1,24 @@
 package tokenize
 
 import (
+	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
+	"bzdata/tokenize/match"
 )
 
 // This file holds the slow, obvious twins of the fast paths, for tests and for
 // checking an encoder at run time.
 
 // TextbookEncode is [Tokenizer.Encode] written from the definition: cut by regular
-// expression, then look for the best pair again after every merge.
+// expression, then look for the best pair again after every merge. It serves complete
+// byte-level BPE with no normalizer or NFC.
 func (t *Tokenizer) TextbookEncode(text string, special bool) ([]int32, error) {
+	if t.spec.more != nil {
+		return nil, errors.New("there is no textbook encoding for this tokenizer")
+	}
 	var ids []int32
 	before, after := map[string]*Added{}, map[string]*Added{}
 	for i, a := range t.spec.added {
@@ -36,7 +38,7 @@ func (t *Tokenizer) TextbookEncode(text string, special bool) ([]int32, error) {
 			continue
 		}
 		if t.spec.nfc {
-			outer.text = norm.NFC.String(outer.text)
+			outer.text = formNFC.string(outer.text)
 		}
 		for _, inner := range textbookAdded(outer.text, after, special) {
 			if inner.token != nil {
@@ -111,57 +113,37 @@ func (t *Tokenizer) textbookMerge(piece string, merges map[[2]int32]int) []int32
 	}
 }
 
-// textbookRegexes holds each pattern with its classes spelled out, since Go's \s is
-// ASCII only and its \p{L} older, and up to its lookahead, which Go does not have; see
-// [TextbookSplit].
-var textbookRegexes = sync.OnceValue(func() map[Pattern]*regexp.Regexp {
-	const space = `\t\n\v\f\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}`
-	letter, number := `\p{L}`+ranges(laterLetters), `\p{N}`+ranges(laterNumbers)
-	spell := strings.NewReplacer(
-		`[^\s\p{L}\p{N}]`, `[^`+space+letter+number+`]`,
-		`[^\r\n\p{L}\p{N}]`, `[^\r\n`+letter+number+`]`,
-		`\s`, `[`+space+`]`, `\p{L}`, `[`+letter+`]`, `\p{N}`, `[`+number+`]`)
-	out := map[Pattern]*regexp.Regexp{}
+// textbookMatchers holds the regular expressions of each pattern.
+var textbookMatchers = sync.OnceValues(func() (map[Pattern][]*match.Matcher, error) {
+	out := map[Pattern][]*match.Matcher{}
 	for _, p := range Patterns() {
-		head, _ := strings.CutSuffix(p.Regex(), `|\s+(?!\S)|\s+`)
-		out[p] = regexp.MustCompile(`^(?:(` + spell.Replace(head) + `)|[` + space + `]+)`)
+		for _, regex := range p.Regexes() {
+			m, err := match.Compile(regex)
+			if err != nil {
+				return nil, err
+			}
+			out[p] = append(out[p], m)
+		}
 	}
-	return out
+	return out, nil
 })
 
-// ranges writes a table as the inside of a character class.
-func ranges(table *unicode.RangeTable) string {
-	var b strings.Builder
-	for _, r := range table.R16 {
-		fmt.Fprintf(&b, `\x{%X}-\x{%X}`, r.Lo, r.Hi)
-	}
-	for _, r := range table.R32 {
-		fmt.Fprintf(&b, `\x{%X}-\x{%X}`, r.Lo, r.Hi)
-	}
-	return b.String()
-}
-
-// TextbookSplit is [Pattern.Split] by regular expression. What only the last two
-// alternatives \s+(?!\S)|\s+ match is a run of spaces: all of it at the end of the
-// text, else all but its last rune, else its only rune.
+// TextbookSplit is [Pattern.Split] by regular expression.
 func TextbookSplit(p Pattern, text string) ([]string, error) {
-	re, ok := textbookRegexes()[p]
-	if !ok {
+	known, err := textbookMatchers()
+	if err != nil {
+		return nil, err
+	}
+	if known[p] == nil {
 		return nil, fmt.Errorf("unknown pattern %q: choose one of %q", string(p), Patterns())
 	}
+	var steps preTokenizers
+	for _, m := range known[p] {
+		steps = append(steps, cutter{find: m.All, behavior: isolated})
+	}
 	var out []string
-	for text != "" {
-		m := re.FindStringSubmatchIndex(text)
-		if m == nil {
-			return nil, fmt.Errorf("pattern %s does not match %q", p, text)
-		}
-		end := m[1]
-		_, last := utf8.DecodeLastRuneInString(text[:end])
-		if m[2] < 0 && end < len(text) && last < end {
-			end -= last
-		}
-		out = append(out, text[:end])
-		text = text[end:]
+	if text != "" {
+		steps.split(stretch{text: text}, func(s stretch) { out = append(out, s.text) })
 	}
 	return out, nil
 }
