@@ -3,27 +3,39 @@
 //
 // # Tokenizers
 //
-// [Load] reads the tokenizer.json of Hugging Face for one family, byte-level BPE: GPT-2,
-// cl100k (GPT-4), Llama 3, Qwen2 to Qwen3. Supported are
+// [Load] reads the tokenizer.json of Hugging Face and gives the ids that Hugging Face
+// tokenizers 0.23 gives. The simple family is complete byte-level BPE, cut by one of the
+// [Patterns], with no normalizer or NFC, plain added tokens and the decoder ByteLevel: GPT-2,
+// GPT-4, GPT-4o, Llama 3, Qwen2 to Qwen3, Mistral's tekken, DeepSeek V3. Beyond it are read
 //
-//   - model BPE with all 256 bytes in the vocabulary, merges as "a b" or ["a", "b"],
-//     with or without ignore_merges; no dropout, affixes or byte_fallback;
-//   - pre_tokenizer ByteLevel with use_regex, or Split by the expression of a [Pattern]
-//     followed by ByteLevel; no add_prefix_space;
-//   - normalizer null or NFC; added tokens without single_word, lstrip, rstrip;
-//   - post_processor null, ByteLevel, TemplateProcessing or a Sequence of them;
-//   - decoder ByteLevel.
+//   - models BPE (merges as "a b" or ["a", "b"], ignore_merges, unk_token, fuse_unk,
+//     byte_fallback, continuing_subword_prefix, end_of_word_suffix; no dropout) and Unigram
+//     (unk_id, byte_fallback);
+//   - normalizers NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend,
+//     Precompiled, Nmt, ByteLevel and Sequence;
+//   - pre-tokenizers ByteLevel, Split with every behavior, Metaspace, Digits, Punctuation,
+//     Whitespace, WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, FixedLength and
+//     Sequence;
+//   - regular expressions as far as package match goes;
+//   - added tokens with single_word, lstrip, rstrip and normalized;
+//   - post-processors ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing and
+//     Sequence, for one text: [Tokenizer.Wrap]. Offsets are not trimmed;
+//   - decoders ByteLevel, ByteFallback, Fuse, Metaspace, Strip, Replace and Sequence.
 //
-// Anything else is an error that names the construct and its key path. truncation and
-// padding are read past: they are a caller's settings.
+// Not read are the models WordPiece and WordLevel, the normalizer BertNormalizer, the
+// pre-tokenizer UnicodeScripts, the decoders WordPiece, BPEDecoder and CTC, and templates for
+// pairs of texts. Anything that is not read is an error that names the construct and its key
+// path. truncation and padding are read past: they are a caller's settings.
 //
 // [Encoding] gives the encodings of tiktoken, whose tables of ranks are part of the program.
 //
-// [Tokenizer.Encode] cuts text by a hand-written matcher, letters of ASCII eight at a time;
-// looks whole pieces up in a table that holds them in its slots, one cache line each, then
-// in a cache; and merges the rest through a table of pairs, the due merge being found
-// without a branch. [Tokenizer.TextbookEncode] is its slow twin. NFC follows the Unicode
-// version of golang.org/x/text.
+// [Tokenizer.Encode] cuts text of the simple family by a hand-written matcher, letters of
+// ASCII eight at a time; looks whole pieces up in a table that holds them in its slots, one
+// cache line each, then in a cache; and merges the rest through a table of pairs, the due
+// merge being found without a branch. [Tokenizer.TextbookEncode] is its slow twin. Other
+// tokenizers go through the same steps as in the library; byte-level ones share pieces and
+// cache with the simple family, and BPE over characters is cut where no merge can reach
+// across. [Tokenizer.EncodeOffsets] tells what each token stands for.
 //
 // [Train] learns a vocabulary and [Tokenizer.WriteJSON] writes one.
 //

@@ -20,12 +20,19 @@ func FuzzEncode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	var others []*Tokenizer
+	for name := range moreAnswers(f) {
+		others = append(others, loadTest(f, "more_"+name+".json"))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, tok := range []*Tokenizer{gpt2, qwen, llama} {
 			sameAsTextbook(t, tok, text)
 			if err := tok.RoundTrip(text); err != nil {
 				t.Fatal(err)
 			}
+		}
+		for _, tok := range others {
+			sameWithOffsets(t, tok, text)
 		}
 		for _, p := range Patterns() {
 			want, err := TextbookSplit(p, text)
@@ -38,6 +45,24 @@ func FuzzEncode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// sameWithOffsets compares the ids of the two ways, and checks that offsets are in order and
+// inside the text.
+func sameWithOffsets(t *testing.T, tok *Tokenizer, text string) {
+	t.Helper()
+	for _, special := range []bool{false, true} {
+		want := tok.encode(nil, text, special)
+		got, offsets := tok.EncodeOffsets(text, special)
+		if !slices.Equal(got, want) || len(offsets) != len(got) {
+			t.Fatalf("%q (special %v): with offsets %v, want %v", text, special, got, want)
+		}
+		for _, o := range offsets {
+			if o.Start < 0 || o.End < o.Start || o.End > len(text) {
+				t.Fatalf("%q: offsets %v", text, offsets)
+			}
+		}
+	}
 }
 
 // FuzzTrain compares the incremental trainer with the one that counts again.

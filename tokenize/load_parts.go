@@ -64,6 +64,8 @@ func (o *object) normalizer(name string, at value) (normalizer, error) {
 	case "Prepend":
 		text, err := o.take("prepend").text()
 		return prepend{text}, err
+	case "Precompiled":
+		return parseCharsmap(o.take("precompiled_charsmap"))
 	case "Strip":
 		left, err := o.take("strip_left").flag()
 		if err != nil {

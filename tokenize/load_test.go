@@ -221,6 +221,14 @@ func FuzzParse(f *testing.F) {
 		`{"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"ab"}},{"Sequence":{}}]}}`,
 		`{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\s"},` +
 			`"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]}}`,
+		`{"model":{"type":"Unigram","unk_id":0,"vocab":[["?",0],["a",-1.5],["bc",-2e0]],"byte_fallback":true},"decoder":null}`,
+		`{"model":{"unk_token":"a","byte_fallback":true,"fuse_unk":true,"end_of_word_suffix":"c","continuing_subword_prefix":"b"}}`,
+		`{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"Replace","pattern":{"Regex":" +(?!b)"},"content":"a"},` +
+			`{"type":"Prepend","prepend":"b"},{"type":"Strip","strip_left":true},{"type":"Precompiled","precompiled_charsmap":"BAAAAAAAAAAA"}]}}`,
+		`{"pre_tokenizer":{"type":"Metaspace","replacement":"_","prepend_scheme":"first"},"decoder":{"type":"Sequence","decoders":` +
+			`[{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":"b","start":1,"stop":2}]}}`,
+		`{"pre_tokenizer":{"type":"Split","pattern":{"String":"b"},"behavior":"MergedWithNext","invert":true},"added_tokens":` +
+			`[{"id":259,"content":"c","lstrip":true,"rstrip":true,"single_word":true}],"post_processor":{"type":"BertProcessing","cls":["a",1],"sep":["b",2]}}`,
 	} {
 		f.Add([]byte(patch))
 	}
@@ -232,9 +240,12 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if err := tok.RoundTrip("The abc isn't 12345\n\n  wide."); err != nil {
+		const text = "The abc isn't 12345\n\n  wi\u0301de."
+		if err := tok.RoundTrip(text); err != nil {
 			t.Fatal(err)
 		}
+		sameWithOffsets(t, tok, text)
+		tok.Decode(tok.Encode(nil, text))
 		var out bytes.Buffer
 		if err := tok.WriteJSON(&out); err != nil {
 			t.Fatal(err)

@@ -112,13 +112,6 @@ func (p deepPart) match(i int) int {
 	return 0
 }
 
-func asciiLetters(s string, i int) int {
-	for i < len(s) && 'a' <= s[i]|0x20 && s[i]|0x20 <= 'z' {
-		i++
-	}
-	return i
-}
-
 func (p deepPart) spaces(i int) int {
 	end, last, afterBreak := i, i, 0
 	for {

@@ -10,8 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Tokenizer turns text into token ids and back by byte-level BPE. It is immutable
-// and safe for concurrent use.
+// Tokenizer turns text into token ids and back. It is immutable and safe for concurrent use.
 type Tokenizer struct {
 	spec   spec
 	tokens []string // bytes by id; "" for an unused id

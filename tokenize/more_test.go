@@ -1,0 +1,172 @@
+package tokenize
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"testing"
+)
+
+// The files testdata/more_*.json were made by testdata/make_more.py with Hugging Face
+// tokenizers 0.23.3.
+
+type moreAnswer struct {
+	Text                    string
+	Plain, Special, Wrapped []int32
+	Decoded                 string
+	Offsets                 []int // start and end of each token
+}
+
+func moreAnswers(t testing.TB) map[string][]moreAnswer {
+	answers := map[string][]moreAnswer{}
+	readJSON(t, "testdata/more_answers.json", &answers)
+	if len(answers) != 13 {
+		t.Fatalf("%d tokenizers, want 13", len(answers))
+	}
+	return answers
+}
+
+func TestAnswersOfHuggingFace(t *testing.T) {
+	for name, rows := range moreAnswers(t) {
+		tok := loadTest(t, "more_"+name+".json")
+		prefix, suffix := tok.Wrap()
+		for _, row := range rows {
+			wrapped := append(tok.EncodeSpecial(slices.Clone(prefix), row.Text), suffix...)
+			ids, offsets := tok.EncodeOffsets(row.Text, true)
+			plain, _ := tok.EncodeOffsets(row.Text, false)
+			for _, c := range []struct {
+				how       string
+				got, want []int32
+			}{
+				{"plain", tok.Encode(nil, row.Text), row.Plain},
+				{"plain again", tok.EncodeBytes(nil, []byte(row.Text)), row.Plain},
+				{"special", tok.EncodeSpecial(nil, row.Text), row.Special},
+				{"wrapped", wrapped, row.Wrapped},
+				{"special, with offsets,", ids, row.Special},
+				{"plain, with offsets,", plain, row.Plain},
+			} {
+				if !slices.Equal(c.got, c.want) {
+					t.Errorf("%s: %s ids of %q are %v, want %v", name, c.how, row.Text, c.got, c.want)
+				}
+			}
+			var flat []int
+			for _, o := range offsets {
+				flat = append(flat, o.Start, o.End)
+			}
+			if !slices.Equal(flat, row.Offsets) {
+				t.Errorf("%s: offsets of %q are %v, want %v", name, row.Text, flat, row.Offsets)
+			}
+			if got := string(tok.Decode(row.Special)); got != row.Decoded {
+				t.Errorf("%s: %q decodes to %q, want %q", name, row.Text, got, row.Decoded)
+			}
+			if err := tok.RoundTrip(row.Text); err != nil {
+				t.Errorf("%s: %q: %v", name, row.Text, err)
+			}
+		}
+	}
+}
+
+// TestMoreKinds says which of them are the simple family, and that the others come out of
+// WriteJSON as they are.
+func TestMoreKinds(t *testing.T) {
+	patterns := map[string]Pattern{
+		"o200k": PatternO200K, "tekken": PatternTekken, "deepseek_v3": PatternDeepSeekV3, "letters": "", "llama": "",
+	}
+	hashes := map[string]string{}
+	for name := range moreAnswers(t) {
+		tok := loadTest(t, "more_"+name+".json")
+		if want, listed := patterns[name]; listed && (tok.Pattern() != want || tok.faithful() != (want != "")) {
+			t.Errorf("%s: pattern %q, want %q", name, tok.Pattern(), want)
+		}
+		if other, taken := hashes[tok.Hash()]; taken {
+			t.Errorf("%s and %s have the hash %s", name, other, tok.Hash())
+		}
+		hashes[tok.Hash()] = name
+		var out bytes.Buffer
+		if err := tok.WriteJSON(&out); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile("testdata/more_" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !tok.faithful() && !bytes.Equal(out.Bytes(), file) {
+			t.Errorf("%s: WriteJSON wrote another file", name)
+		}
+		if back, err := Parse(out.Bytes()); err != nil || back.Hash() != tok.Hash() {
+			t.Errorf("%s: written and read again: %v, or another hash", name, err)
+		}
+	}
+}
+
+// TestHashOfMore changes one thing after another: each is another tokenizer, but for what
+// decides no ids.
+func TestHashOfMore(t *testing.T) {
+	base := mustParse(t, edited(t, "normalizer", obj{"type": "Lowercase"}))
+	same := mustParse(t, edited(t, "normalizer", obj{"type": "Lowercase"}))
+	if base.Hash() != same.Hash() {
+		t.Error("reading twice gives two hashes")
+	}
+	seen := map[string]int{base.Hash(): -1}
+	for i, c := range []struct {
+		path string
+		to   any
+	}{
+		{"normalizer", obj{"type": "NFKC"}},
+		{"normalizer", obj{"type": "Sequence", "normalizers": arr{obj{"type": "Lowercase"}, obj{"type": "NFC"}}}},
+		{"pre_tokenizer", obj{"type": "Digits", "individual_digits": true}},
+		{"pre_tokenizer", nil},
+		{"model/unk_token", "the"},
+		{"model/end_of_word_suffix", "e"},
+		{"model/byte_fallback", true},
+		{"added_tokens/0/lstrip", true},
+		{"added_tokens/0/rstrip", true},
+		{"added_tokens/0/single_word", true},
+	} {
+		hash := mustParse(t, edited(t, c.path, c.to)).Hash()
+		if other, taken := seen[hash]; taken {
+			t.Errorf("%s = %v has the hash of %d", c.path, c.to, other)
+		}
+		seen[hash] = i
+	}
+}
+
+func mustParse(t *testing.T, data []byte) *Tokenizer {
+	t.Helper()
+	tok, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// TestCutsAreSafe compares SentencePiece-style BPE of parts with that of the whole.
+func TestCutsAreSafe(t *testing.T) {
+	var texts []string
+	readJSON(t, "testdata/hf_corpus.json", &texts)
+	for _, name := range []string{"more_llama.json", "more_gemma.json"} {
+		tok := loadTest(t, name)
+		model := tok.slow().model.(*charBPE)
+		whole := *model
+		whole.joints = nil
+		for _, text := range texts {
+			text = "▁" + text
+			if got, want := model.tokens(nil, text), whole.tokens(nil, text); !slices.Equal(got, want) {
+				t.Fatalf("%s: %q: %v, want %v", name, text, got, want)
+			}
+		}
+		if i := model.piece("a▁b", 0); i != 1 {
+			t.Errorf("%s: %q is cut at %d, want 1", name, "a▁b", i)
+		}
+	}
+}
+
+// TestUnknownBytes has a vocabulary that lacks letters: what it cannot spell goes, as in the
+// library.
+func TestUnknownBytes(t *testing.T) {
+	tok := mustParse(t, edited(t, "model/vocab/Ā", nil))
+	want := tok.Encode(tok.Encode(nil, "a"), "b")
+	if got := tok.Encode(nil, "a\x00b"); !slices.Equal(got, want) || len(got) != 2 {
+		t.Errorf("a NUL without an entry gave %v, want %v", got, want)
+	}
+}
