@@ -19,6 +19,10 @@ type moreSpec struct {
 	bpe           *bpeSettings
 	unigram       *unigramSettings
 
+	// byteLevel: the last pre-tokenizer is ByteLevel and the model complete byte-level BPE, so
+	// that pieces of text are encoded as those of the simple family.
+	byteLevel bool
+
 	described []byte // the parts that decide ids, as canonical JSON with their names
 	source    []byte // the file
 }
@@ -79,15 +83,21 @@ func (m *moreSpec) description(added []Added) []byte {
 	return out
 }
 
-// recognize finds the simple family, whose spec has no more, and else the pattern if the
-// pre-tokenizers and the model are those of the family.
+// recognize finds the simple family, whose spec has no more, and else how much of it there
+// is.
 func (s *spec) recognize() {
 	m := s.more
-	pattern := m.pattern()
-	if b := m.bpe; pattern == "" || b == nil || b.prefix != "" || b.suffix != "" || b.byteFallback || !s.hasAllBytes() {
+	n := len(m.steps) - 1
+	if n < 0 || m.steps[n].name != "ByteLevel" || !m.steps[n].plain {
 		return
 	}
-	s.pattern = pattern
+	if b := m.bpe; b == nil || b.prefix != "" || b.suffix != "" || b.byteFallback || !s.hasAllBytes() {
+		return
+	}
+	m.byteLevel = true
+	if s.pattern = m.pattern(); s.pattern == "" {
+		return
+	}
 	nfc := len(m.normalizers) == 1 && m.normalizers[0] == normalizer(formNFC)
 	_, bytes := m.lastDecoder().(byteDecoder)
 	if len(m.normalizers) > 0 && !nfc || len(m.decoders) != 1 || !bytes {
@@ -108,12 +118,10 @@ func (m *moreSpec) lastDecoder() decoder {
 	return m.decoders[len(m.decoders)-1]
 }
 
-// pattern returns the pattern that the pre-tokenizers stand for, or "".
+// pattern returns the pattern that the pre-tokenizers stand for, of which the last is
+// ByteLevel, or "".
 func (m *moreSpec) pattern() Pattern {
 	n := len(m.steps) - 1
-	if n < 0 || m.steps[n].name != "ByteLevel" || !m.steps[n].plain {
-		return ""
-	}
 	if m.steps[n].cuts {
 		if n == 0 {
 			return PatternGPT2

@@ -30,6 +30,9 @@ const (
 	// PatternDeepSeekV3 is the pattern of DeepSeek V3 and R1: three expressions, one after
 	// the other.
 	PatternDeepSeekV3 Pattern = "deepseek-v3"
+	// PatternDeepSeekV2 is the pattern of DeepSeek LLM and V2: five expressions, then each
+	// number by itself (pre-tokenizer Digits).
+	PatternDeepSeekV2 Pattern = "deepseek-v2"
 )
 
 const (
@@ -48,12 +51,16 @@ const (
 
 // Patterns lists the supported patterns.
 func Patterns() []Pattern {
-	return []Pattern{PatternGPT2, PatternCL100K, PatternQwen2, PatternO200K, PatternTekken, PatternDeepSeekV3}
+	return []Pattern{
+		PatternGPT2, PatternCL100K, PatternQwen2, PatternO200K, PatternTekken, PatternDeepSeekV3,
+		PatternDeepSeekV2,
+	}
 }
 
 // Regexes returns the regular expressions that the pattern stands for, exactly as
 // tokenizer.json files hold them: what the first matches is cut out, then what the second
-// matches of each part, and so on. It is nil for an unknown pattern.
+// matches of each part, and so on. With [PatternDeepSeekV2] each number is cut out at last.
+// It is nil for an unknown pattern.
 func (p Pattern) Regexes() []string {
 	switch p {
 	case PatternGPT2:
@@ -68,6 +75,10 @@ func (p Pattern) Regexes() []string {
 		return []string{regexTekken}
 	case PatternDeepSeekV3:
 		return []string{regexDeepSeekNumbers, regexDeepSeekCJK, regexDeepSeekWords}
+	case PatternDeepSeekV2:
+		return []string{
+			"[\r\n]", `\s?` + classDeepSeekLetters + "+", `\s?` + classDeepSeekSigns + "+", `\s+$`, classDeepSeekWide + "+",
+		}
 	}
 	return nil
 }
@@ -144,6 +155,8 @@ func newSplitter(p Pattern) (*splitter, error) {
 		s.other = &caseSplitter{caseTable(), 1, false}
 	case PatternDeepSeekV3:
 		s.other = &deepSeekSplitter{deepTable()}
+	case PatternDeepSeekV2:
+		s.other = &deepSeekV2Splitter{v2Table()}
 	default:
 		return nil, fmt.Errorf("unknown pattern %q: choose one of %q", string(p), Patterns())
 	}

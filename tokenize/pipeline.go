@@ -18,8 +18,8 @@ type pipeline struct {
 	t             *Tokenizer
 	normalizers   normalizers
 	preTokenizers preTokenizers
+	cutters       preTokenizers // the same without letters for bytes, for t.encodePiece
 	model         tokenModel
-	pieces        bool // t.encodePieces does what the last two do
 	tracked       bool // a pre-tokenizer asks where in the original a part begins
 	before, after *addedFinder
 	spelled       map[int32]string // added tokens that normalizers change
@@ -80,12 +80,18 @@ func newPipeline(t *Tokenizer, m *moreSpec) (*pipeline, error) {
 		}
 	}
 	p.before, p.after = newAddedFinder(before), newAddedFinder(after)
+	if m.byteLevel {
+		last := len(m.preTokenizers) - 1
+		p.cutters = append(preTokenizers{}, m.preTokenizers[:last]...)
+		if b := m.preTokenizers[last].(byteLevel); b.cut != nil {
+			p.cutters = append(p.cutters, b.cut)
+		}
+	}
 	var err error
 	if m.unigram != nil {
 		p.model, err = newUnigram(t, m.unigram)
 		return p, err
 	}
-	p.pieces = t.split != nil
 	p.model, err = newCharBPE(t, m.bpe)
 	return p, err
 }
@@ -114,13 +120,16 @@ func (t *Tokenizer) EncodeOffsets(text string, special bool) (ids []int32, offse
 
 // encode is [Tokenizer.Encode].
 func (p *pipeline) encode(dst []int32, text string, special bool) []int32 {
-	piece := func(s stretch) { dst = p.model.encode(dst, s.text) }
+	pre, piece := p.preTokenizers, func(s stretch) { dst = p.model.encode(dst, s.text) }
+	if p.cutters != nil {
+		pre, piece = p.cutters, func(s stretch) { dst = p.t.encodePiece(dst, s.text) }
+	}
 	p.run(whole(text, 0, p.tracked), special, func(s stretch) {
-		if p.pieces {
+		if p.t.split != nil {
 			dst = p.t.encodePieces(dst, s.text)
 			return
 		}
-		p.preTokenizers.split(s, piece)
+		pre.split(s, piece)
 	}, func(id int32, _ stretch) { dst = append(dst, id) })
 	return dst
 }

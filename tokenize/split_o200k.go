@@ -44,12 +44,19 @@ func newClassTable(rules map[string]uint8) *classTable {
 		if err != nil {
 			panic(err) // the expressions are constants
 		}
-		t.others = append(t.others, classRule{class, bits})
-	}
-	for r := range rune(len(t.plane)) {
-		t.plane[r] = t.compute(r)
+		t.add(class, bits)
 	}
 	return t
+}
+
+// add sets more bits for the characters of a class.
+func (t *classTable) add(class *match.Class, bits uint8) {
+	t.others = append(t.others, classRule{class, bits})
+	for r := range rune(len(t.plane)) {
+		if class.Has(r) {
+			t.plane[r] |= bits
+		}
+	}
 }
 
 func (t *classTable) compute(r rune) (bits uint8) {

@@ -37,6 +37,7 @@ func TestSplitExhaustive(t *testing.T) {
 	}{
 		{[]Pattern{PatternO200K, PatternTekken}, "aA中\u0301's1 \n/!"},
 		{[]Pattern{PatternDeepSeekV3}, "aé中・\u0301 \n1!\x00"},
+		{[]Pattern{PatternDeepSeekV2}, "aéẽ \u3000\u2003\n1-。\u0301"},
 	} {
 		alphabet, depth := []rune(c.alphabet), 5
 		if testing.Short() {
@@ -79,10 +80,10 @@ func TestSplitRandom(t *testing.T) {
 	}
 }
 
-// TestSplitLinear cuts a megabyte that has no place to cut, or every place.
+// TestSplitLinear cuts a long text that has no place to cut, or every place.
 func TestSplitLinear(t *testing.T) {
 	for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "!", "1", "😀", "\x00", "aA", "中A", "\u0301A", "カ・", " a", "\x00 "} {
-		text := strings.Repeat(unit, 1<<20/len(unit))
+		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, p := range Patterns() {
 			start := time.Now()
 			if got := len(strings.Join(splitOf(t, p, text), "")); got != len(text) {

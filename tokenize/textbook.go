@@ -141,6 +141,9 @@ func TextbookSplit(p Pattern, text string) ([]string, error) {
 	for _, m := range known[p] {
 		steps = append(steps, cutter{find: m.All, behavior: isolated})
 	}
+	if p.singleDigits() {
+		steps = append(steps, cutter{find: byClass(digitClass()), behavior: isolated})
+	}
 	var out []string
 	if text != "" {
 		steps.split(stretch{text: text}, func(s stretch) { out = append(out, s.text) })

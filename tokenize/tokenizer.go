@@ -70,7 +70,7 @@ func newTokenizer(s spec) (*Tokenizer, error) {
 		return nil, err
 	}
 	var err error
-	if s.more == nil || s.pattern != "" {
+	if t.byteLevel() {
 		if err := t.fillPieces(); err != nil {
 			return nil, err
 		}
@@ -92,10 +92,15 @@ func newTokenizer(s spec) (*Tokenizer, error) {
 	return t, nil
 }
 
-// fillPieces makes what complete byte-level BPE with a known pattern is encoded by.
+// byteLevel tells whether pieces of text are encoded by complete byte-level BPE.
+func (t *Tokenizer) byteLevel() bool { return t.spec.more == nil || t.spec.more.byteLevel }
+
+// fillPieces makes what complete byte-level BPE is encoded by.
 func (t *Tokenizer) fillPieces() (err error) {
-	if t.split, err = newSplitter(t.spec.pattern); err != nil {
-		return err
+	if t.spec.more == nil || t.spec.pattern != "" {
+		if t.split, err = newSplitter(t.spec.pattern); err != nil {
+			return err
+		}
 	}
 	if err := t.fillBytes(); err != nil {
 		return err
@@ -122,7 +127,7 @@ func (t *Tokenizer) fillTokens() error {
 			return fmt.Errorf("model.vocab[%q]: id %d is taken by another entry", v.content, v.id)
 		}
 		data, ok := fromByteLevel(v.content)
-		if ok = ok && (t.spec.more == nil || t.spec.pattern != ""); !ok {
+		if ok = ok && t.byteLevel(); !ok {
 			data = v.content
 		}
 		t.tokens[v.id], t.used[v.id], t.raw[v.id] = data, true, !ok

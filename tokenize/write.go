@@ -61,6 +61,9 @@ func (t *Tokenizer) writePreTokenizer(e *jsonWriter) {
 		e.member("invert", false)
 		e.close('}')
 	}
+	if t.spec.pattern.singleDigits() {
+		e.object("type", "Digits", "individual_digits", true)
+	}
 	e.byteLevel(false)
 	e.close(']')
 	e.close('}')
