@@ -5,9 +5,10 @@ FUZZTIME ?= 30s
 DATA    ?= ../shared/data
 VERSITYGW ?= v1.8.0
 VENV    ?= $(CURDIR)/.venv
+CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,9 +80,14 @@ s3: ## the tests of object storage against a real server, built outside the repo
 	  GOBIN=$$dir CGO_ENABLED=0 $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW) && \
 	  BZDATA_S3_SERVER=$$dir/versitygw $(GO) test -count=1 -v -run 'TestRealServer' ./pipeline/store/remote
 
-interop: build ## open the outputs with the readers that users have: datasets, pyarrow, DuckDB, torch, datatrove, Megatron-LM, TensorBoard, W&B
+interop: build ## open the outputs with the readers that users have: datasets, pyarrow, DuckDB, torch, datatrove, Megatron-LM, TensorBoard, W&B; tokenizers
 	examples/interop/run.sh $(VENV)
 	examples/interop/metrics.sh $(VENV)
+	examples/interop/tokenizers.sh $(VENV)
+
+tokenizers: ## ids of the files TOKENIZERS on the texts of the folder CORPUS against Hugging Face's
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
+	  examples/interop/tokenizers.sh $(VENV) "$$work" $(CORPUS) $(TOKENIZERS)
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)
