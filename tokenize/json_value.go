@@ -3,7 +3,6 @@ package tokenize
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -80,9 +79,20 @@ func (v value) isNull() bool { return len(v.raw) == 0 || v.raw.Kind() == 'n' }
 
 // decoder reads the inside of an object or array, whose opening bracket it has read.
 func (v value) decoder() *jsontext.Decoder {
-	d := jsontext.NewDecoder(bytes.NewReader(v.raw), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(v.raw), jsontext.AllowDuplicateNames(true))
 	d.ReadToken()
 	return d
+}
+
+// read returns the next value that d, a decoder of v, finds, as a part of v's own text: files
+// are large, and copies of their parts would be too.
+func (v value) read(d *jsontext.Decoder) (jsontext.Value, error) {
+	raw, err := d.ReadValue()
+	if err != nil {
+		return nil, v.errorf("cannot be read: %v", err)
+	}
+	end := int(d.InputOffset())
+	return v.raw[end-len(raw) : end : end], nil
 }
 
 // fields returns the members of an object in order.
@@ -97,11 +107,11 @@ func (v value) fields() ([]field, error) {
 			return nil, v.errorf("cannot be read: %v", err)
 		}
 		key := name.String()
-		raw, err := d.ReadValue()
+		raw, err := v.read(d)
 		if err != nil {
-			return nil, v.errorf("cannot be read: %v", err)
+			return nil, err
 		}
-		out = append(out, field{key, value{path: v.member(key), raw: slices.Clone(raw)}})
+		out = append(out, field{key, value{path: v.member(key), raw: raw}})
 	}
 	return out, nil
 }
@@ -113,9 +123,9 @@ func (v value) each(visit func(i int, e value) error) error {
 	}
 	d, where := v.decoder(), v.where()
 	for i := 0; d.PeekKind() != ']'; i++ {
-		raw, err := d.ReadValue()
+		raw, err := v.read(d)
 		if err != nil {
-			return v.errorf("cannot be read: %v", err)
+			return err
 		}
 		if err := visit(i, value{where, i + 1, raw}); err != nil {
 			return err

@@ -90,6 +90,9 @@ func parseSpec(data []byte) (spec, error) {
 	if err := o.done(); err != nil {
 		return s, err
 	}
+	if err := s.checkAddedIDs(); err != nil {
+		return s, err
+	}
 	s.recognize()
 	return s, nil
 }
@@ -252,6 +255,28 @@ func (v value) mergePair() (left, right string, err error) {
 		return "", "", err
 	}
 	return parts[0], parts[1], nil
+}
+
+// checkAddedIDs refuses ids that the library would not give: it numbers added tokens that the
+// vocabulary does not have on from the vocabulary's size, whatever the file says.
+func (s *spec) checkAddedIDs() error {
+	known := make(map[string]bool, len(s.vocab))
+	for _, v := range s.vocab {
+		known[v.content] = true
+	}
+	next := int32(len(s.vocab))
+	for i, a := range s.added {
+		if a.Content == "" || known[a.Content] {
+			continue
+		}
+		if a.ID != next {
+			return fmt.Errorf("added_tokens[%d].id is %d, but Hugging Face tokenizers gives %q %d, the first id after the vocabulary "+
+				"that is free", i, a.ID, a.Content, next)
+		}
+		known[a.Content] = true
+		next++
+	}
+	return nil
 }
 
 func parseAdded(s *spec, v value) error {

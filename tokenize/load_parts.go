@@ -166,11 +166,7 @@ func parseClassifier(s *spec, o *object) error {
 // pair returns the elements of an array of two: a token and its id or score.
 func (v value) pair() ([]value, error) {
 	var out []value
-	err := v.each(func(_ int, e value) error {
-		e.raw = e.raw.Clone() // the next element takes its place
-		out = append(out, e)
-		return nil
-	})
+	err := v.each(func(_ int, e value) error { out = append(out, e); return nil })
 	if err == nil && len(out) != 2 {
 		err = v.errorf("is %s, want a token and a number", v.oneLine())
 	}

@@ -92,7 +92,8 @@ func TestLoadErrorsInModel(t *testing.T) {
 		{"added_tokens/0", token("x", "y"), `added_tokens[0].id is a string, want a number`},
 		{"added_tokens/0", token(0, ""), `added_tokens[0].content is empty`},
 		{"added_tokens/0", token(9, "<|endoftext|>"), `added_tokens[0].id is 9, but "<|endoftext|>" has id 0 already`},
-		{"added_tokens/0", token(9, "<new>"), `added_tokens[0].id: 9 is taken by another token`},
+		{"added_tokens/0", token(9, "<new>"), `added_tokens[0].id is 9, but Hugging Face tokenizers gives "<new>" 600`},
+		{"added_tokens/0", token(601, "<new>"), `added_tokens[0].id is 601, but Hugging Face tokenizers gives "<new>" 600`},
 		{"added_tokens/0", token(1, "<|pad|>"), `added_tokens[1]: "<|pad|>" is listed twice`},
 		{"added_tokens/0/lstrip", 1, `added_tokens[0].lstrip is a number, want a boolean`},
 		{"added_tokens/0/odd", 1, `added_tokens[0].odd 1 is not supported`},
@@ -132,6 +133,13 @@ func TestLoadErrorsAroundModel(t *testing.T) {
 		{"decoder", obj{"type": "Sequence", "decoders": arr{obj{"type": "Fuse", "odd": 2}}}, `decoder.decoders[0].odd 2 is not supported`},
 		{"decoder", obj{"type": "Strip", "content": " ", "start": 1e9, "stop": 0}, `decoder.start`},
 	})
+}
+
+func TestLoadTooLarge(t *testing.T) {
+	_, err := Parse(make([]byte, fileBytesMax+1))
+	if err == nil || !strings.Contains(err.Error(), "more than 268435456") {
+		t.Errorf("a file that is too large gave %v", err)
+	}
 }
 
 func TestLoadNotJSON(t *testing.T) {

@@ -176,11 +176,10 @@ var (
 	)
 )
 
-// clusterEnd returns the end of the grapheme cluster at text[i], or of the beginning of one
-// that is larger than clusterBytesMax in any case. Joined Hangul letters, flags, emoji and
-// Indic conjuncts are: their parts have three bytes or more.
+// clusterEnd returns the end of the grapheme cluster at text[i]. Hangul letters, flags, emoji
+// and Indic conjuncts are not joined: such clusters are larger than clusterBytesMax, and their
+// parts are looked up one by one in either case.
 func clusterEnd(text string, i int) int {
-	start := i
 	r, n := utf8.DecodeRuneInString(text[i:])
 	i += n
 	if r < 0x80 && (i == len(text) || text[i] < 0x80) && r != '\r' {
@@ -199,13 +198,5 @@ func clusterEnd(text string, i int) int {
 		}
 		r, i = next, i+n
 	}
-	extend := clusterExtend()
-	for i < len(text) && i-start <= clusterBytesMax {
-		n := extend.At(text, i)
-		if n == 0 {
-			break
-		}
-		i += n
-	}
-	return i
+	return clusterExtend().Run(text, i)
 }
