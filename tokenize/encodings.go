@@ -27,6 +27,7 @@ func encodings() []encoding {
 		{"p50k_base", PatternGPT2, []Added{special(50256, "<|endoftext|>")}},
 		{"cl100k_base", PatternCL100K, []Added{special(100257, "<|endoftext|>"), special(100258, "<|fim_prefix|>"),
 			special(100259, "<|fim_middle|>"), special(100260, "<|fim_suffix|>"), special(100276, "<|endofprompt|>")}},
+		{"o200k_base", PatternO200K, []Added{special(199999, "<|endoftext|>"), special(200018, "<|endofprompt|>")}},
 	}
 }
 
