@@ -296,7 +296,8 @@ func (e sliceExpr) eval(s *state) any {
 		}
 		return s.made(b.String())
 	}
-	return undefined{"the slice of a " + typeName(of)}
+	s.fail("the slice of a %s is not supported", typeName(of))
+	return nil
 }
 
 // slice is Python's items[start:end:step], nil being a bound left out.

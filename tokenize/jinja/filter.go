@@ -8,6 +8,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 )
 
 // filterNamed returns a filter, or nil if there is none of that name. The filter map, which
@@ -92,13 +95,13 @@ func (s *state) defaulted(v any, in []any) any {
 	return in[0]
 }
 
-// lower and upper map letter by letter.
-func lower(v string) string { return strings.ToLower(v) }
-func upper(v string) string { return strings.ToUpper(v) }
+// lower and upper are Python's, in which a letter may become several.
+func lower(v string) string { return cases.Lower(language.Und).String(v) }
+func upper(v string) string { return cases.Upper(language.Und).String(v) }
 
 func capitalize(v string) string {
 	_, n := utf8.DecodeRuneInString(v)
-	return strings.ToTitle(v[:n]) + lower(v[n:])
+	return cases.Title(language.Und).String(v[:n]) + lower(v[n:])
 }
 
 // titleWords is the filter title: words end at white space, - and opening brackets.
@@ -108,7 +111,7 @@ func titleWords(v string) string {
 	for _, r := range v {
 		ends := isSpace(r) || strings.ContainsRune("-({[<", r)
 		if first && !ends {
-			b.WriteRune(unicode.ToUpper(r))
+			b.WriteString(upper(string(r)))
 		} else {
 			b.WriteRune(unicode.ToLower(r))
 		}
@@ -127,7 +130,7 @@ func indent(s *state, v any, a args) any {
 	default:
 		width = s.repeat(" ", s.integer(w, "indent")).(string)
 	}
-	lines := splitLines(s.text(v)+"\n", false)
+	lines := splitLines(s.str(v, "indent")+"\n", false)
 	total := len(lines) * len(width)
 	s.limit(total, 0)
 	for i, line := range lines {
@@ -141,6 +144,7 @@ func indent(s *state, v any, a args) any {
 
 func toInt(s *state, v any, a args) any {
 	in := s.take("int", a, 0, "default")
+	s.mustBeDefined(v)
 	fallback := any(int64(0))
 	if in[0] != nil {
 		fallback = in[0]
@@ -169,6 +173,7 @@ func toInt(s *state, v any, a args) any {
 
 func toFloat(s *state, v any, a args) any {
 	in := s.take("float", a, 0, "default")
+	s.mustBeDefined(v)
 	if _, f, _, ok := number(v); ok {
 		return f
 	}
@@ -355,6 +360,14 @@ func (s *state) attribute(name any) func(v any) any {
 	}
 }
 
+// itemsIfAny are the items of v, or none if it is none, false or 0.
+func (s *state) itemsIfAny(v any) []any {
+	if !truth(v) {
+		return nil
+	}
+	return s.items(v)
+}
+
 func (s *state) each(items []any, f func(v any) any) []any {
 	out := make([]any, len(items))
 	for i, x := range items {
@@ -368,7 +381,7 @@ func mapFilter(s *state, v any, a args) any {
 	if attr, ok := a.named["attribute"]; ok {
 		in := s.take("map", a, 0, "attribute", "default")
 		get := s.attribute(attr)
-		return s.list(s.each(s.items(v), func(x any) any {
+		return s.list(s.each(s.itemsIfAny(v), func(x any) any {
 			got := get(x)
 			if _, missing := got.(undefined); missing && in[1] != nil {
 				return in[1]
@@ -385,7 +398,7 @@ func mapFilter(s *state, v any, a args) any {
 		s.fail("filter %q is not supported", name)
 	}
 	rest := args{a.args[1:], a.named, a.names}
-	return s.list(s.each(s.items(v), func(x any) any { return f(s, x, rest) }))
+	return s.list(s.each(s.itemsIfAny(v), func(x any) any { return f(s, x, rest) }))
 }
 
 // chosen are the items for which a test holds, or with want false does not. get, if not nil,
@@ -407,7 +420,7 @@ func (s *state) chosen(what string, v any, a args, get func(any) any, want bool)
 		holds = func(v any) bool { return t.check(s, v, a.args[1:]) }
 	}
 	var out []any
-	for _, x := range s.items(v) {
+	for _, x := range s.itemsIfAny(v) {
 		s.step(0)
 		tested := x
 		if get != nil {

@@ -50,6 +50,7 @@ var wider = map[string]string{
 	"{{ 'a'.center(3) }}":                        "method center of a string is not supported",
 	"{{ ('a' | safe) + '<' }}":                   "+ of Markup and str is not supported",
 	"{{ n[] }}":                                  "a subscript is empty",
+	"{{ true[1:] | default('s') }}":              "the slice of a bool is not supported",
 	"{{ words[1, 2] }}":                          `unexpected "," in a subscript`,
 	"{% raw %}{{ x }}{% endraw %}":               `statement "raw" is not supported`,
 	"{% filter upper %}a{% endfilter %}":         `statement "filter" is not supported`,

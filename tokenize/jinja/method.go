@@ -356,7 +356,7 @@ func title(v string) string {
 		if inWord {
 			b.WriteRune(unicode.ToLower(r))
 		} else {
-			b.WriteRune(unicode.ToTitle(r))
+			b.WriteString(capitalize(string(r)))
 		}
 		inWord = unicode.IsLetter(r)
 	}

@@ -25,8 +25,15 @@ func typeTest(names ...string) test {
 	})
 }
 
-func divides(want int64) func(s *state, v any, args []any) bool {
-	return func(s *state, v any, _ []any) bool { return s.integers("%", s.integer(v, "the test"), 2) == any(want) }
+// rest is a test of what division by n leaves.
+func rest(n, want any) func(s *state, v any, args []any) bool {
+	return func(s *state, v any, args []any) bool {
+		by := n
+		if by == nil {
+			by = args[0]
+		}
+		return s.equal(binaryExpr{s.line, "%", constExpr{v}, constExpr{by}}.eval(s), want)
+	}
 }
 
 var tests = map[string]test{
@@ -44,11 +51,11 @@ var tests = map[string]test{
 	"callable":  typeTest("function"),
 	"true":      kindTest(func(v any) bool { return v == true }),
 	"false":     kindTest(func(v any) bool { return v == false }),
-	"odd":       {0, divides(1)},
-	"even":      {0, divides(0)},
-	"divisibleby": {1, func(s *state, v any, args []any) bool {
-		return s.integers("%", s.integer(v, "divisibleby"), s.integer(args[0], "divisibleby")) == any(int64(0))
-	}},
+	"odd":       {0, rest(int64(2), int64(1))},
+	"even":      {0, rest(int64(2), int64(0))},
+
+	"divisibleby": {1, rest(nil, int64(0))},
+
 	"lower": {0, func(s *state, v any, _ []any) bool { return s.isCase(s.text(v), lower) }},
 	"upper": {0, func(s *state, v any, _ []any) bool { return s.isCase(s.text(v), upper) }},
 	"in":    compareTest("in"),

@@ -246,6 +246,12 @@ d | tojson | safe
 'a' | safe is string
 [3, 1, 2] | min ~ ([3, 1, 2] | max) ~ (words | max) ~ (empty | min)
 ['b', 'B', 'a', 1, 1] | unique | list
+'straße ßa' | upper ~ ('ß' | title) ~ ('ßA' | capitalize) ~ 'ΑΣ'.lower()
+none | map('upper') | list ~ (0 | select | list) ~ (false | rejectattr('x') | list)
+x is odd ~ (3.0 is odd) ~ (x is divisibleby(0.5))
+true[1:] | default('s')
+missing | int
+none | indent
 words | first ~ (words | last) ~ (empty | first)
 words | reverse | list
 'abc' | reverse
