@@ -123,7 +123,8 @@ func padding(r *Run) Answer {
 		Says: fmt.Sprintf("%s of the places in training sequences are padding", percent(v["train_padding"], all))}
 	if v["train_padding"] > padMax*all {
 		a.State = Change
-		a.Do = "lower tokenize.sequence_length to what the documents need, or set packing: best-fit or eos-concat: steps take less time"
+		a.Do = "lower tokenize.sequence_length to what the documents need, or set packing: best-fit or eos-concat: steps take " +
+			"less time"
 	}
 	return a
 }
