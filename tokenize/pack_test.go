@@ -66,7 +66,8 @@ func balanced(t *testing.T, o PackOptions, s PackStats) {
 }
 
 func TestPacking(t *testing.T) {
-	cut := documents(4, 0, 7)
+	cut, windowed := documents(4, 0, 7), documents(7, 2)
+	windowed[0].Start = 2
 	cut[2].Start, cut[2].Masked = 2, []bool{false, false, false, true, false, false, false}
 	for _, c := range []struct {
 		name string
@@ -109,6 +110,12 @@ func TestPacking(t *testing.T) {
 			[]string{"1 2* 3* 4* |0@0:4+0"},
 			PackStats{Documents: 1, WithoutTarget: 1, Split: 1, Sequences: 1, DocumentTokens: 4, SeparatorTokens: 1,
 				PlacedTokens: 4, DroppedTokens: 1, TargetTokens: 3},
+		},
+		{
+			"joined, a window of each", PackOptions{Packing: PackEOSConcat, SequenceLength: 4, Window: WindowHash, EOS: 8, Pad: 9},
+			windowed, []string{"3 4* 5* 6* |0@0:4+2", "8 11* 12* 8* |0@0:1+6|1@1:4+0"},
+			PackStats{Documents: 2, Truncated: 1, Split: 1, Sequences: 2, DocumentTokens: 9, SeparatorTokens: 2, PlacedTokens: 8,
+				TruncatedTokens: 3, TargetTokens: 6},
 		},
 	} {
 		got, stats := pack(t, c.o, c.docs)

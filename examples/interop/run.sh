@@ -30,3 +30,4 @@ export HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HOME=$work/huggingface HF_DATAS
 "$here/torch.sh" "$venv" "$work/torch"
 "$here/bundles.sh" "$venv" "$work/bundles"
 "$here/tokens.sh" "$venv" "$work"
+"$here/chat.sh" "$venv" "$work/chat"
