@@ -2,6 +2,7 @@
 
 WORK/tokens-WIDTH are runs of the sample's plan. Every document must be there once, with the tokens that
 Hugging Face's tokenizers give its text and an end-of-text token behind, in the same order in both formats.
+WORK/trained.json must have the vocabulary and merges that BpeTrainer learns from the same documents.
 Exits 1 if anything differs. tokens.sh runs it.
 """
 
@@ -17,7 +18,7 @@ import numpy
 import torch
 from datatrove.utils.dataset import DatatroveFileDataset
 from megatron.core.datasets.indexed_dataset import IndexedDataset
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 faults = 0
 
@@ -29,14 +30,33 @@ def check(what, ok, detail=""):
     print(f"{'ok  ' if ok else 'FAIL'}  {what}{': ' + str(detail) if detail != '' else ''}")
 
 
+def texts(run):
+    """The documents that export wrote."""
+    out = []
+    for name in sorted(glob.glob(f"{run}/out/data/data/*.jsonl")):
+        with open(name, encoding="utf-8") as lines:
+            out += [json.loads(line)["text"] for line in lines]
+    return out
+
+
 def exported(run, tokenizer, eos):
     """The tokens of the documents that export wrote, in order of their tokens."""
-    out = []
-    for name in glob.glob(f"{run}/out/data/data/*.jsonl"):
-        with open(name, encoding="utf-8") as lines:
-            texts = [json.loads(line)["text"] for line in lines]
-        out += [tuple(e.ids) + (eos,) for e in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    return sorted(out)
+    return sorted(tuple(e.ids) + (eos,) for e in tokenizer.encode_batch(texts(run), add_special_tokens=False))
+
+
+def trained(work):
+    """Learns what bzdata tokenize train has learnt."""
+    want = Tokenizer(models.BPE())
+    want.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    trainer = trainers.BpeTrainer(vocab_size=3000, min_frequency=3, special_tokens=["<|endoftext|>", "<pad>"],
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    want.train_from_iterator(texts(os.path.join(work, "tokens-uint16")), trainer)
+    want = json.loads(want.to_str())["model"]
+    with open(f"{work}/trained.json", encoding="utf-8") as f:
+        got = json.load(f)["model"]
+    pairs = lambda merges: [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+    check("train: the merges are those of BpeTrainer", pairs(got["merges"]) == pairs(want["merges"]), len(want["merges"]))
+    check("train: the ids are those of BpeTrainer", got["vocab"] == want["vocab"], len(want["vocab"]))
 
 
 def by_index(path, width):
@@ -96,6 +116,7 @@ def main():
             if part == "train":
                 check("train: every exported document is there once, with the tokens of Hugging Face's tokenizers",
                       sorted(documents) == exported(run, tokenizer, eos), len(documents))
+    trained(work)
     sys.exit(faults > 0)
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Opens the token files that bzdata writes for datatrove and Megatron-LM with those programs' own
-# readers, and holds every document against Hugging Face's tokenizers: tokens.sh VENV [WORK]. VENV is a
+# readers, and holds every document, and a vocabulary that bzdata has learnt, against Hugging Face's
+# tokenizers: tokens.sh VENV [WORK]. VENV is a
 # virtual environment, into which they are installed unless they are there; WORK, a temporary folder
 # unless it is given, takes what is written, and a WORK/sample that is there is used again. Only the
 # installation needs a network.
@@ -17,4 +18,6 @@ for width in uint16 uint32; do
     --set export.format=jsonl --set tokenize.packing=best-fit --set tokenize.special_tokens=false \
     --set "tokenize.token_width=$width" --set 'tokenize.also=[datatrove, megatron]' >>"$work/summaries.txt"
 done
+"$bzdata" tokenize train "$work"/tokens-uint16/out/data/data/*.jsonl --vocab-size 3000 --min-frequency 3 \
+  --special '<|endoftext|>' --special '<pad>' --out "$work/trained.json" >>"$work/summaries.txt"
 "$venv/bin/python" -W ignore "$here/tokens.py" "$sample" "$work"
