@@ -70,7 +70,8 @@ func newTokenizeTrain(env *environment) *cobra.Command {
 		Short: "Learn a byte-level BPE vocabulary and write a tokenizer.json",
 		Long: `Train learns byte-level BPE: special tokens first, then the 256 bytes, then merges. The merges are
 those of Hugging Face's BpeTrainer with the full byte alphabet on the same documents: the pair that
-occurs most, of equals the one with the lowest ids. Memory grows with the number of distinct words.
+occurs most, of equals the one with the lowest ids; only that no merge spells a special token.
+Memory grows with the number of distinct words.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
 		Args: f.files("train"),
