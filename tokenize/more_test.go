@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -131,6 +132,21 @@ func TestHashOfMore(t *testing.T) {
 	}
 }
 
+// TestHashesStay pins hashes: token shards and data keys hold them.
+func TestHashesStay(t *testing.T) {
+	for name, want := range map[string]string{
+		"hf_gpt2":      "3f8e1e60ef7ada31f8a682d227438d54f7e7d85f6e9ebfde80fc3ad387ba59ab",
+		"hf_qwen2":     "a390e26d7f985133105ebb1aa0dbe996636e5382cafa7ca9f89a58a659697ac2",
+		"more_o200k":   "f61dfea02c49b1750006fbbfc93cd6af10f8fbb3db3817e4fc4b0c639f6afcf4",
+		"more_llama":   "81c9194ce498b681aefa92c77cb1263618b39d291c23dd917181470638d75e7b",
+		"more_unigram": "c180cae1d45bbe5d746b4dc30a57c866496cc433c0018b48ba080f7e11ff8fc7",
+	} {
+		if got := loadTest(t, name+".json").Hash(); got != want {
+			t.Errorf("%s has the hash %s, want %s", name, got, want)
+		}
+	}
+}
+
 func mustParse(t *testing.T, data []byte) *Tokenizer {
 	t.Helper()
 	tok, err := Parse(data)
@@ -168,5 +184,20 @@ func TestUnknownBytes(t *testing.T) {
 	want := tok.Encode(tok.Encode(nil, "a"), "b")
 	if got := tok.Encode(nil, "a\x00b"); !slices.Equal(got, want) || len(got) != 2 {
 		t.Errorf("a NUL without an entry gave %v, want %v", got, want)
+	}
+}
+
+// TestLongTexts has nothing to cut at, or marks and spaces without end: quadratic work would
+// take minutes.
+func TestLongTexts(t *testing.T) {
+	for name := range moreAnswers(t) {
+		tok := loadTest(t, "more_"+name+".json")
+		for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "😀", "the ", "\x00", "é", "1", "▁"} {
+			text := strings.Repeat(unit, 1<<15/len(unit))
+			got, offsets := tok.EncodeOffsets(text, false)
+			if want := tok.Encode(nil, text); !slices.Equal(got, want) || len(offsets) != len(want) {
+				t.Errorf("%s: %q repeated: %d ids with offsets, %d without", name, unit, len(got), len(want))
+			}
+		}
 	}
 }
