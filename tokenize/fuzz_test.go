@@ -23,6 +23,10 @@ func FuzzEncode(f *testing.F) {
 	var others []*Tokenizer
 	for name := range moreAnswers(f) {
 		others = append(others, loadTest(f, "more_"+name+".json"))
+		others[len(others)-1].EncodeOffsets("a é", true)
+	}
+	for _, p := range Patterns() {
+		sameSplit(f, p, "a é") // makes the tables, which no single input should wait for
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, tok := range []*Tokenizer{gpt2, qwen, llama} {

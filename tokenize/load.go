@@ -270,8 +270,8 @@ func (s *spec) checkAddedIDs() error {
 			continue
 		}
 		if a.ID != next {
-			return fmt.Errorf("added_tokens[%d].id is %d, but Hugging Face tokenizers gives %q %d, the first id after the vocabulary "+
-				"that is free", i, a.ID, a.Content, next)
+			return fmt.Errorf("added_tokens[%d].id is %d, but Hugging Face tokenizers gives %q %d, "+
+				"the first id after the vocabulary that is free", i, a.ID, a.Content, next)
 		}
 		known[a.Content] = true
 		next++

@@ -173,3 +173,40 @@ func TestLinear(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCompile reads anything, and finds the same whether failures are remembered late or
+// from the first step on.
+func FuzzCompile(f *testing.F) {
+	for _, expression := range []string{`(?i:'s|[^\r\n\p{L}]?\p{L}+)|\s+(?!\S)`, `(?:a|ab)+?$|^b{1,3}+`, `[^\]a-c\\]++(?=.|\z)`, `\x{41}|\u0042{,2}c*+`} {
+		f.Add(expression, "ab 'S\naabb]é")
+	}
+	f.Fuzz(func(t *testing.T, expression, text string) {
+		if len(expression) > 200 || len(text) > 24 { // not remembering takes exponential time
+			t.Skip()
+		}
+		m, err := Compile(expression)
+		if err != nil {
+			return
+		}
+		var found [2][][]int
+		for i, budget := range []int{1 << 60, 0} {
+			s := m.search(text)
+			s.budget = budget
+			for from := 0; from <= len(text); {
+				start, end, ok := s.next(from)
+				if !ok {
+					break
+				}
+				found[i] = append(found[i], []int{start, end})
+				from = max(end, s.after(start))
+			}
+			s.release()
+			if i == 0 && len(found[0]) > len(text)+1 {
+				t.Fatalf("%d matches", len(found[0]))
+			}
+		}
+		if !slices.EqualFunc(found[0], found[1], slices.Equal) {
+			t.Fatalf("%q over %q: %v, and %v with failures remembered", expression, text, found[0], found[1])
+		}
+	})
+}
