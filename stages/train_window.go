@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"bzdata/pipeline"
@@ -327,19 +328,31 @@ func (f *fitted) keep(t *pipeline.Task, of string, selected int) error {
 }
 
 // stop is asked before each step: whether it and an evaluation would go beyond what is left before the
-// reserve, if it takes as long as the slowest of the latest. If steps have become slower than what is kept
+// reserve, if the step takes as long as the slowest of the latest. If steps have become slower than what is kept
 // in reserve allows for, the rest will be slower as well.
 func (p *pace) stop() bool {
 	p.began = p.w.Now()
-	mean, most := time.Duration(0), time.Duration(p.StepS*float64(time.Second))
+	most := seconds(p.StepS)
 	for _, d := range p.latest {
-		mean, most = mean+d/time.Duration(len(p.latest)), max(most, d)
+		most = max(most, d)
 	}
-	need := most.Seconds() + p.ReserveS*max(1, mean.Seconds()/p.StepS/reserveFactor)
+	slower := p.usual().Seconds() / p.StepS
+	need := most.Seconds() + p.ReserveS*max(1, slower/reserveFactor)
 	if p.evaluates {
-		need += p.EvaluateS * most.Seconds() / p.StepS
+		need += p.EvaluateS * max(1, slower)
 	}
 	return p.w.Left().Seconds() < need
+}
+
+// usual is the median of the latest steps, of which those that are not made yet are taken to be as long as
+// measured: one step that the machine was called away from tells nothing of the others.
+func (p *pace) usual() time.Duration {
+	steps := slices.Clone(p.latest)
+	for len(steps) < slowSteps {
+		steps = append(steps, seconds(p.StepS))
+	}
+	slices.Sort(steps)
+	return steps[slowSteps/2]
 }
 
 // elapsed is the share of the time for training that is over.
