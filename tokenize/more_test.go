@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -200,4 +201,25 @@ func TestLongTexts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestConcurrentUseOfMore shares one tokenizer of each kind among goroutines.
+func TestConcurrentUseOfMore(t *testing.T) {
+	var wg sync.WaitGroup
+	for name, rows := range moreAnswers(t) {
+		tok := loadTest(t, "more_"+name+".json")
+		for range 3 {
+			wg.Go(func() {
+				for _, row := range rows {
+					if ids, _ := tok.EncodeOffsets(row.Text, true); !slices.Equal(ids, row.Special) {
+						t.Errorf("%s: %q with offsets gave other ids", name, row.Text)
+					}
+					if !slices.Equal(tok.EncodeSpecial(nil, row.Text), row.Special) || string(tok.Decode(row.Special)) != row.Decoded {
+						t.Errorf("%s: %q gave other ids, or decodes otherwise", name, row.Text)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }
