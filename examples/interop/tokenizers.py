@@ -22,12 +22,16 @@ import tokenizers
 
 CHUNK_BYTES = 20000
 POOL = [
-    *"abcdefgstlmrvdzABCDSTEXYZ0123456789", *"éüßñøİıſKÅǅǆЖжΣςσאبجअकกคだカ한글中文字漢语，。、「」！？", *" \t\n\r\v\f\x85\xa0\u2003\u3000\u200b\u2028",
-    *"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡«»…–—’‘“”€£¥§°±²³½¼№™▁Ġ\ufffd\ufeff\u00ad", *"\u0300\u0301\u0308\u0327\u0345\u0323\u093c\u094d\u0e49\u20dd\u0489",
-    *"\x00\x01\x07\x08\x1b\x7f\x8f\x9f", *"😀👍🏽🇩🇪👨‍👩‍👧❤️🤷\u200d♂\ufe0f\U000e0067", *"ﬁﬆŉ①Ⅷ㍿㈱ｱﾞﬀ\u1e9b\u0344\u0f73\uac00\u1100\u1161\u11a8\ud7a3\ufb1d\U0001d15e\u2126\u0958",
-    *"\u0897\u1c89\u1c8a\ua7cb\U000105c0\U00010d40\U000116d0\U00016d40\U0001ccf0\U0001fae9\U0001e5f1\u1abf\u08d3\u32ff\U00011938\U0001e030\u0bb8\u111c9\U000111c9",
-    "'s", "'S", "'ll", "'VE", "'re", "'t", "'ſ", " the", " and", "ing", "Hello", "WORLD", "camelCase", "HTTPServer", "can't", "I'M", "  ", "    ", "\n\n", "\r\n",
-    " \n", "\n ", "....", "==", "//", "http://", "/\n", "</s>", "<0x0A>", "<unk>", "中文", "日本語", "Привет", "مرحبا", "नमस्ते", "สวัสดี", "안녕", "e\u0301",
+    *"abcdefgstlmrvdzABCDSTEXYZ0123456789éüßñøİıſKÅǅǆЖжΣςσאبجअकกคだカ한글中文字漢语，。、「」！？ \t\n\r\x0b\x0c\x85\xa0",
+    *"\u2003\u3000\u200b\u2028!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~¡«»…–—’‘“”€£¥§°±²³½¼№™▁Ġ�\ufeff\xad",
+    *"\u0300\u0301\u0308\u0327\u0345\u0323\u093c\u094d\u0e49\u20dd\u0489\x00\x01\x07\x08\x1b\x7f\x8f\x9f",
+    *"😀👍\U0001f3fd🇩🇪👨\u200d👩\u200d👧❤\ufe0f🤷\u200d♂\ufe0f\U000e0067ﬁﬆŉ①Ⅷ㍿㈱ｱﾞﬀẛ\u0344\u0f73가각힣\ufb1d",
+    *"\U0001d15e\u2126\u0958\u0897\u1c89\u1c8a\ua7cb\U000105c0\U00010d40\U000116d0\U00016d40\U0001ccf0",
+    *"\U0001fae9\U0001e5f1\u1abf\u08d3㋿\U00011938\U0001e030ஸᄜ9\U000111c9",
+    "'s", "'S", "'ll", "'VE", "'re", "'t", "'ſ", " the", " and", "ing", "Hello", "WORLD", "camelCase",
+    "HTTPServer", "can't", "I'M", "  ", "    ", "\n\n", "\r\n", " \n", "\n ", "....", "==", "//", "http://", "/\n",
+    "</s>", "<0x0A>", "<unk>", "中文", "日本語", "Привет", "مرحبا", "नमस\u094dत\u0947", "สว\u0e31สด\u0e35", "안녕",
+    "e\u0301",
 ]
 
 
@@ -51,7 +55,8 @@ def corpus(work, folder):
                     length += len(line)
                     if length >= limit:
                         print(json.dumps("".join(held)), file=out)
-                        count, size, held, length, limit = count + 1, size + length, [], 0, rng.randrange(1, CHUNK_BYTES)
+                        count, size, held, length = count + 1, size + length, [], 0
+                        limit = rng.randrange(1, CHUNK_BYTES)
                 if held:
                     print(json.dumps("".join(held)), file=out)
                     count, size = count + 1, size + length
@@ -152,9 +157,9 @@ def report(what, text, got, want, wrong):
 
 
 def mistaken(tok):
-    """Added tokens that the library's decoder ByteLevel takes for bytes, such as "café"; bzdata decodes them to themselves."""
-    letters = set(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    return {i for i, t in tok.get_added_tokens_decoder().items() if not t.content.isascii() and set(t.content) <= letters}
+    """Added tokens that the library's decoder ByteLevel takes for bytes, such as "café". bzdata gives what they are."""
+    letters, added = set(tokenizers.pre_tokenizers.ByteLevel.alphabet()), tok.get_added_tokens_decoder()
+    return {i for i, t in added.items() if not t.content.isascii() and set(t.content) <= letters}
 
 
 def check_full(work, tok):

@@ -13,8 +13,9 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 CLASSES = (
-    r"\p{L} \p{Lu} \p{Ll} \p{Lt} \p{Lm} \p{Lo} \p{M} \p{Mn} \p{Mc} \p{Me} \p{N} \p{Nd} \p{Nl} \p{No} \p{P} \p{Pc} \p{Pd} \p{Ps} \p{Pe} \p{Pi} \p{Pf} \p{Po} "
-    r"\p{S} \p{Sm} \p{Sc} \p{Sk} \p{So} \p{Z} \p{Zs} \p{Zl} \p{Zp} \p{C} \p{Cc} \p{Cf} \p{Cn} \p{Co} \s \w \d \h . \p{Han} \p{Hiragana} \p{Katakana} \p{Hangul} "
+    r"\p{L} \p{Lu} \p{Ll} \p{Lt} \p{Lm} \p{Lo} \p{M} \p{Mn} \p{Mc} \p{Me} \p{N} \p{Nd} \p{Nl} \p{No} \p{P} "
+    r"\p{Pc} \p{Pd} \p{Ps} \p{Pe} \p{Pi} \p{Pf} \p{Po} \p{S} \p{Sm} \p{Sc} \p{Sk} \p{So} \p{Z} \p{Zs} \p{Zl} "
+    r"\p{Zp} \p{C} \p{Cc} \p{Cf} \p{Cn} \p{Co} \s \w \d \h . \p{Han} \p{Hiragana} \p{Katakana} \p{Hangul} "
     r"\p{Latin} \p{Cyrillic} \p{Greek} \p{Thai} \p{Arabic} (?i:s) (?i:k) (?i:[a-z])"
 ).split()
 
@@ -34,7 +35,11 @@ def main():
     for expression in CLASSES:
         gone = normalizers.Replace(Regex(expression), "").normalize_str
         out[expression] = digest(c for c in CODE_POINTS if gone(chr(c)) == "")
-    for name, pre in {"Digits": pre_tokenizers.Digits(True), "Punctuation": pre_tokenizers.Punctuation(), "WhitespaceSplit": pre_tokenizers.WhitespaceSplit()}.items():
+    for name, pre in {
+        "Digits": pre_tokenizers.Digits(True),
+        "Punctuation": pre_tokenizers.Punctuation(),
+        "WhitespaceSplit": pre_tokenizers.WhitespaceSplit(),
+    }.items():
         out[name] = digest(c for c in CODE_POINTS if len(pre.pre_tokenize_str("\u0378" + chr(c) + "\u0378")) > 1)
     whole = pre_tokenizers.Whitespace().pre_tokenize_str
     out["Whitespace"] = digest(c for c in CODE_POINTS if len(whole("a" + chr(c) + "a")) == 1)
