@@ -36,8 +36,9 @@ func newTokenize(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tokenize (train|encode|decode|info)",
 		Short: "Train a vocabulary, and turn texts into tokens and back",
-		Long: `Tokenize works with the tokenizer.json of Hugging Face. FILE is a file, a folder or a glob. Of
-Parquet and JSONL each row is a document, whose text is in a field; any other file is one document.
+		Long: `Tokenize works with the tokenizer.json of Hugging Face and the encodings of tiktoken. FILE is a
+file, a folder or a glob. Of Parquet and JSONL each row is a document, whose text is in a field; any
+other file is one document.
 
 ` + list.String() + `
 bzdata tokenize PART --help explains a part.
@@ -100,10 +101,11 @@ func newTokenizeEncode(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "encode TOKENIZER [FILE…]",
 		Short: "Print the tokens of texts, or count them",
-		Long: `Encode prints the ids of each document on a line of its own. TOKENIZER is a tokenizer.json or its
-folder. Without a FILE the text is that of --text, or standard input, byte for byte. With --count
-only documents, bytes and tokens of each file are printed. With --messages a document is a
-conversation, written by the chat template beside the tokenizer.
+		Long: `Encode prints the ids of each document on a line of its own. TOKENIZER is a tokenizer.json, its
+folder, or an encoding of tiktoken: ` + strings.Join(tokenize.Encodings(), ", ") + `. Without a
+FILE the text is that of --text, or standard input, byte for byte. With --count only documents, bytes
+and tokens of each file are printed. With --messages a document is a conversation, written by the
+chat template beside the tokenizer.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
 		Args: f.tokenizer("encode"),
@@ -147,7 +149,7 @@ func newTokenizeInfo(env *environment) *cobra.Command {
 whether its folder has a chat template that this program can render.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData),
-		Args: exactly(1, "one TOKENIZER, a tokenizer.json or its folder"),
+		Args: exactly(1, "one TOKENIZER, a tokenizer.json, its folder, or an encoding such as cl100k_base"),
 		RunE: func(_ *cobra.Command, args []string) error { return f.info(env, args[0]) },
 	}
 	cmd.Flags().StringVar(&f.json, "json", "", "write all of it as JSON to this `FILE` instead; - is standard output")

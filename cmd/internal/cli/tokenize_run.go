@@ -139,8 +139,12 @@ func encodeJSON(v any) func(w io.Writer) error {
 	}
 }
 
-// loadTokenizer reads a tokenizer; one that is not there is a mistake of usage.
+// loadTokenizer reads a tokenizer; one that is not there is a mistake of usage. A file or folder goes before an
+// encoding of the same name.
 func loadTokenizer(name string) (*tokenize.Tokenizer, error) {
+	if slices.Contains(tokenize.Encodings(), name) && !store.Exists(store.OS(), name) {
+		return tokenize.Encoding(name)
+	}
 	tok, err := tokenize.Load(store.OS(), name)
 	if err != nil && missingIsUsage(err) == err {
 		return nil, &pipeline.DataError{Msg: err.Error()}
