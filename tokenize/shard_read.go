@@ -13,6 +13,10 @@ import (
 
 // Shard reads a token shard. Its index is in memory, 24 bytes or so for a sequence and
 // 32 for a document; tokens are read when asked for. It is safe for concurrent use.
+//
+// They are read at their offset and not through a mapping: the pages are the system's cache either way, a sequence is
+// one read, and a file that somebody cuts short is an error here, where a mapping's is a signal that
+// ends the process.
 type Shard struct {
 	file   io.ReaderAt
 	closer io.Closer
