@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"bzdata/tokenize/words"
-	"golang.org/x/text/unicode/norm"
 )
 
 // Message is one turn of a conversation.
@@ -114,7 +113,7 @@ func (t *Tokenizer) masked(ids []int32, text string, targets []Span) ([]bool, er
 // spelledBytes is the length of what the tokens of a text spell.
 func (t *Tokenizer) spelledBytes(text string) int {
 	if t.Normalizes() {
-		return len(norm.NFC.String(text))
+		return len(formNFC.string(text))
 	}
 	return len(text)
 }

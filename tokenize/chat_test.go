@@ -106,3 +106,25 @@ func TestPrepareESFT(t *testing.T) {
 		t.Errorf("no BOS: %v", err)
 	}
 }
+
+// TestMaskedByTheTokenizersNormalForm has characters in the answer that compose since Unicode 13 only: the tokenizer's
+// normal form, which is older, keeps them apart, and the mask must go by the same.
+func TestMaskedByTheTokenizersNormalForm(t *testing.T) {
+	tok := loadTest(t, "hf_qwen2.json")
+	text := "ask \U00011935\U00011930 answer \U00011935\U00011930."
+	o := PackOptions{Packing: PackTruncatePad, SequenceLength: 64}.WithTokenizer(tok)
+	answer := strings.Index(text, " answer")
+	d, err := o.PrepareTargets(tok, DocumentInfo{}, text, []Span{{answer, len(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	learnt := ""
+	for i, id := range d.Tokens {
+		if !d.Masked[i] {
+			learnt += string(tok.AppendToken(nil, id))
+		}
+	}
+	if learnt != text[answer:] {
+		t.Errorf("learnt is %q, want %q", learnt, text[answer:])
+	}
+}
