@@ -152,11 +152,7 @@ func parseDecoder(s *spec, v value) error {
 }
 
 func (m *moreSpec) addDecoder(v value) error {
-	o, err := v.object()
-	if err != nil {
-		return err
-	}
-	name, at, err := o.takeType()
+	o, name, at, err := v.component()
 	if err != nil {
 		return err
 	}

@@ -213,11 +213,14 @@ func (o *object) take(name string) value {
 	return value{path: o.member(name), raw: jsontext.Value("null")}
 }
 
-// takeType removes and returns the member "type".
-func (o *object) takeType() (string, value, error) {
-	v := o.take("type")
-	name, err := v.text()
-	return name, v, err
+// component reads v as an object and removes its member "type", which says of which kind it is. at is that member.
+func (v value) component() (o *object, name string, at value, err error) {
+	if o, err = v.object(); err != nil {
+		return nil, "", v, err
+	}
+	at = o.take("type")
+	name, err = at.text()
+	return o, name, at, err
 }
 
 // done fails if a member was not taken.

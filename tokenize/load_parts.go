@@ -19,11 +19,7 @@ func (v value) normalizers() (normalizers, error) {
 	if v.isNull() {
 		return nil, nil
 	}
-	o, err := v.object()
-	if err != nil {
-		return nil, err
-	}
-	name, at, err := o.takeType()
+	o, name, at, err := v.component()
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +114,7 @@ func parsePostProcessor(s *spec, v value) error {
 	if v.isNull() {
 		return nil
 	}
-	o, err := v.object()
-	if err != nil {
-		return err
-	}
-	name, at, err := o.takeType()
+	o, name, at, err := v.component()
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,7 @@ func parsePreTokenizer(s *spec, v value) error {
 }
 
 func (m *moreSpec) addPreTokenizer(v value) error {
-	o, err := v.object()
-	if err != nil {
-		return err
-	}
-	name, at, err := o.takeType()
+	o, name, at, err := v.component()
 	if err != nil {
 		return err
 	}

@@ -251,12 +251,18 @@ func (p *parser) setStatement(line int) node {
 		p.fail("%s where = is wanted", p.peek())
 	}
 	p.end()
+	n.body = p.ownBody("set")
+	return n
+}
+
+// ownBody parses up to the end of a statement in whose body the loops around it cannot be left.
+func (p *parser) ownBody(name string) []node {
 	loops := p.loops
 	p.loops = 0
-	n.body, _ = p.body("set", "endset")
+	body, _ := p.body(name, "end"+name)
 	p.loops = loops
 	p.end()
-	return n
+	return body
 }
 
 func (p *parser) macroStatement(line int) node {
@@ -274,21 +280,13 @@ func (p *parser) macroStatement(line int) node {
 		}
 	}
 	p.end()
-	loops := p.loops
-	p.loops = 0
-	n.body, _ = p.body("macro", "endmacro")
-	p.loops = loops
-	p.end()
+	n.body = p.ownBody("macro")
 	return n
 }
 
 func (p *parser) generationStatement(line int) node {
 	p.end()
 	p.template.generations = true
-	loops := p.loops
-	p.loops = 0
-	body, _ := p.body("generation", "endgeneration")
-	p.loops = loops
-	p.end()
+	body := p.ownBody("generation")
 	return generationNode{line, body}
 }
