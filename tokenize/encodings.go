@@ -101,6 +101,7 @@ func mergesOfRanks(tokens []string) []mergeEntry {
 			t.byteIDs[token[0]] = int32(id)
 		}
 	}
+	t.pairs.fillBytes(&t.byteIDs)
 	merges := make([]mergeEntry, 0, len(tokens))
 	var parts []int32
 	for id, token := range tokens {

@@ -30,17 +30,12 @@ type pairSlot struct {
 
 func newPairTable(count int) *pairTable {
 	size := bits.Len(uint(2*count + 1))
-	t := &pairTable{slots: make([]pairSlot, 1<<size), shift: uint(64 - size), ofBytes: make([][256]pairMerge, 256)}
-	for a := range t.ofBytes {
-		for b := range t.ofBytes[a] {
-			t.ofBytes[a][b].rank = noRank
-		}
-	}
-	return t
+	return &pairTable{slots: make([]pairSlot, 1<<size), shift: uint(64 - size)}
 }
 
-// fillBytes enters the merges of two bytes into their table; ids has the token of each byte.
+// fillBytes makes the table of the merges of two bytes, which [Tokenizer.merge] needs; ids has the token of each byte.
 func (t *pairTable) fillBytes(ids *[256]int32) {
+	t.ofBytes = make([][256]pairMerge, 256)
 	for a := range t.ofBytes {
 		for b := range t.ofBytes[a] {
 			t.ofBytes[a][b] = t.get(ids[a], ids[b])
