@@ -102,10 +102,10 @@ func newTokenizeEncode(env *environment) *cobra.Command {
 		Use:   "encode TOKENIZER [FILE…]",
 		Short: "Print the tokens of texts, or count them",
 		Long: `Encode prints the ids of each document on a line of its own. TOKENIZER is a tokenizer.json, its
-folder, or an encoding of tiktoken: ` + strings.Join(tokenize.Encodings(), ", ") + `. Without a
-FILE the text is that of --text, or standard input, byte for byte. With --count only documents, bytes
-and tokens of each file are printed. With --messages a document is a conversation, written by the
-chat template beside the tokenizer.
+folder, or an encoding of tiktoken: ` + strings.Join(tokenize.Encodings(), ", ") + `. Without
+a FILE the text is that of --text, or standard input, byte for byte. With --count only documents,
+bytes and tokens of each file are printed. With --messages a document is a conversation, written by
+the chat template beside the tokenizer.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitInterrupted),
 		Args: f.tokenizer("encode"),
