@@ -90,6 +90,20 @@ func (a Doubles) Part(from, to int) Doubles {
 	return p
 }
 
+// Matrix is a view of a row-major matrix: element (i, j) is value i*Stride+j, or j*Stride+i if
+// Transposed.
+type Matrix struct {
+	Array
+	Stride     int
+	Transposed bool
+}
+
+// Rows is the matrix of rows that lie close.
+func Rows(a Array, width int) Matrix { return Matrix{Array: a, Stride: width} }
+
+// T is the transposed matrix.
+func (m Matrix) T() Matrix { m.Transposed = !m.Transposed; return m }
+
 // Heads are rows of heads within larger rows: head h of row t begins at value t*Stride + h*Step.
 type Heads struct {
 	Array
@@ -185,3 +199,15 @@ type AttendGrads struct{ Q, K, V, Out Heads }
 
 // Moments is AdamW's state of one tensor, on a device.
 type Moments struct{ First, Second Array }
+
+// Part is the run of the integers [from, to), in the same memory.
+func (a Ints) Part(from, to int) Ints {
+	p := Ints{N: to - from}
+	if a.Addr != 0 {
+		p.Addr = a.Addr + uint64(4*from)
+	}
+	if a.Host != nil {
+		p.Host = a.Host[from:to]
+	}
+	return p
+}
