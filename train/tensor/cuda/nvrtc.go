@@ -22,11 +22,10 @@ type compiler struct {
 // findCompiler loads libnvrtc, of a version that the driver can load kernels of.
 func findCompiler(folders []string, driver version) (*compiler, error) {
 	var c *compiler
-	s := search{folders: folders, names: namesFor("libnvrtc", driver), advice: pipAdvice}
-	s.open = func(path string) (err error) {
+	s := searchFor(folders, "libnvrtc", driver, func(path string) (err error) {
 		c, err = openCompiler(path)
 		return err
-	}
+	})
 	if err := s.run(); err != nil {
 		return nil, err
 	}
