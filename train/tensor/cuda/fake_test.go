@@ -82,12 +82,7 @@ func newFakeOf(t testing.TB, o Options) *Device {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Err(); err == nil {
-			err = d.Close()
-			if err != nil {
-				t.Error(err)
-			}
-		} else if !t.Failed() {
+		if err := d.Close(); err != nil && !t.Failed() {
 			t.Error(err)
 		}
 	})
