@@ -13,7 +13,7 @@ import (
 // TestOutOfMemory asks for more than there is, by the card's size and by the bound.
 func TestOutOfMemory(t *testing.T) {
 	for _, bound := range []int64{0, 1 << 20} {
-		fakeSet(t, "memory", 1<<20, 8<<30)
+		fakeSet(t, "memory", fakeCount(t, "used")+1<<20, 8<<30)
 		d := newFakeOf(t, Options{Type: tensor.F32, MemoryBytesMax: bound})
 		a := d.Alloc(tensor.F32, 1<<17)
 		if err := d.Sync(); err != nil {
@@ -37,7 +37,7 @@ func TestOutOfMemory(t *testing.T) {
 
 // TestMemoryIsTrimmed takes memory back that is kept, before it gives up.
 func TestMemoryIsTrimmed(t *testing.T) {
-	fakeSet(t, "memory", 1<<20, 8<<30)
+	fakeSet(t, "memory", fakeCount(t, "used")+1<<20, 8<<30)
 	d := newFake(t, tensor.F32)
 	live := fakeCount(t, "live")
 	for range 3 {
