@@ -22,7 +22,7 @@ type Options struct {
 	MemoryBytesMax int64
 	// EightBitMoments keeps AdamW's moments in 8 bits, a quarter of the memory: see the file kernels/adamw.cu.
 	EightBitMoments bool
-	// Folders are where the libraries are looked for; nil stands for [Folders].
+	// Folders are where the libraries are looked for; nil stands for [DriverFolders] and [Folders].
 	Folders []string
 	// Cache is the folder of compiled kernels; "" stands for [CacheFolder].
 	Cache string
