@@ -69,11 +69,48 @@ func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev 
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
-		values, err := weights.Float32(p.Name, nil)
-		if err != nil {
+		if err := p.load(weights); err != nil {
 			return nil, err
 		}
-		p.w.Data = dev.Load(values)
 	}
 	return m, dev.Err()
+}
+
+// load reads a weight.
+func (p *Param) load(weights checkpoint.Source) error {
+	read, err := p.read(weights, nil)
+	if err != nil {
+		return err
+	}
+	if read.raw == nil {
+		p.w.Data = p.dev.Load(read.values)
+	} else {
+		p.w.Data = p.dev.Alloc(p.dev.Type(), p.Elements())
+		read.upload(p.dev, p.w.Data)
+	}
+	return p.dev.Err()
+}
+
+// stored is a weight as it was read: values, or BF16 as it stands in the file, if the device keeps it so.
+type stored struct {
+	values []float32
+	raw    []byte
+}
+
+// read reads a weight, into dst if that has room.
+func (p *Param) read(weights checkpoint.Source, dst []float32) (s stored, err error) {
+	if info, _ := weights.Info(p.Name); info.DType == checkpoint.BF16 && p.dev.Type() == tensor.BF16 {
+		s.raw, err = weights.Bytes(p.Name)
+	} else {
+		s.values, err = weights.Float32(p.Name, dst)
+	}
+	return s, err
+}
+
+func (s stored) upload(dev tensor.Device, dst tensor.Array) {
+	if s.raw != nil {
+		dev.UploadBF16(dst, s.raw)
+	} else {
+		dev.Upload(dst, s.values)
+	}
 }
