@@ -22,15 +22,16 @@ var rooms = map[string]string{
 	"pipeline/store/remote":            "pipeline/store",
 	"pipeline/store/remote/remotetest": "",
 
-	"tokenize/words":   "",
-	"tokenize/match":   "",
-	"train/tensor":     "",
-	"pipeline/spill":   "pipeline/store",
-	"train/checkpoint": "pipeline/store",
-	"stages/quality":   "tokenize/words",
-	"stages/shuffle":   "pipeline/store",
-	"dedup":            "pipeline/store pipeline/spill tokenize/words",
-	"tokenize":         "pipeline/store tokenize/words tokenize/jinja tokenize/match",
+	"tokenize/words":    "",
+	"tokenize/match":    "",
+	"train/tensor":      "",
+	"train/tensor/cuda": "train/tensor pipeline/store",
+	"pipeline/spill":    "pipeline/store",
+	"train/checkpoint":  "pipeline/store",
+	"stages/quality":    "tokenize/words",
+	"stages/shuffle":    "pipeline/store",
+	"dedup":             "pipeline/store pipeline/spill tokenize/words",
+	"tokenize":          "pipeline/store tokenize/words tokenize/jinja tokenize/match",
 	// Jinja is a language of its own; what a conversation's tokens are, tokenize says.
 	"tokenize/jinja": "tokenize/words",
 	"eval/ngram":     "pipeline/store pipeline/spill tokenize/words tokenize",
@@ -61,6 +62,7 @@ var wrapped = map[string]string{
 	"github.com/invopop/jsonschema":    "pipeline",
 	"github.com/spf13/cobra":           "cmd/internal/cli",
 	"github.com/minio/minio-go":        "pipeline/store/remote",
+	"github.com/ebitengine/purego":     "train/tensor/cuda",
 }
 
 // Limits on size; generated code and assembly are exempt.

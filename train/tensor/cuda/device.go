@@ -1,0 +1,189 @@
+package cuda
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"bzdata/train/tensor"
+)
+
+// Options say which card a device uses and how.
+type Options struct {
+	// Ordinal is the card's number as the driver counts, from 0; CUDA_VISIBLE_DEVICES restricts and orders what it counts.
+	Ordinal int
+	// Type is how activations are stored, and weights: [tensor.BF16] or [tensor.F32].
+	Type tensor.Type
+	// MemoryBytesMax bounds the card's memory that the device takes, if it is not 0: to see whether a run
+	// fits a smaller card. The context and the compiled kernels, some hundred MB, do not count.
+	MemoryBytesMax int64
+	// Folders are where the libraries are looked for; nil stands for [Folders].
+	Folders []string
+	// Cache is the folder of compiled kernels; "" stands for [CacheFolder].
+	Cache string
+}
+
+// Device is a card. It is safe for concurrent use: operations are queued one at a time, in the order in which
+// their calls get their turn.
+type Device struct {
+	mu  sync.Mutex
+	err error
+
+	libraries
+	card     Card
+	typ      tensor.Type
+	context  uintptr
+	stream   uintptr
+	arena    arena
+	modules  modules
+	staging  staging
+	products products
+
+	// An argument's bits, and a pointer to each: what a launch hands to the driver.
+	slots    [paramsMax]uint64
+	pointers [paramsMax]unsafe.Pointer
+}
+
+// New opens a card. The error says what is missing and how to get it.
+func New(o Options) (*Device, error) {
+	catalog, err := readCatalog(kernelFiles)
+	if err != nil {
+		return nil, err
+	}
+	return open(o, catalog)
+}
+
+// open is New with kernels of the caller's choice.
+func open(o Options, catalog *catalog) (*Device, error) {
+	libs, err := openLibraries(o.Folders)
+	if err != nil {
+		return nil, err
+	}
+	card, err := libs.driver.card(o.Ordinal)
+	if err != nil {
+		return nil, err
+	}
+	if err := card.usable(); err != nil {
+		return nil, err
+	}
+	d := &Device{libraries: *libs, card: *card, typ: o.Type}
+	for i := range d.slots {
+		d.pointers[i] = unsafe.Pointer(&d.slots[i])
+	}
+	if err := d.start(); err != nil {
+		return nil, fmt.Errorf("card %d (%s): %w", card.Ordinal, card.Name, err)
+	}
+	d.arena = arena{driver: d.driver, bytesMax: o.MemoryBytesMax, sync: d.syncNow}
+	d.modules, err = newModules(d, catalog, o.Cache)
+	return d, err
+}
+
+// start makes the card's context and the stream.
+func (d *Device) start() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	v := d.driver
+	retain := v.contextRetain.call(uintptr(unsafe.Pointer(&d.context)), uintptr(d.card.handle))
+	if err := v.check(v.contextRetain, retain); err != nil {
+		return err
+	}
+	if err := v.check(v.contextSet, v.contextSet.call(d.context)); err != nil {
+		return err
+	}
+	const nonBlocking = 1
+	return v.check(v.streamCreate, v.streamCreate.call(uintptr(unsafe.Pointer(&d.stream)), nonBlocking))
+}
+
+// enter begins an operation and reports whether there is to be one; if so, leave must follow. A context is current for a
+// thread of the operating system, and goroutines move between threads, so each operation binds its goroutine to a thread
+// for its duration and makes the context current there. That costs less than a microsecond; a thread that owns the
+// context would cost two wake-ups for each operation.
+func (d *Device) enter() bool {
+	d.mu.Lock()
+	if d.err != nil {
+		d.mu.Unlock()
+		return false
+	}
+	runtime.LockOSThread()
+	v := d.driver
+	if err := v.check(v.contextSet, v.contextSet.call(d.context)); err != nil {
+		d.fail(err)
+		d.leave()
+		return false
+	}
+	return true
+}
+
+func (d *Device) leave() {
+	runtime.UnlockOSThread()
+	d.mu.Unlock()
+}
+
+// fail keeps the first fault. The caller is between enter and leave.
+func (d *Device) fail(err error) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%s: %w", d.card.label(), explain(err))
+	}
+}
+
+// Name says what decides the bits of results besides the build and the libraries: "cuda/sm_90/bf16".
+func (d *Device) Name() string {
+	return fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.typ)
+}
+
+// String describes the device for people.
+func (d *Device) String() string {
+	return fmt.Sprintf("%s, %s with %s", d.Name(), d.card.Name, bytesText(d.card.MemoryBytes))
+}
+
+// Type is that of activations.
+func (d *Device) Type() tensor.Type { return d.typ }
+
+// Err returns the first fault, or nil. Faults of queued work show at the next [Device.Sync] at the latest.
+func (d *Device) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+// Sync waits for all work and returns Err.
+func (d *Device) Sync() error {
+	if d.enter() {
+		if err := d.syncNow(); err != nil {
+			d.fail(err)
+		}
+		d.leave()
+	}
+	return d.Err()
+}
+
+func (d *Device) syncNow() error {
+	return d.driver.check(d.driver.streamSync, d.driver.streamSync.call(d.stream))
+}
+
+// Close gives the card's memory, the kernels and the context back. The device must not be used afterwards.
+func (d *Device) Close() error {
+	ok := d.enter()
+	if !ok {
+		return d.Err()
+	}
+	defer d.leave()
+	v := d.driver
+	var err error
+	for _, step := range []func() error{
+		d.syncNow,
+		func() error { return d.products.close(d.blas) },
+		func() error { return d.staging.close(v) },
+		d.arena.release,
+		d.modules.unload,
+		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },
+		func() error { return v.check(v.contextRelease, v.contextRelease.call(uintptr(d.card.handle))) },
+	} {
+		if err = step(); err != nil {
+			break
+		}
+	}
+	d.err = fmt.Errorf("%s: the device was closed", d.card.label())
+	return err
+}

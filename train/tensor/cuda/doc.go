@@ -1,0 +1,19 @@
+// Package cuda is the device of package tensor on an NVIDIA card of compute capability 8.0 or newer.
+//
+// Nothing is compiled ahead and no C compiler is used: libcuda (the driver), libnvrtc (the compiler of
+// kernels) and libcublasLt (matrix products) are loaded at run time from a fixed list of folders, by absolute
+// path; see [Folders]. The kernels are CUDA C++ in the folder kernels, one file for each subject. A
+// file is compiled for the card that is there when one of its kernels is first used, with prelude.cuh before
+// it, and the result is kept in the user's cache folder; [Device.Warm] does so for all at once.
+//
+// # Contract
+//
+// A kernel is an entry point `extern "C" __global__ void name(…)` whose parameters are pointers, int, unsigned,
+// long long, unsigned long long, float or double. Names are unique over all files. Launches are held against
+// the parameters in the text, so a mistake is a message and not a fault of the card.
+//
+// All work goes to one stream, in the order of the calls, and calls return before their work is done unless they
+// hand values to the host. A fault is kept, every later operation does nothing, and [Device.Err] returns it.
+// Kernels form each sum in an order fixed by the shape and use no atomic addition, so results are equal to the
+// bit on cards of one [Device.Name] and one set of library versions.
+package cuda

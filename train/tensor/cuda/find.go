@@ -1,0 +1,137 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// PathVariable is the environment variable that names folders, separated by colons, in which libraries are
+// looked for first.
+const PathVariable = "BZDATA_CUDA_PATH"
+
+// Folders returns the folders in which libraries are looked for, in their order, as patterns of [filepath.Glob]: those of
+// BZDATA_CUDA_PATH with their lib64 and lib, those of the CUDA toolkit, of the distribution, and of pip's packages.
+// Nothing is ever looked for in the working folder or by a bare name.
+func Folders() []string {
+	var out []string
+	for _, dir := range filepath.SplitList(os.Getenv(PathVariable)) {
+		if dir != "" {
+			out = append(out, dir, filepath.Join(dir, "lib64"), filepath.Join(dir, "lib"))
+		}
+	}
+	out = append(out, toolkitFolders()...)
+	out = append(out, systemFolders()...)
+	return append(out, pipFolders()...)
+}
+
+// machineNames are what the processor is called in names of folders.
+func machineNames() (triplet, target string) {
+	if runtime.GOARCH == "arm64" {
+		return "aarch64-linux-gnu", "sbsa-linux"
+	}
+	return "x86_64-linux-gnu", "x86_64-linux"
+}
+
+func toolkitFolders() []string {
+	_, target := machineNames()
+	return []string{"/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/" + target + "/lib", "/opt/cuda/lib64"}
+}
+
+func systemFolders() []string {
+	triplet, _ := machineNames()
+	return []string{"/usr/lib/" + triplet, "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib", "/run/opengl-driver/lib"}
+}
+
+// pipFolders are where pip puts NVIDIA's libraries, below the folders of Python packages.
+func pipFolders() []string {
+	var packages []string
+	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
+		packages = append(packages, filepath.Join(env, "lib/python3*/site-packages"))
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		packages = append(packages, filepath.Join(home, ".local/lib/python3*/site-packages"))
+	}
+	packages = append(packages, "/usr/local/lib/python3*/site-packages", "/usr/local/lib/python3*/dist-packages",
+		"/usr/lib/python3/dist-packages")
+	var out []string
+	for _, dir := range packages {
+		for _, name := range []string{"cuda_nvrtc", "cublas", "cu13", "cu12"} {
+			out = append(out, filepath.Join(dir, "nvidia", name, "lib"))
+		}
+	}
+	return out
+}
+
+// search is for one library.
+type search struct {
+	folders []string
+	names   []string // of the file, the preferred first
+	advice  string
+	// open tries a file that is there; an error makes the search go on.
+	open func(path string) error
+}
+
+// run opens the first file that can be, or returns an error that names every place.
+func (s search) run() error {
+	var failed []error
+	for _, pattern := range s.folders {
+		if !filepath.IsAbs(pattern) {
+			return fmt.Errorf("folder %q of %s is not absolute: libraries are loaded from absolute paths only",
+				pattern, PathVariable)
+		}
+		dirs, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("folder %q: %w", pattern, err)
+		}
+		for _, dir := range dirs {
+			opened, errs := s.in(dir)
+			if opened {
+				return nil
+			}
+			failed = append(failed, errs...)
+		}
+	}
+	return &notFoundError{search: s, failed: failed}
+}
+
+// in tries the files of a folder.
+func (s search) in(dir string) (opened bool, failed []error) {
+	for _, name := range s.names {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := s.open(path)
+		if err == nil {
+			return true, failed
+		}
+		failed = append(failed, err)
+	}
+	return false, failed
+}
+
+// notFoundError says where a library was looked for.
+type notFoundError struct {
+	search
+	failed []error
+}
+
+func (e *notFoundError) Error() string {
+	var b strings.Builder
+	names := strings.Join(e.names, " or ")
+	if len(e.failed) == 0 {
+		fmt.Fprintf(&b, "%s was not found", names)
+	} else {
+		fmt.Fprintf(&b, "%s cannot be used (%s)", names, errors.Join(e.failed...))
+	}
+	fmt.Fprintf(&b, "; looked in %s. %s", strings.Join(e.folders, ", "), e.advice)
+	return strings.ReplaceAll(b.String(), "\n", "; ")
+}
+
+// Unwrap gives the reasons why files that are there cannot be used.
+func (e *notFoundError) Unwrap() []error { return e.failed }

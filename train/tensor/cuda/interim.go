@@ -1,0 +1,5 @@
+package cuda
+
+import "bzdata/train/tensor"
+
+type matrix = tensor.Matrix

@@ -1,0 +1,101 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// libraries are what a device calls.
+type libraries struct {
+	driver   *driver
+	compiler *compiler
+	blas     *blas
+}
+
+// version is one of CUDA, as its libraries count: 1000*major + 10*minor.
+type version int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+func (v version) major() int { return int(v / 1000) }
+
+// Versions of CUDA that the libraries may have. A driver runs what libraries of its major version or an older one make.
+const (
+	majorMin = 12
+	majorMax = 13
+)
+
+const (
+	driverAdvice = "Install the NVIDIA driver (525 or newer); in a container, start it with the card (docker run --gpus all)"
+	pipAdvice    = "Install it with pip (pip install nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12) or with the CUDA toolkit, " +
+		"or name its folder in " + PathVariable
+)
+
+// openLibraries finds and loads all three. The driver comes first, since its version decides which of the others fit.
+func openLibraries(folders []string) (*libraries, error) {
+	if unsupported != "" {
+		return nil, errors.New(unsupported)
+	}
+	if folders == nil {
+		folders = Folders()
+	}
+	v, err := findDriver(folders)
+	if err != nil {
+		return nil, err
+	}
+	made, err := v.version()
+	if err != nil {
+		return nil, err
+	}
+	compiler, err := findCompiler(folders, made)
+	if err != nil {
+		return nil, err
+	}
+	blas, err := findBLAS(folders, made)
+	if err != nil {
+		return nil, err
+	}
+	return &libraries{driver: v, compiler: compiler, blas: blas}, nil
+}
+
+// findDriver loads libcuda and starts it.
+func findDriver(folders []string) (*driver, error) {
+	var v *driver
+	s := search{folders: folders, names: []string{"libcuda.so.1"}, advice: driverAdvice}
+	s.open = func(path string) (err error) {
+		v, err = openDriver(path)
+		return err
+	}
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	made, err := v.version()
+	if err != nil {
+		return nil, err
+	}
+	if made.major() < majorMin {
+		return nil, fmt.Errorf("the driver at %s is for CUDA %s; %d.0 is the oldest that will do: "+
+			"update the NVIDIA driver to 525 or newer", v.path, made, majorMin)
+	}
+	if err := v.check(v.init, v.init.call(0)); err != nil {
+		return nil, fmt.Errorf("the driver at %s does not start: %w", v.path, explain(err))
+	}
+	return v, nil
+}
+
+// version is the newest CUDA that the driver knows.
+func (d *driver) version() (version, error) {
+	var v int32
+	err := d.check(d.driverVersion, d.driverVersion.call(uintptr(unsafe.Pointer(&v))))
+	return version(v), err
+}
+
+// namesFor are the files of a library that a driver's version can work with, the newest first.
+func namesFor(stem string, driver version) []string {
+	var names []string
+	for major := min(driver.major(), majorMax); major >= majorMin; major-- {
+		names = append(names, fmt.Sprintf("%s.so.%d", stem, major))
+	}
+	return names
+}
