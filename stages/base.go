@@ -175,7 +175,7 @@ func openBase(t *pipeline.Task) (l *loadedBase, err error) {
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
 	warm := takeWeights(t, b)
-	m, err := model.FromSource(b.config, warm, nil, device)
+	m, err := model.FromSource(b.config, warm, model.Hold{}, device)
 	if err != nil {
 		return nil, b.wrap(t, err)
 	}

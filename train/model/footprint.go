@@ -9,8 +9,7 @@ import (
 
 // Job is what a model is to be trained with, as far as memory goes.
 type Job struct {
-	// Own are the routed experts to load, by layer; nil loads all.
-	Own map[int][]int32
+	Hold
 	// Trains says which weights are trained; nil trains none and counts a forward pass.
 	Trains func(name string) bool
 	// Sequences and Length are a batch's shape.
@@ -29,7 +28,11 @@ func Footprint(cfg Config, job Job) (tensor.Usage, error) {
 		return tensor.Usage{}, err
 	}
 	for _, p := range m.params {
-		p.w.Data = dev.Weight(p.Elements())
+		if job.LayersOnHost && m.onHost(p) && (job.Trains == nil || !job.Trains(p.Name)) {
+			p.home = &stored{}
+		} else {
+			p.w.Data = dev.Weight(p.Elements())
+		}
 	}
 	if job.Length < 1 || job.Sequences < 1 {
 		return tensor.Usage{}, fmt.Errorf("a batch of %d sequences of %d tokens", job.Sequences, job.Length)

@@ -59,7 +59,7 @@ func TestFootprint(t *testing.T) {
 	for l := 1; l < cfg.NumHiddenLayers; l++ {
 		own[l] = []int32{0, 1, 2, 3, 4, 5, 6, 7}
 	}
-	job := Job{Trains: func(name string) bool { return strings.Contains(name, ".experts.") }, Own: own, Sequences: 1, Length: 1024}
+	job := Job{Trains: func(name string) bool { return strings.Contains(name, ".experts.") }, Hold: Hold{Own: own}, Sequences: 1, Length: 1024}
 	const experts = 26 * 8 * 3 * 2048 * 1408
 	for _, c := range []struct {
 		precision               tensor.Precision

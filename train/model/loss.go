@@ -84,7 +84,9 @@ func (m *Model) backward(ctx context.Context, b Batch, scale float32, bal *balan
 		if err := cmp.Or(ctx.Err(), m.dev.Err()); err != nil {
 			return 0, 0, err
 		}
+		m.layers[l].fetch(m.dev)
 		m.layers[l].backward(p, p.again(l), l > first || trains(m.embed))
+		m.layers[l].drop(m.dev)
 	}
 	if trains(m.embed) {
 		m.dev.EmbedBack(m.embed.w.Grad, p.dx, m.state.tokens, p.hidden)
@@ -159,7 +161,9 @@ func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *m
 		case l >= keep:
 			a = &s.kept[l]
 		}
+		y.fetch(p.dev)
 		y.forward(p, a)
+		y.drop(p.dev)
 		if y.moe != nil && visit != nil {
 			visit(l, &a.moe)
 		}

@@ -35,7 +35,7 @@ func OpenGroup(fsys store.FS, dir string, own map[int][]int32, dev tensor.Device
 	if err != nil {
 		return nil, err
 	}
-	m, err := FromSource(cfg, weights, own, dev)
+	m, err := FromSource(cfg, weights, Hold{Own: own}, dev)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", dir, err)
 	}
@@ -58,10 +58,11 @@ func ReadConfig(fsys store.FS, dir string) (Config, error) {
 	return cfg, nil
 }
 
-// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does. On the
+// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does, which loads
+// the experts of hold. On the
 // processor the slices that weights gives become the model's own.
-func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev tensor.Device) (*Model, error) {
-	m, err := build(cfg, dev, own)
+func FromSource(cfg Config, weights checkpoint.Source, hold Hold, dev tensor.Device) (*Model, error) {
+	m, err := build(cfg, dev, hold.Own)
 	if err != nil {
 		return nil, err
 	}
@@ -69,22 +70,24 @@ func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev 
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
-		if err := p.load(weights); err != nil {
+		if err := p.load(weights, hold.LayersOnHost && m.onHost(p)); err != nil {
 			return nil, err
 		}
 	}
 	return m, dev.Err()
 }
 
-// load reads a weight.
-func (p *Param) load(weights checkpoint.Source) error {
+// load reads a weight, to the device or only to the host's memory.
+func (p *Param) load(weights checkpoint.Source, onHost bool) error {
 	read, err := p.read(weights, nil)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if read.raw == nil {
+	case onHost:
+		p.home = &read
+	case read.raw == nil:
 		p.w.Data = p.dev.Load(read.values)
-	} else {
+	default:
 		p.w.Data = p.dev.Alloc(p.dev.Type(), p.Elements())
 		read.upload(p.dev, p.w.Data)
 	}
