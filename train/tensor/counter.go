@@ -1,5 +1,7 @@
 package tensor
 
+import "math/bits"
+
 // Counter is a device that computes nothing and only counts memory: what a run on a card of some precision will take is
 // what the same program takes here. Values that are asked for are zeros. It is not safe for concurrent use.
 type Counter struct {
@@ -106,8 +108,12 @@ func (d *Counter) Free(arrays ...Array) {
 	}
 }
 
-// Borrow counts activations.
-func (d *Counter) Borrow(t Type, n int) Array { return d.Alloc(t, n) }
+// Borrow counts activations, in blocks of the sizes that a card's memory is lent in: eight between powers of two.
+func (d *Counter) Borrow(t Type, n int) Array {
+	bytes := n * t.Bytes()
+	step := 1 << max(0, bits.Len(uint(max(bytes, 1)-1))-4)
+	return Array{Addr: d.take(roundUp(bytes, step), &d.acts), N: n, Type: t}
+}
 
 // Return counts memory as given back.
 func (d *Counter) Return(arrays ...Array) { d.Free(arrays...) }

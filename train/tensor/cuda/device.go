@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"sync"
@@ -14,8 +15,8 @@ import (
 type Options struct {
 	// Ordinal is the card's number as the driver counts, from 0; CUDA_VISIBLE_DEVICES restricts and orders what it counts.
 	Ordinal int
-	// Type is how activations are stored, and weights: [tensor.BF16] or [tensor.F32].
-	Type tensor.Type
+	// Precision is how weights, activations and the optimizer's state are kept; "" stands for [tensor.Half].
+	Precision tensor.Precision
 	// MemoryBytesMax bounds the card's memory that the device takes, if it is not 0: to see whether a run
 	// fits a smaller card. The context and the compiled kernels, some hundred MB, do not count.
 	MemoryBytesMax int64
@@ -33,7 +34,8 @@ type Device struct {
 
 	libraries
 	card     Card
-	typ      tensor.Type
+	typ      tensor.Type // of activations and weights
+	precise  tensor.Precision
 	context  uintptr
 	stream   uintptr
 	arena    arena
@@ -68,7 +70,8 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	if err := card.usable(); err != nil {
 		return nil, err
 	}
-	d := &Device{libraries: *libs, card: *card, typ: o.Type}
+	precision := cmp.Or(o.Precision, tensor.Half)
+	d := &Device{libraries: *libs, card: *card, typ: precision.Type(), precise: precision}
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
@@ -130,7 +133,7 @@ func (d *Device) fail(err error) {
 
 // Name says what decides the bits of results besides the build and the libraries: "cuda/sm_90/bf16".
 func (d *Device) Name() string {
-	return fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.typ)
+	return fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.precise)
 }
 
 // String describes the device for people.

@@ -98,7 +98,11 @@ func fakeFunction(t testing.TB, library, name string) function {
 // newFake opens the fake card. When the test ends, the device must have no fault that the test did not take.
 func newFake(t testing.TB, typ tensor.Type) *Device {
 	t.Helper()
-	return newFakeOf(t, Options{Type: typ})
+	precision := tensor.Single
+	if typ == tensor.BF16 {
+		precision = tensor.Half
+	}
+	return newFakeOf(t, Options{Precision: precision})
 }
 
 func newFakeOf(t testing.TB, o Options) *Device {
