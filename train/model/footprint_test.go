@@ -93,3 +93,36 @@ func TestFootprint(t *testing.T) {
 		t.Errorf("%d bytes of weights, want %d: %v", use.Weights, want, err)
 	}
 }
+
+// TestFitting checks which way is chosen for cards of several sizes: one of 24 GB trains eight experts of each layer of a
+// model of 15.7 billion weights.
+func TestFitting(t *testing.T) {
+	cfg, err := ParseConfig([]byte(lite))
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := Job{Sequences: 1, Length: 1024, Trains: func(name string) bool {
+		_, expert, ok := strings.Cut(name, ".experts.")
+		return ok && expert[0] < '8' && expert[1] == '.'
+	}}
+	for _, c := range []struct {
+		card, host float64 // GB
+		want       string  // the beginning and the end of the line, or the error
+	}{
+		{140, 200, "bf16: 60."}, {59, 200, "bf16: 57."}, {55, 200, "bf16-adam8: 49."}, {44, 200, "bf16-host: 42."},
+		{42, 200, "bf16: 3"}, {22.5, 200, "bf16-adam8: 2"}, {22.5, 8, "the job takes more"}, {10, 200, "the job takes more"},
+	} {
+		f, err := Fitting(cfg, job, "", int64(c.card*1e9), int64(c.host*1e9))
+		line := f.String()
+		if err != nil {
+			line = err.Error()
+		}
+		if !strings.HasPrefix(line, c.want) {
+			t.Errorf("%v GB and %v GB of the host: %s, want %s…", c.card, c.host, line, c.want)
+		}
+		t.Log(c.card, line)
+	}
+	if f, err := Fitting(cfg, job, tensor.Single, 200e9, 0); err != nil || f.Precision != tensor.Single {
+		t.Errorf("f32 on a large card: %v, %v", f, err)
+	}
+}

@@ -20,14 +20,17 @@ type Usage struct {
 	Masters   int64 // the other bits of trainable ones
 	Gradients int64
 	Moments   int64 // of the optimizer, on the card
-	// MomentsHost are those in the host's memory.
-	MomentsHost int64
+	// MomentsHost and WeightsHost are those in the host's memory.
+	MomentsHost, WeightsHost int64
 	// Activations is the most that was in use at once besides; its present value is not kept.
 	Activations int64
 }
 
 // Card is the sum of what must be on the card at once.
 func (u Usage) Card() int64 { return u.Weights + u.Masters + u.Gradients + u.Moments + u.Activations }
+
+// Host is the sum of what must be in the host's memory at once.
+func (u Usage) Host() int64 { return u.WeightsHost + u.MomentsHost }
 
 // block is memory that was taken, and of which sum.
 type block struct {
@@ -75,6 +78,9 @@ func (d *Counter) array(t Type, n int, sum *int64) Array {
 
 // Weight returns a weight of n values.
 func (d *Counter) Weight(n int) Array { return d.array(d.Type(), n, &d.used.Weights) }
+
+// WeightOnHost counts a weight of n values in the host's memory.
+func (d *Counter) WeightOnHost(n int) { d.used.WeightsHost += int64(n * d.Type().Bytes()) }
 
 // Name is not a device's that results come from.
 func (d *Counter) Name() string { return "counter/" + string(d.Precision) }
