@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -34,7 +35,6 @@ type Device struct {
 
 	libraries
 	card     Card
-	typ      tensor.Type // of activations and weights
 	precise  tensor.Precision
 	context  uintptr
 	stream   uintptr
@@ -42,6 +42,7 @@ type Device struct {
 	modules  modules
 	staging  staging
 	products products
+	tables   tensor.Array // of the codes of 8-bit moments, once they are used
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
 	slots    [paramsMax]uint64
@@ -70,8 +71,7 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	if err := card.usable(); err != nil {
 		return nil, err
 	}
-	precision := cmp.Or(o.Precision, tensor.Half)
-	d := &Device{libraries: *libs, card: *card, typ: precision.Type(), precise: precision}
+	d := &Device{libraries: *libs, card: *card, precise: cmp.Or(o.Precision, tensor.Half)}
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
@@ -142,7 +142,7 @@ func (d *Device) String() string {
 }
 
 // Type is that of activations.
-func (d *Device) Type() tensor.Type { return d.typ }
+func (d *Device) Type() tensor.Type { return d.precise.Type() }
 
 // Err returns the first fault, or nil. Faults of queued work show at the next [Device.Sync] at the latest.
 func (d *Device) Err() error {
@@ -180,16 +180,17 @@ func (d *Device) syncNow() error {
 	return d.driver.check(d.driver.streamSync, d.driver.streamSync.call(d.stream))
 }
 
-// Close gives the card's memory, the kernels and the context back. The device must not be used afterwards.
+// Close gives the card's memory, the kernels and the context back, as far as the card still answers. It returns the fault that
+// there was, or else what went wrong now. The device must not be used afterwards.
 func (d *Device) Close() error {
-	ok := d.enter()
-	if !ok {
-		return d.Err()
-	}
+	d.mu.Lock()
 	defer d.leave()
+	runtime.LockOSThread()
 	v := d.driver
-	var err error
+	before := d.err
+	var errs []error
 	for _, step := range []func() error{
+		func() error { return v.check(v.contextSet, v.contextSet.call(d.context)) },
 		d.syncNow,
 		func() error { return d.products.close(d.blas) },
 		func() error { return d.staging.close(v) },
@@ -198,10 +199,11 @@ func (d *Device) Close() error {
 		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },
 		func() error { return v.check(v.contextRelease, v.contextRelease.call(uintptr(d.card.handle))) },
 	} {
-		if err = step(); err != nil {
-			break
-		}
+		errs = append(errs, step())
 	}
 	d.err = fmt.Errorf("%s: the device was closed", d.card.label())
-	return err
+	if before != nil {
+		return before
+	}
+	return errors.Join(errs...)
 }
