@@ -228,7 +228,7 @@ func weightsOf(t testing.TB, m *model.Model, dtype checkpoint.DType, keep func(s
 	var tensors []checkpoint.Tensor
 	for _, p := range m.Params() {
 		if keep(p.Name) {
-			tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Data)
+			tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Values())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -433,7 +433,7 @@ func TestEvaluatorHoldsNoModel(t *testing.T) {
 	}
 	weights := 0
 	for _, p := range small.Params() {
-		weights += 4 * len(p.Data)
+		weights += 4 * p.Elements()
 	}
 	path := filepath.Join(t.TempDir(), "model.safetensors")
 	tensors, err := checkpoint.Tensors(weightsOf(t, small, checkpoint.F32, every))

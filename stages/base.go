@@ -149,7 +149,7 @@ func (b *baseModel) overlay(t *pipeline.Task, files []string) error {
 }
 
 // openOnDevice opens the base model's weights, and the CPU device with the run's kernels.
-func openOnDevice(t *pipeline.Task) (*baseModel, *tensor.Device, error) {
+func openOnDevice(t *pipeline.Task) (*baseModel, tensor.Device, error) {
 	kernels, err := tensor.Choose(t.Kernels)
 	if err != nil {
 		return nil, nil, err

@@ -38,7 +38,7 @@ func tinyBase(t *testing.T, dir string, texts []string) {
 	}
 	var tensors []checkpoint.Tensor
 	for _, p := range m.Params() {
-		tensor, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Data)
+		tensor, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Values())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -272,10 +272,10 @@ func blameBase(m *model.Model, err error) error {
 		return err
 	}
 	for _, p := range m.Params() {
-		if p.Grad != nil && fault.Event.Step > 1 {
+		if p.Trains() && fault.Event.Step > 1 {
 			continue
 		}
-		for i, v := range p.Data {
+		for i, v := range p.Values() {
 			if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
 				return &pipeline.DataError{Msg: fmt.Sprintf("step %d: the loss is not finite, as the base model's %s holds "+
 					"%v at element %d; fetch the base again, or its checkpoint", fault.Event.Step, p.Name, v, i)}
@@ -306,10 +306,10 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta UpdateMeta) er
 	}
 	var native []checkpoint.Tensor
 	for _, p := range m.Params() {
-		if p.Grad == nil {
+		if !p.Trains() {
 			continue
 		}
-		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Data)
+		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Values())
 		if err != nil {
 			return err
 		}

@@ -246,8 +246,8 @@ func (h headOf) Sequences() int { return h.n }
 func trainedBytes(m *model.Model) int64 {
 	n := int64(0)
 	for _, p := range m.Params() {
-		if p.Grad != nil {
-			n += 4 * int64(len(p.Data))
+		if p.Trains() {
+			n += 4 * int64(p.Elements())
 		}
 	}
 	return n

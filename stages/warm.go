@@ -70,8 +70,8 @@ func (w *warmWeights) put(t *pipeline.Task, m *model.Model) error {
 	}
 	kept := keptWeights{}
 	for _, p := range m.Params() {
-		if p.Grad == nil {
-			kept[p.Name] = keptTensor{w.of(p.Name), p.Data}
+		if !p.Trains() {
+			kept[p.Name] = keptTensor{w.of(p.Name), p.Values()}
 		}
 	}
 	return t.Warm.Put(weightsName, kept)

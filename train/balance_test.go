@@ -49,7 +49,7 @@ func TestAuxLoss(t *testing.T) {
 		}
 		norm := 0.0
 		for _, p := range m.Params() {
-			norm += m.Device().SumSquares(p.Grad)
+			norm += m.Device().SumSquares(p.Weight().Grad)[0]
 		}
 		got := mustRun(t, balancedModel(t, 2), newData(), cfg, Hooks{}).Metrics[0]
 		if math.Abs(got.AuxLoss-want) > 1e-9 || math.Abs(got.LossNats-loss) > 1e-9 || want < 1 {

@@ -46,7 +46,7 @@ func (r *run) loadNewest(accept func() bool) (bool, error) {
 // loss shows it, and a state may have been written in between.
 func (r *run) finiteWeights() bool {
 	for _, p := range r.params {
-		if !finite(r.m.Device().SumSquares(p.Data)) {
+		if !finiteSquares(p.Values()) {
 			return false
 		}
 	}

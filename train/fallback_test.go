@@ -125,8 +125,8 @@ func TestFallBackStaysFinite(t *testing.T) {
 			kept = weights(m)
 		case 3:
 			for _, p := range m.Params() {
-				if p.Grad != nil {
-					p.Data[0] = float32(math.Inf(1))
+				if p.Trains() {
+					p.Values()[0] = float32(math.Inf(1))
 				}
 			}
 		}

@@ -53,7 +53,7 @@ func TestHooksSeeTheRun(t *testing.T) {
 		t.Errorf("calls %v", calls)
 	}
 	for i, p := range m.Params() {
-		if !slices.Equal(p.Data, plain.Params()[i].Data) {
+		if !slices.Equal(p.Values(), plain.Params()[i].Values()) {
 			t.Errorf("%s differs with hooks", p.Name)
 		}
 	}

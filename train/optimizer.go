@@ -53,7 +53,7 @@ func CheckOptimizer(m *model.Model, o Optimizer) error {
 func fitMoments(m *model.Model, f *checkpoint.File, path string) error {
 	trainable, updates := 0, f.Metadata()
 	for _, p := range m.Params() {
-		if p.Grad == nil {
+		if !p.Trains() {
 			continue
 		}
 		trainable++
@@ -86,10 +86,13 @@ func (r *run) loadOptimizer() error {
 	if errs[0] == nil {
 		updates := f.Metadata()
 		for i, p := range r.params {
-			_, err1 := f.Float32(firstPrefix+p.Name, r.first[i])
-			_, err2 := f.Float32(secondPrefix+p.Name, r.second[i])
+			first, err1 := f.Float32(firstPrefix+p.Name, nil)
+			second, err2 := f.Float32(secondPrefix+p.Name, nil)
 			n, err3 := strconv.Atoi(updates[p.Name])
 			errs, r.state.Updates[i] = append(errs, err1, err2, err3), n
+			if err1 == nil && err2 == nil {
+				r.m.Device().SetMoments(r.moments[i], first, second)
+			}
 		}
 	}
 	return errors.Join(append(errs, f.Close())...)
@@ -104,15 +107,28 @@ func (r *run) writeOptimizer() (string, error) {
 	var tensors []checkpoint.Tensor
 	updates := map[string]string{}
 	for i, p := range r.params {
-		if !finite(r.m.Device().SumSquares(r.first[i])) || !finite(r.m.Device().SumSquares(r.second[i])) {
+		first, second := r.m.Device().ReadMoments(r.moments[i])
+		if !finiteSquares(first) || !finiteSquares(second) {
 			return "", nil
 		}
-		tensors = append(tensors, stored(firstPrefix, p, r.first[i]), stored(secondPrefix, p, r.second[i]))
+		tensors = append(tensors, r.storedMoments(i, p)...)
 		updates[p.Name] = strconv.Itoa(r.state.Updates[i])
+	}
+	if err := r.m.Device().Err(); err != nil {
+		return "", err
 	}
 	file, err := writeHashed(o.FS, o.To, tensors, updates)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", filepath.Base(o.To), err)
 	}
 	return file.SHA256, nil
+}
+
+// finiteSquares reports whether all values are numbers. Squares of single precision cannot overflow double precision.
+func finiteSquares(values []float32) bool {
+	sum := 0.0
+	for _, v := range values {
+		sum += float64(v) * float64(v)
+	}
+	return finite(sum)
 }

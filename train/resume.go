@@ -12,6 +12,7 @@ import (
 
 	"bzdata/pipeline/store"
 	"bzdata/train/checkpoint"
+	"bzdata/train/model"
 )
 
 // ResumeError says that the states in a directory belong to another run.
@@ -177,22 +178,28 @@ func (r *run) readTensors(name string, moments bool) error {
 	if err != nil {
 		return fmt.Errorf("training state: %w", err)
 	}
-	read := func(tensor string, shape []int, dst []float32) error {
-		if info, ok := f.Info(tensor); !ok || !slices.Equal(info.Shape, shape) {
-			return fmt.Errorf("%s: no tensor %q of shape %v", name, tensor, shape)
+	read := func(prefix string, p *model.Param) ([]float32, error) {
+		if info, ok := f.Info(prefix + p.Name); !ok || !slices.Equal(info.Shape, p.Shape) {
+			return nil, fmt.Errorf("%s: no tensor %q of shape %v", name, prefix+p.Name, p.Shape)
 		}
-		_, err := f.Float32(tensor, dst)
-		return err
+		return f.Float32(prefix+p.Name, nil)
 	}
 	var errs []error
 	for i, p := range r.params {
-		errs = append(errs, read(weightsPrefix+p.Name, p.Shape, p.Data))
-		if moments {
-			errs = append(errs, read(firstPrefix+p.Name, p.Shape, r.first[i]),
-				read(secondPrefix+p.Name, p.Shape, r.second[i]))
+		weights, err := read(weightsPrefix, p)
+		if errs = append(errs, err); err == nil {
+			p.SetValues(weights)
+		}
+		if !moments {
+			continue
+		}
+		first, err1 := read(firstPrefix, p)
+		second, err2 := read(secondPrefix, p)
+		if errs = append(errs, err1, err2); err1 == nil && err2 == nil {
+			r.m.Device().SetMoments(r.moments[i], first, second)
 		}
 	}
-	if err := errors.Join(append(errs, f.Close())...); err != nil {
+	if err := errors.Join(append(errs, r.m.Device().Err(), f.Close())...); err != nil {
 		return fmt.Errorf("training state: %w", err)
 	}
 	return nil
@@ -205,7 +212,7 @@ func (r *run) keepBest(e Evaluation) error {
 			r.best = make([][]float32, len(r.params))
 		}
 		for i, p := range r.params {
-			r.best[i] = append(r.best[i][:0], p.Data...)
+			r.best[i] = append(r.best[i][:0], p.Values()...)
 		}
 		r.state.Best = &e
 		return nil
@@ -227,7 +234,7 @@ func (r *run) restoreBest() error {
 		return r.readTensors(r.state.BestFile.Name, false)
 	}
 	for i, p := range r.params {
-		copy(p.Data, r.best[i])
+		p.SetValues(r.best[i])
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"bzdata/train/model"
+	"bzdata/train/tensor"
 )
 
 // Run trains m's trainable weights on data and leaves the result in m: the weights of the best
@@ -55,16 +56,16 @@ type run struct {
 	m      *model.Model
 	reader reader
 	params []*model.Param // the trainable ones
-	first  [][]float32    // AdamW's moments of each
-	second [][]float32
-	best   [][]float32         // the best weights, when no file holds them
-	micros []micro             // buffers
-	events []NonFiniteEvent    // of the step under way
-	routed []model.LayerCounts // of the step under way, if OnLoad wants it
-	config string              // hash of what decides the bits
-	state  state
-	saved  int             // the step of the newest state on disk, 0 for none
-	fault  *NonFiniteError // that the run fell back from
+	// moments are AdamW's, of each.
+	moments []tensor.Moments
+	best    [][]float32         // the best weights, when no file holds them
+	micros  []micro             // buffers
+	events  []NonFiniteEvent    // of the step under way
+	routed  []model.LayerCounts // of the step under way, if OnLoad wants it
+	config  string              // hash of what decides the bits
+	state   state
+	saved   int             // the step of the newest state on disk, 0 for none
+	fault   *NonFiniteError // that the run fell back from
 }
 
 // state is where a run stands, but for tensors.
@@ -92,10 +93,9 @@ func newRun(m *model.Model, data Data, cfg Config, hooks Hooks) (*run, error) {
 	}
 	r.reader = reader{data: data, order: order{n: n, seed: cfg.Seed}}
 	for _, p := range m.Params() {
-		if p.Grad != nil {
+		if p.Trains() {
 			r.params = append(r.params, p)
-			r.first = append(r.first, make([]float32, len(p.Data)))
-			r.second = append(r.second, make([]float32, len(p.Data)))
+			r.moments = append(r.moments, m.Device().Moments(p.Elements()))
 		}
 	}
 	if len(r.params) == 0 {
@@ -103,7 +103,7 @@ func newRun(m *model.Model, data Data, cfg Config, hooks Hooks) (*run, error) {
 	}
 	r.state.Updates, r.state.Position = make([]int, len(r.params)), cfg.Position
 	r.config = r.configHash()
-	return r, nil
+	return r, m.Device().Err()
 }
 
 func (r *run) loop(ctx context.Context) error {

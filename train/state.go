@@ -132,9 +132,9 @@ func (r *run) writeRecord(rec record) error {
 func (r *run) writeTensors(name string, moments bool) (fileRecord, error) {
 	var tensors []checkpoint.Tensor
 	for i, p := range r.params {
-		tensors = append(tensors, stored(weightsPrefix, p, p.Data))
+		tensors = append(tensors, r.stored(weightsPrefix, p, p.Values))
 		if moments {
-			tensors = append(tensors, stored(firstPrefix, p, r.first[i]), stored(secondPrefix, p, r.second[i]))
+			tensors = append(tensors, r.storedMoments(i, p)...)
 		}
 	}
 	file, err := writeHashed(r.cfg.Checkpoints.FS, r.path(name), tensors, nil)
@@ -157,11 +157,26 @@ func writeHashed(fsys store.FS, path string, tensors []checkpoint.Tensor, metada
 	return fileRecord{filepath.Base(path), counted.bytes, hex.EncodeToString(hash.Sum(nil))}, err
 }
 
-// stored describes a tensor that is encoded when it is written.
-func stored(prefix string, p *model.Param, values []float32) checkpoint.Tensor {
+// stored describes a tensor that is read from the device and encoded when it is written.
+func (r *run) stored(prefix string, p *model.Param, values func() []float32) checkpoint.Tensor {
 	return checkpoint.Tensor{
 		Name: prefix + p.Name, DType: checkpoint.F32, Shape: p.Shape,
-		Read: func() ([]byte, error) { return checkpoint.FromFloat32(checkpoint.F32, values) },
+		Read: func() ([]byte, error) {
+			v := values()
+			if err := r.m.Device().Err(); err != nil {
+				return nil, err
+			}
+			return checkpoint.FromFloat32(checkpoint.F32, v)
+		},
+	}
+}
+
+// storedMoments describes a trainable tensor's moments.
+func (r *run) storedMoments(i int, p *model.Param) []checkpoint.Tensor {
+	read := func() (first, second []float32) { return r.m.Device().ReadMoments(r.moments[i]) }
+	return []checkpoint.Tensor{
+		r.stored(firstPrefix, p, func() []float32 { first, _ := read(); return first }),
+		r.stored(secondPrefix, p, func() []float32 { _, second := read(); return second }),
 	}
 }
 

@@ -30,6 +30,9 @@ func (r *run) step(ctx context.Context) error {
 	if next.Tokens > 0 {
 		r.update(next.LearningRate, norm, dropped)
 	}
+	if err := r.m.Device().Err(); err != nil {
+		return fmt.Errorf("step %d: %w", next.Step, err)
+	}
 	r.state.Step++
 	r.state.Position += int64(r.cfg.AccumulationSteps) * int64(r.cfg.BatchSize)
 	r.state.Metrics = append(r.state.Metrics, next)
@@ -144,11 +147,18 @@ func (b *micro) counts() bool { return !b.skipped && b.targets > 0 }
 func (r *run) norm() (norm float64, dropped []bool, err error) {
 	dropped = make([]bool, len(r.params))
 	sum := 0.0
+	grads := make([]tensor.Array, len(r.params))
 	for i, p := range r.params {
-		// Squares of single precision cannot overflow double precision.
-		squares := r.m.Device().SumSquares(p.Grad)
-		if finite(squares) {
-			sum += squares
+		grads[i] = p.Weight().Grad
+	}
+	// Squares of single precision cannot overflow double precision.
+	squares := r.m.Device().SumSquares(grads...)
+	if err := r.m.Device().Err(); err != nil {
+		return 0, nil, err
+	}
+	for i, p := range r.params {
+		if finite(squares[i]) {
+			sum += squares[i]
 			continue
 		}
 		dropped[i] = true
@@ -172,7 +182,7 @@ func (r *run) update(rate, norm float64, dropped []bool) {
 	for i, p := range r.params {
 		if !dropped[i] {
 			r.state.Updates[i]++
-			r.m.Device().AdamW(rule, r.state.Updates[i], p.Data, p.Grad, r.first[i], r.second[i])
+			r.m.Device().AdamW(rule, r.state.Updates[i], p.Weight(), r.moments[i])
 		}
 	}
 }

@@ -99,13 +99,13 @@ func plainGradient(t *testing.T, m *model.Model, i int, into map[string][]float6
 		t.Fatal(err)
 	}
 	for _, p := range m.Params() {
-		if p.Grad == nil {
+		if !p.Trains() {
 			continue
 		}
 		if into[p.Name] == nil {
-			into[p.Name] = make([]float64, len(p.Grad))
+			into[p.Name] = make([]float64, len(p.Gradient()))
 		}
-		for k, g := range p.Grad {
+		for k, g := range p.Gradient() {
 			into[p.Name][k] += float64(g)
 		}
 	}
@@ -135,7 +135,7 @@ func plainAdamW(m *model.Model, cfg Config, step int, grads map[string][]float64
 		if moment1[name] == nil {
 			moment1[name], moment2[name] = make([]float64, len(g)), make([]float64, len(g))
 		}
-		m1, m2, w := moment1[name], moment2[name], m.Param(name).Data
+		m1, m2, w := moment1[name], moment2[name], m.Param(name).Values()
 		for i, x := range g {
 			x *= scale
 			m1[i] = 0.9*m1[i] + 0.1*x
@@ -150,7 +150,7 @@ func plainAdamW(m *model.Model, cfg Config, step int, grads map[string][]float64
 // poisonedModel gives NaN for sequences that hold token 28.
 func poisonedModel(t *testing.T) *model.Model {
 	m := newModel(t, "auto", 2)
-	embed := m.Param("model.embed_tokens.weight").Data
+	embed := m.Param("model.embed_tokens.weight").Values()
 	embed[len(embed)-1] = float32(math.NaN())
 	return m
 }
@@ -257,12 +257,12 @@ func TestDroppedGradient(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, p := range r.params {
-			for i := range p.Grad {
-				p.Grad[i] = 0.5
+			for i := range p.Gradient() {
+				p.Gradient()[i] = 0.5
 			}
 		}
-		r.params[1].Grad[2] = float32(math.Inf(1))
-		before := slices.Clone(r.params[1].Data)
+		r.params[1].Gradient()[2] = float32(math.Inf(1))
+		before := slices.Clone(r.params[1].Values())
 		norm, dropped, err := r.norm()
 		if policy == Raise {
 			var nf *NonFiniteError
@@ -274,14 +274,14 @@ func TestDroppedGradient(t *testing.T) {
 		elements := 0
 		for i, p := range r.params {
 			if i != 1 {
-				elements += len(p.Grad)
+				elements += len(p.Gradient())
 			}
 		}
 		if want := 0.5 * math.Sqrt(float64(elements)); err != nil || math.Abs(norm-want) > 1e-9*want {
 			t.Errorf("norm %v, want %v: %v", norm, want, err)
 		}
 		r.update(0.1, norm, dropped)
-		if !slices.Equal(before, r.params[1].Data) || r.state.Updates[1] != 0 || r.state.Updates[0] != 1 {
+		if !slices.Equal(before, r.params[1].Values()) || r.state.Updates[1] != 0 || r.state.Updates[0] != 1 {
 			t.Errorf("updates %v", r.state.Updates)
 		}
 		if err := r.countSkips(dropped); err != nil || r.state.SkippedInARow != cfg.AccumulationSteps {

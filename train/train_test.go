@@ -81,7 +81,7 @@ func tinyRun(steps int) Config {
 func weights(m *model.Model) []float32 {
 	var out []float32
 	for _, p := range m.Params() {
-		out = append(out, p.Data...)
+		out = append(out, p.Values()...)
 	}
 	return out
 }
@@ -121,11 +121,11 @@ func TestLearns(t *testing.T) {
 	}
 	at := 0
 	for _, p := range m.Params() {
-		same := sameBits(p.Data, before[at:at+len(p.Data)])
-		if same != (p.Grad == nil) {
-			t.Errorf("%s: trainable %v, unchanged %v", p.Name, p.Grad != nil, same)
+		same := sameBits(p.Values(), before[at:at+p.Elements()])
+		if same != (!p.Trains()) {
+			t.Errorf("%s: trainable %v, unchanged %v", p.Name, p.Trains(), same)
 		}
-		at += len(p.Data)
+		at += p.Elements()
 	}
 	for i, s := range res.Metrics {
 		if s.Step != i+1 || s.Tokens < 6 || !(s.GradientNorm > 0) || s.LearningRate != tinyRun(60).Rate(i) {

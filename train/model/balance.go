@@ -3,6 +3,8 @@ package model
 import (
 	"context"
 	"fmt"
+
+	"bzdata/train/tensor"
 )
 
 // Balance asks for the routers' load-balancing loss (Fedus, Zoph and Shazeer 2021, equations 4 to 6), as
@@ -25,9 +27,6 @@ type Balance struct {
 	Attended []bool
 }
 
-// balanceBlock cuts the sums over positions, so it is part of the bits.
-const balanceBlock = 64
-
 // balance is a pass's sums.
 type balance struct {
 	Balance
@@ -35,8 +34,8 @@ type balance struct {
 	counted  float64   // positions, in all layers
 	chosen   []float64 // by expert
 	probable []float64
-	blocks   []float64 // by block, chosen and probable
-	slope    []float32 // by expert, the scaled derivative of a counted position's probability
+	mask     tensor.Ints  // Attended, on the device
+	slope    tensor.Array // by expert, the scaled derivative of a counted position's probability
 }
 
 // BackwardBalanced is [Model.Backward] with a load-balancing loss besides, which it returns: 0 without
@@ -51,56 +50,46 @@ func (m *Model) BackwardBalanced(ctx context.Context, b Batch, scale float32, do
 	return sum, tokens, bal.loss(), err
 }
 
-// count adds a layer's positions, whose unmasked probabilities stand in a.
-func (b *balance) count(p *pass, a *moeActs, experts int) {
-	grow(&b.blocks, (p.rows+balanceBlock-1)/balanceBlock*2*experts)
-	clear(b.blocks)
-	p.dev.ForBlocks(p.rows, balanceBlock, func(from, to int) {
-		sums := b.blocks[from/balanceBlock*2*experts:][:2*experts]
-		chosen, probable, taken := sums[:experts], sums[experts:], make([]bool, experts)
-		for r := from; r < to; r++ {
-			if !b.counts(r) {
-				continue
-			}
-			probs := a.unmasked[r*experts : (r+1)*experts]
-			countTop(probs, b.k, chosen, taken)
-			for e, v := range probs {
-				probable[e] += float64(v)
-			}
-		}
-	})
+// count adds a layer's positions.
+func (b *balance) count(p *pass, r *tensor.Routing) {
+	if b.Attended != nil && b.mask.None() {
+		b.mark(p)
+	}
+	chosen, probable := p.dev.BalanceCount(r, b.k, b.mask)
 	if b.chosen == nil {
-		b.chosen, b.probable = make([]float64, experts), make([]float64, experts)
+		b.chosen, b.probable = make([]float64, r.Experts), make([]float64, r.Experts)
 	}
-	for at := 0; at < len(b.blocks); at += 2 * experts {
-		for e := range experts {
-			b.chosen[e] += b.blocks[at+e]
-			b.probable[e] += b.blocks[at+experts+e]
-		}
+	for e := range chosen {
+		b.chosen[e] += chosen[e]
+		b.probable[e] += probable[e]
 	}
-	for r := range p.rows {
-		if b.counts(r) {
-			b.counted++
-		}
-	}
+	b.counted += float64(b.positions(p))
 }
 
-func (b *balance) counts(row int) bool { return b.Attended == nil || b.Attended[row] }
-
-// countTop adds one for each of the k most probable experts, equal ones by the lower number. It uses
-// taken, a value for each expert, as it likes.
-func countTop(probs []float32, k int, chosen []float64, taken []bool) {
-	clear(taken)
-	for range k {
-		best := -1
-		for e, v := range probs {
-			if !taken[e] && (best < 0 || v > probs[best]) {
-				best = e
-			}
+// mark takes the positions that count to the device.
+func (b *balance) mark(p *pass) {
+	marks := make([]int32, p.rows)
+	for r, counts := range b.Attended {
+		if counts {
+			marks[r] = 1
 		}
-		taken[best] = true
-		chosen[best]++
 	}
+	p.dev.GrowInts(&b.mask, p.rows)
+	p.dev.UploadInts(b.mask, marks)
+}
+
+// positions counts those that count.
+func (b *balance) positions(p *pass) int {
+	if b.Attended == nil {
+		return p.rows
+	}
+	n := 0
+	for _, counts := range b.Attended {
+		if counts {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *balance) loss() float64 {
@@ -115,26 +104,15 @@ func (b *balance) loss() float64 {
 }
 
 // settle is called between the passes forward and backward.
-func (b *balance) settle() {
-	b.slope = make([]float32, len(b.chosen))
-	if b.counted == 0 {
-		return
+func (b *balance) settle(p *pass) {
+	slope := make([]float32, len(b.chosen))
+	if b.counted > 0 {
+		for e, n := range b.chosen {
+			slope[e] = float32(float64(b.Scale) * float64(len(b.chosen)) * n / (b.counted * b.counted))
+		}
 	}
-	for e, n := range b.chosen {
-		b.slope[e] = float32(float64(b.Scale) * float64(len(b.chosen)) * n / (b.counted * b.counted))
-	}
+	p.dev.Upload(p.growF32(&b.slope, len(slope)), slope)
 }
 
-// back adds the derivative of a row's logits, probs being their unmasked softmax.
-func (b *balance) back(row int, dLogits, probs []float32) {
-	if !b.counts(row) {
-		return
-	}
-	mean := float32(0)
-	for e, v := range probs {
-		mean += v * b.slope[e]
-	}
-	for e, v := range probs {
-		dLogits[e] += v * (b.slope[e] - mean)
-	}
-}
+// back adds the derivative to that of a layer's logits.
+func (b *balance) back(p *pass, r *tensor.Routing) { p.dev.BalanceBack(r, b.slope, b.mask) }

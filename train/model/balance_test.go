@@ -77,7 +77,7 @@ func balanced(t testing.TB, m *Model, b Batch, do Balance, keep func(string) boo
 		t.Fatal(err)
 	}
 	for _, p := range m.Params() {
-		grads = append(grads, p.Grad...)
+		grads = append(grads, p.Gradient()...)
 	}
 	return sum, aux, grads
 }
@@ -133,15 +133,15 @@ func TestBalanceBits(t *testing.T) {
 		}
 		var without []float32
 		for _, p := range m.Params() {
-			without = append(without, p.Grad...)
+			without = append(without, p.Gradient()...)
 		}
 		if plain != sum || !slices.Equal(grads, without) || aux != wantAux || slices.Equal(grads, want) {
 			t.Errorf("%s: a load-balancing loss of scale 0 changes bits, or one of scale 7 none", kernels)
 		}
 		balanced(t, m, b, do, all)
 		first := m.Param("model.layers.1.mlp.experts.3.down_proj.weight")
-		gradient := slices.Clone(first.Grad)
-		if balanced(t, m, b, do, func(name string) bool { return name == first.Name }); !slices.Equal(first.Grad, gradient) {
+		gradient := slices.Clone(first.Gradient())
+		if balanced(t, m, b, do, func(name string) bool { return name == first.Name }); !slices.Equal(first.Gradient(), gradient) {
 			t.Errorf("%s: the gradient of %s differs when all else is frozen", kernels, first.Name)
 		}
 	}

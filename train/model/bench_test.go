@@ -44,9 +44,9 @@ func benchStep(b *testing.B, kernels string, keep func(string) bool) {
 		return
 	}
 	m.SetTrainable(keep)
-	moments := map[string][2][]float32{}
+	moments := map[string]tensor.Moments{}
 	for _, p := range m.Params() {
-		moments[p.Name] = [2][]float32{make([]float32, len(p.Grad)), make([]float32, len(p.Grad))}
+		moments[p.Name] = m.Device().Moments(p.Elements())
 	}
 	rule := tensor.AdamW{LearningRate: 1e-4, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, GradScale: 1}
 	step := 0
@@ -56,8 +56,8 @@ func benchStep(b *testing.B, kernels string, keep func(string) bool) {
 			b.Fatal(err)
 		}
 		for _, p := range m.Params() {
-			if p.Grad != nil {
-				m.Device().AdamW(rule, step, p.Data, p.Grad, moments[p.Name][0], moments[p.Name][1])
+			if p.Trains() {
+				m.Device().AdamW(rule, step, p.Weight(), moments[p.Name])
 			}
 		}
 		m.ZeroGrad()

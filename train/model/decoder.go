@@ -42,6 +42,7 @@ func (m *Model) buildLayer(arch architecture, l int, own map[int][]int32) *layer
 			y.moe.experts[e] = m.addGLU(fmt.Sprintf("%smlp.experts.%d.", prefix, e), cfg.MoeIntermediateSize)
 		}
 	}
+	y.moe.collect(hidden)
 	if cfg.NSharedExperts > 0 {
 		y.dense = m.addGLU(prefix+"mlp.shared_experts.", cfg.NSharedExperts*cfg.MoeIntermediateSize)
 	}

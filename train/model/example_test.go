@@ -31,7 +31,7 @@ func Example() {
 	batch := model.Batch{Sequences: 1, Length: 4, Tokens: []int32{3, 1, 4, 1}, Targets: []int32{1, 4, 1, -1}}
 	rule := tensor.AdamW{LearningRate: 0.1, Beta1: 0.9, Beta2: 0.95, Epsilon: 1e-8, GradScale: 1}
 	first, tokens, _ := m.Loss(context.Background(), batch, nil)
-	moments := map[*model.Param][2][]float32{}
+	moments := map[*model.Param]tensor.Moments{}
 	for step := 1; step <= 40; step++ {
 		m.ZeroGrad()
 		if _, _, err := m.Backward(context.Background(), batch, 1/float32(tokens)); err != nil {
@@ -39,13 +39,13 @@ func Example() {
 			return
 		}
 		for _, p := range m.Params() {
-			if p.Grad == nil {
+			if !p.Trains() {
 				continue
 			}
 			if step == 1 {
-				moments[p] = [2][]float32{make([]float32, len(p.Data)), make([]float32, len(p.Data))}
+				moments[p] = m.Device().Moments(p.Elements())
 			}
-			m.Device().AdamW(rule, step, p.Data, p.Grad, moments[p][0], moments[p][1])
+			m.Device().AdamW(rule, step, p.Weight(), moments[p])
 		}
 	}
 	last, _, _ := m.Loss(context.Background(), batch, nil)

@@ -1,13 +1,20 @@
 package model
 
-import "context"
+import (
+	"context"
+
+	"bzdata/train/tensor"
+)
 
 // headActs are what final norm and head leave for the counted positions, a row each.
 type headActs struct {
-	rows            []int32 // position of each counted row
-	x, normed, grad []float32
-	inverse         []float32
-	loss            []float64
+	rows, targets   []int32 // position and target of each counted row
+	x, normed, grad tensor.Array
+	inverse         tensor.Array
+	ids             tensor.Ints // rows, on the device
+	ends            tensor.Ints // targets
+	nats            tensor.Doubles
+	loss            []float64 // nats, on the host
 }
 
 // headBlock is how many rows' logits exist at once. It cuts the sum of the head's gradient, so
@@ -25,23 +32,12 @@ type headPass struct {
 // and number.
 func (p *pass) headLoss(ctx context.Context, tokenLoss []float32, do headPass) (float64, int, error) {
 	h, d := &p.m.state.head, p.hidden
-	h.rows = h.rows[:0]
-	for t, target := range p.batch.Targets {
-		if target >= 0 {
-			h.rows = append(h.rows, int32(t))
-		}
-	}
-	n := len(h.rows)
-	grow(&h.x, n*d)
-	p.dev.ForBlocks(n, 16, func(from, to int) {
-		for i := from; i < to; i++ {
-			copy(h.x[i*d:(i+1)*d], p.x[int(h.rows[i])*d:])
-		}
-	})
-	p.dev.RMSNorm(grow(&h.normed, n*d), grow(&h.inverse, n), h.x, p.m.norm.Data, p.m.cfg.RMSNormEps)
-	grow(&h.loss, n)
+	n := p.countTargets()
+	p.dev.GatherRows(p.grow(&h.x, n*d), p.x, h.ids, d)
+	p.norm(&h.normed, &h.inverse, h.x, p.m.norm, p.m.cfg.RMSNormEps)
+	p.dev.GrowDoubles(&h.nats, n)
 	if do.input {
-		grow(&h.grad, n*d)
+		p.grow(&h.grad, n*d)
 	}
 	for from := 0; from < n; from += headBlock {
 		if err := ctx.Err(); err != nil {
@@ -52,26 +48,41 @@ func (p *pass) headLoss(ctx context.Context, tokenLoss []float32, do headPass) (
 	if do.input {
 		p.headBack()
 	}
-	return h.sum(tokenLoss), n, nil
+	h.loss = append(h.loss[:0], make([]float64, n)...)
+	p.dev.DownloadDoubles(h.loss, h.nats)
+	return h.sum(tokenLoss), n, p.dev.Err()
+}
+
+// countTargets takes the counted positions and their targets to the device, and returns their number.
+func (p *pass) countTargets() int {
+	h := &p.m.state.head
+	h.rows, h.targets = h.rows[:0], h.targets[:0]
+	for t, target := range p.batch.Targets {
+		if target >= 0 {
+			h.rows, h.targets = append(h.rows, int32(t)), append(h.targets, target)
+		}
+	}
+	p.dev.GrowInts(&h.ids, len(h.rows))
+	p.dev.UploadInts(h.ids, h.rows)
+	p.dev.GrowInts(&h.ends, len(h.targets))
+	p.dev.UploadInts(h.ends, h.targets)
+	return len(h.rows)
 }
 
 // headRows computes the losses of counted rows [from, to) and, if asked for, their derivatives.
 func (p *pass) headRows(from, to int, do headPass) {
 	h, d, vocab, n := &p.m.state.head, p.hidden, p.m.cfg.VocabSize, to-from
-	logits := p.dev.Borrow(n * vocab)
+	logits := p.dev.Borrow(tensor.F32, n*vocab)
 	defer p.dev.Return(logits)
-	normed := h.normed[from*d : to*d]
+	normed := h.normed.Part(from*d, to*d)
 	linear(p.dev, n, p.m.head, normed, logits, false)
-	p.dev.For(n, func(i int) {
-		target := p.batch.Targets[h.rows[from+i]]
-		h.loss[from+i] = p.dev.CrossEntropy(logits[i*vocab:(i+1)*vocab], int(target), do.scale)
-	})
+	p.dev.CrossEntropy(logits, h.ends.Part(from, to), vocab, do.scale, h.nats.Part(from, to))
 	if !do.back {
 		return
 	}
-	var dx []float32
+	var dx tensor.Array
 	if do.input {
-		dx = h.grad[from*d : to*d]
+		dx = h.grad.Part(from*d, to*d)
 	}
 	linearBack(p.dev, n, p.m.head, logits, normed, dx, false)
 }
@@ -79,15 +90,13 @@ func (p *pass) headRows(from, to int, do headPass) {
 // headBack carries the derivative of the counted rows through the final norm to p.dx.
 func (p *pass) headBack() {
 	h, d := &p.m.state.head, p.hidden
-	p.dx = grow(&p.m.state.dx, p.rows*d)
-	clear(p.dx)
-	rows := p.dev.Borrow(len(h.rows) * d)
+	p.dx = p.grow(&p.m.state.dx, p.rows*d)
+	p.dev.Clear(p.dx)
+	rows := p.borrow(len(h.rows) * d)
 	defer p.dev.Return(rows)
-	clear(rows)
-	p.dev.RMSNormBack(rows, p.m.norm.Grad, h.grad, h.x, p.m.norm.Data, h.inverse)
-	for i, t := range h.rows {
-		copy(p.dx[int(t)*d:(int(t)+1)*d], rows[i*d:])
-	}
+	p.dev.Clear(rows)
+	p.dev.RMSNormBack(rows, p.m.norm.w.Grad, h.grad, h.x, p.m.norm.w.Data, h.inverse)
+	p.dev.ScatterRows(p.dx, rows, h.ids, d)
 }
 
 // sum adds the losses up in the order of positions, and spreads them over tokenLoss.
@@ -114,17 +123,22 @@ func (m *Model) Logits(ctx context.Context, b Batch, visit func(position int, lo
 		return err
 	}
 	h, d, vocab := &m.state.head, p.hidden, m.cfg.VocabSize
-	p.dev.RMSNorm(grow(&h.normed, p.rows*d), grow(&h.inverse, p.rows), p.x, m.norm.Data, m.cfg.RMSNormEps)
-	logits := p.dev.Borrow(headBlock * vocab)
+	p.norm(&h.normed, &h.inverse, p.x, m.norm, m.cfg.RMSNormEps)
+	logits := p.dev.Borrow(tensor.F32, headBlock*vocab)
 	defer p.dev.Return(logits)
+	values := make([]float32, headBlock*vocab)
 	for from := 0; from < p.rows; from += headBlock {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		n := min(headBlock, p.rows-from)
-		linear(p.dev, n, m.head, h.normed[from*d:(from+n)*d], logits, false)
+		linear(p.dev, n, m.head, h.normed.Part(from*d, (from+n)*d), logits, false)
+		p.dev.Download(values[:n*vocab], logits.Part(0, n*vocab))
+		if err := p.dev.Err(); err != nil {
+			return err
+		}
 		for i := range n {
-			visit(from+i, logits[i*vocab:(i+1)*vocab])
+			visit(from+i, values[i*vocab:(i+1)*vocab])
 		}
 	}
 	return nil

@@ -1,5 +1,7 @@
 package model
 
+import "bzdata/train/tensor"
+
 // latent is multi-head latent attention (DeepSeek-AI 2024, "DeepSeek-V2", section 2.1): keys and
 // values of all heads are made of one normed latent row, and all heads share one rotated key part.
 // A head's query and key are nope values as they come, then rope values that are rotated, in pairs
@@ -23,9 +25,9 @@ const latentNormEps = 1e-6
 
 // latentActs: kvA is [rows, rank+rope], c its first rank columns; kv is [rows, heads*(nope+vDim)].
 type latentActs struct {
-	qA, qNormed, qInverse     []float32
-	kvA, c, cNormed, cInverse []float32
-	kv                        []float32
+	qA, qNormed, qInverse     tensor.Array
+	kvA, c, cNormed, cInverse tensor.Array
+	kv                        tensor.Array
 }
 
 func (m *Model) addLatent(prefix string) attention {
@@ -55,177 +57,118 @@ func (at *latent) inputsTrainable() bool {
 		trains(at.qNorm, at.kvNorm)
 }
 
-func (at *latent) forward(p *pass, x, y []float32, a *attentionActs) {
+func (at *latent) forward(p *pass, x, y tensor.Array, a *attentionActs) {
 	at.queries(p, x, a)
 	at.keysAndValues(p, x, a)
-	grow(&a.out, p.rows*at.heads*at.vDim)
-	grow(&a.logSum, p.rows*at.heads)
-	at.attend.forward(p, at.acts(a))
+	p.grow(&a.out, p.rows*at.heads*at.vDim)
+	p.growF32(&a.logSum, p.rows*at.heads)
+	p.dev.Attend(at.acts(a), at.attend.shape(p))
 	at.o.forward(p.dev, p.rows, a.out, y, true)
 }
 
-func (at *latent) queries(p *pass, x []float32, a *attentionActs) {
-	l, q := &a.latent, grow(&a.q, p.rows*at.heads*at.qkDim)
+func (at *latent) queries(p *pass, x tensor.Array, a *attentionActs) {
+	l, q := &a.latent, p.grow(&a.q, p.rows*at.heads*at.qkDim)
 	if at.qNorm == nil {
 		at.q.forward(p.dev, p.rows, x, q, false)
 	} else {
-		rank := len(at.qNorm.Data)
-		at.qA.forward(p.dev, p.rows, x, grow(&l.qA, p.rows*rank), false)
-		p.dev.RMSNorm(grow(&l.qNormed, p.rows*rank), grow(&l.qInverse, p.rows), l.qA, at.qNorm.Data, latentNormEps)
+		at.qA.forward(p.dev, p.rows, x, p.grow(&l.qA, p.rows*at.qNorm.w.Data.N), false)
+		p.norm(&l.qNormed, &l.qInverse, l.qA, at.qNorm, latentNormEps)
 		at.qB.forward(p.dev, p.rows, l.qNormed, q, false)
 	}
 	rows := at.ropePart(q)
-	apart(p, rows, at.heads, at.rope)
+	p.dev.Deinterleave(rows, p.rows, at.heads, at.rope)
 	angles := p.m.angles(p.batch.Length)
 	angles.rotate(p, rows, at.heads, angles.sin)
 }
 
 // ropePart are the rotated parts of the heads of query or key rows.
-func (at *latent) ropePart(rows []float32) headRows {
-	return headRows{data: rows[at.nope:], stride: at.heads * at.qkDim, step: at.qkDim}
+func (at *latent) ropePart(rows tensor.Array) tensor.Heads {
+	return tensor.Heads{Array: rows.From(at.nope), Stride: at.heads * at.qkDim, Step: at.qkDim}
 }
 
 // values are the value parts of kv rows.
-func (at *latent) values(kv []float32) headRows {
+func (at *latent) values(kv tensor.Array) tensor.Heads {
 	step := at.nope + at.vDim
-	return headRows{data: kv[at.nope:], stride: at.heads * step, step: step}
+	return tensor.Heads{Array: kv.From(at.nope), Stride: at.heads * step, Step: step}
 }
 
-func (at *latent) keysAndValues(p *pass, x []float32, a *attentionActs) {
+func (at *latent) keysAndValues(p *pass, x tensor.Array, a *attentionActs) {
 	l := &a.latent
-	at.kvA.forward(p.dev, p.rows, x, grow(&l.kvA, p.rows*(at.rank+at.rope)), false)
-	copyColumns(p, grow(&l.c, p.rows*at.rank), at.rank, l.kvA, at.rank+at.rope, at.rank)
-	p.dev.RMSNorm(grow(&l.cNormed, p.rows*at.rank), grow(&l.cInverse, p.rows), l.c, at.kvNorm.Data, latentNormEps)
-	at.kvB.forward(p.dev, p.rows, l.cNormed, grow(&l.kv, p.rows*at.heads*(at.nope+at.vDim)), false)
-	shared := headRows{data: l.kvA[at.rank:], stride: at.rank + at.rope}
-	apart(p, shared, 1, at.rope)
+	at.kvA.forward(p.dev, p.rows, x, p.grow(&l.kvA, p.rows*(at.rank+at.rope)), false)
+	p.dev.CopyColumns(p.grow(&l.c, p.rows*at.rank), at.rank, l.kvA, at.rank+at.rope, at.rank, p.rows)
+	p.norm(&l.cNormed, &l.cInverse, l.c, at.kvNorm, latentNormEps)
+	at.kvB.forward(p.dev, p.rows, l.cNormed, p.grow(&l.kv, p.rows*at.heads*(at.nope+at.vDim)), false)
+	shared := tensor.Heads{Array: l.kvA.From(at.rank), Stride: at.rank + at.rope}
+	p.dev.Deinterleave(shared, p.rows, 1, at.rope)
 	angles := p.m.angles(p.batch.Length)
 	angles.rotate(p, shared, 1, angles.sin)
-	grow(&a.k, p.rows*at.heads*at.qkDim)
-	p.dev.ForBlocks(p.rows, 16, func(from, to int) {
-		for r := from; r < to; r++ {
-			for h := range at.heads {
-				k := a.k[(r*at.heads+h)*at.qkDim:][:at.qkDim]
-				copy(k[:at.nope], l.kv[(r*at.heads+h)*(at.nope+at.vDim):])
-				copy(k[at.nope:], shared.data[r*shared.stride:])
-			}
-		}
-	})
+	p.dev.JoinKeys(p.grow(&a.k, p.rows*at.heads*at.qkDim), l.kv, shared, at.keys(p))
 }
 
-func (at *latent) acts(a *attentionActs) attended {
-	return attended{
-		q: packedHeads(a.q, at.heads, at.qkDim), k: packedHeads(a.k, at.heads, at.qkDim),
-		v: at.values(a.latent.kv), out: packedHeads(a.out, at.heads, at.vDim), logSum: a.logSum,
+// keys is the shape of keys that are joined.
+func (at *latent) keys(p *pass) tensor.LatentShape {
+	return tensor.LatentShape{Rows: p.rows, Heads: at.heads, Nope: at.nope, Rope: at.rope, V: at.vDim}
+}
+
+func (at *latent) acts(a *attentionActs) tensor.Attended {
+	return tensor.Attended{
+		Q: tensor.PackedHeads(a.q, at.heads, at.qkDim), K: tensor.PackedHeads(a.k, at.heads, at.qkDim),
+		V: at.values(a.latent.kv), Out: tensor.PackedHeads(a.out, at.heads, at.vDim), LogSum: a.logSum,
 	}
 }
 
-func (at *latent) backward(p *pass, x, dNormed []float32, needIn bool, a *attentionActs) {
+func (at *latent) backward(p *pass, x, dNormed tensor.Array, needIn bool, a *attentionActs) {
 	if !needIn && !at.inputsTrainable() {
-		at.o.backward(p.dev, p.rows, p.dx, a.out, nil, false)
+		at.o.backward(p.dev, p.rows, p.dx, a.out, tensor.Array{}, false)
 		return
 	}
 	if !needIn {
-		dNormed = nil
+		dNormed = tensor.Array{}
 	}
 	qk, out, kv := p.rows*at.heads*at.qkDim, p.rows*at.heads*at.vDim, p.rows*at.heads*(at.nope+at.vDim)
-	buf := p.dev.Borrow(2*qk + out + kv)
+	buf := p.borrow(2*qk + out + kv)
 	defer p.dev.Return(buf)
-	dq, dk, dOut, dKV := buf[:qk], buf[qk:2*qk], buf[2*qk:2*qk+out], buf[2*qk+out:]
+	dq, dk, dOut, dKV := buf.Part(0, qk), buf.Part(qk, 2*qk), buf.Part(2*qk, 2*qk+out), buf.From(2*qk+out)
 	at.o.backward(p.dev, p.rows, p.dx, a.out, dOut, false)
-	clear(dk)
-	clear(dKV)
-	at.attend.backward(p, at.acts(a), attendGrads{q: packedHeads(dq, at.heads, at.qkDim),
-		k: packedHeads(dk, at.heads, at.qkDim), v: at.values(dKV), out: packedHeads(dOut, at.heads, at.vDim)})
+	p.dev.AttendBack(at.acts(a), tensor.AttendGrads{Q: tensor.PackedHeads(dq, at.heads, at.qkDim),
+		K: tensor.PackedHeads(dk, at.heads, at.qkDim), V: at.values(dKV), Out: tensor.PackedHeads(dOut, at.heads, at.vDim)},
+		at.attend.shape(p))
 	at.queriesBack(p, x, dNormed, dq, a)
 	at.keysAndValuesBack(p, x, dNormed, dk, dKV, a)
 }
 
 // queriesBack carries dq on to x.
-func (at *latent) queriesBack(p *pass, x, dx, dq []float32, a *attentionActs) {
+func (at *latent) queriesBack(p *pass, x, dx, dq tensor.Array, a *attentionActs) {
 	rows, angles := at.ropePart(dq), p.m.angles(p.batch.Length)
 	angles.rotate(p, rows, at.heads, angles.minusSin)
-	together(p, rows, at.heads, at.rope)
+	p.dev.Interleave(rows, p.rows, at.heads, at.rope)
 	if at.qNorm == nil {
 		at.q.backward(p.dev, p.rows, dq, x, dx, true)
 		return
 	}
 	l := &a.latent
-	buf := p.dev.Borrow(2 * len(l.qA))
+	buf := p.borrow(2 * l.qA.N)
 	defer p.dev.Return(buf)
-	dLatent, dNormed := buf[:len(l.qA)], buf[len(l.qA):]
+	dLatent, dNormed := buf.Part(0, l.qA.N), buf.From(l.qA.N)
 	at.qB.backward(p.dev, p.rows, dq, l.qNormed, dNormed, false)
-	clear(dLatent)
-	p.dev.RMSNormBack(dLatent, at.qNorm.Grad, dNormed, l.qA, at.qNorm.Data, l.qInverse)
+	p.dev.Clear(dLatent)
+	p.dev.RMSNormBack(dLatent, at.qNorm.w.Grad, dNormed, l.qA, at.qNorm.w.Data, l.qInverse)
 	at.qA.backward(p.dev, p.rows, dLatent, x, dx, true)
 }
 
 // keysAndValuesBack carries dk and the values' part of dKV on to x.
-func (at *latent) keysAndValuesBack(p *pass, x, dx, dk, dKV []float32, a *attentionActs) {
+func (at *latent) keysAndValuesBack(p *pass, x, dx, dk, dKV tensor.Array, a *attentionActs) {
 	l, wide := &a.latent, at.rank+at.rope
-	buf := p.dev.Borrow(p.rows * (2*at.rank + wide))
+	buf := p.borrow(p.rows * (2*at.rank + wide))
 	defer p.dev.Return(buf)
-	dc, dNormed, dA := buf[:len(l.c)], buf[len(l.c):2*len(l.c)], buf[2*len(l.c):]
-	p.dev.ForBlocks(p.rows, 16, func(from, to int) {
-		for r := from; r < to; r++ {
-			shared := dA[r*wide+at.rank : (r+1)*wide]
-			clear(shared)
-			for h := range at.heads {
-				k := dk[(r*at.heads+h)*at.qkDim:][:at.qkDim]
-				copy(dKV[(r*at.heads+h)*(at.nope+at.vDim):][:at.nope], k)
-				p.dev.Axpy(shared, k[at.nope:], 1)
-			}
-		}
-	})
-	shared, angles := headRows{data: dA[at.rank:], stride: wide}, p.m.angles(p.batch.Length)
+	dc, dNormed, dA := buf.Part(0, l.c.N), buf.Part(l.c.N, 2*l.c.N), buf.From(2*l.c.N)
+	shared, angles := tensor.Heads{Array: dA.From(at.rank), Stride: wide}, p.m.angles(p.batch.Length)
+	p.dev.SplitKeys(dKV, shared, dk, at.keys(p))
 	angles.rotate(p, shared, 1, angles.minusSin)
-	together(p, shared, 1, at.rope)
+	p.dev.Interleave(shared, p.rows, 1, at.rope)
 	at.kvB.backward(p.dev, p.rows, dKV, l.cNormed, dNormed, false)
-	clear(dc)
-	p.dev.RMSNormBack(dc, at.kvNorm.Grad, dNormed, l.c, at.kvNorm.Data, l.cInverse)
-	copyColumns(p, dA, wide, dc, at.rank, at.rank)
+	p.dev.Clear(dc)
+	p.dev.RMSNormBack(dc, at.kvNorm.w.Grad, dNormed, l.c, at.kvNorm.w.Data, l.cInverse)
+	p.dev.CopyColumns(dA, wide, dc, at.rank, at.rank, p.rows)
 	at.kvA.backward(p.dev, p.rows, dA, x, dx, true)
-}
-
-// copyColumns copies the first n columns of rows of one stride to rows of another.
-func copyColumns(p *pass, dst []float32, dstStride int, src []float32, srcStride, n int) {
-	p.dev.ForBlocks(p.rows, 64, func(from, to int) {
-		for r := from; r < to; r++ {
-			copy(dst[r*dstStride:r*dstStride+n], src[r*srcStride:])
-		}
-	})
-}
-
-// apart moves the even values of each head before the odd ones, so that pairs of neighbours become
-// the halves that [angleTable.rotate] turns. Products of a query and a key stay what they are.
-func apart(p *pass, x headRows, heads, dim int) {
-	eachHead(p, x, heads, dim, func(v, buf []float32) {
-		for i := range dim / 2 {
-			buf[i], buf[dim/2+i] = v[2*i], v[2*i+1]
-		}
-	})
-}
-
-// together is the inverse of apart.
-func together(p *pass, x headRows, heads, dim int) {
-	eachHead(p, x, heads, dim, func(v, buf []float32) {
-		for i := range dim / 2 {
-			buf[2*i], buf[2*i+1] = v[i], v[dim/2+i]
-		}
-	})
-}
-
-// eachHead replaces each head of each row by what do leaves in buf.
-func eachHead(p *pass, x headRows, heads, dim int, do func(v, buf []float32)) {
-	p.dev.ForBlocks(p.rows, 64, func(from, to int) {
-		buf := p.dev.Borrow(dim)
-		defer p.dev.Return(buf)
-		for r := from; r < to; r++ {
-			for h := range heads {
-				v := x.data[r*x.stride+h*x.step:][:dim]
-				do(v, buf)
-				copy(v, buf)
-			}
-		}
-	})
 }

@@ -15,38 +15,58 @@ type layer struct {
 // layerActs are what a layer's forward pass leaves for its backward pass. Widths: d hidden,
 // one row for each position of the batch.
 type layerActs struct {
-	in, normed1, inverse1  []float32 // [rows, d], [rows, d], [rows]
-	mid, normed2, inverse2 []float32
+	in, normed1, inverse1  tensor.Array // [rows, d], [rows, d], [rows]
+	mid, normed2, inverse2 tensor.Array
 	attention              attentionActs
 	moe                    moeActs
-	dense                  gluActs
+	dense                  tensor.GLU
 }
 
 // pass is one forward or backward run over a batch.
 type pass struct {
 	m      *Model
-	dev    *tensor.Device
+	dev    tensor.Device
 	batch  Batch
 	rows   int
 	hidden int
-	x      []float32 // the residual stream, [rows, d]
-	dx     []float32 // its derivative
+	x      tensor.Array // the residual stream, [rows, d]
+	dx     tensor.Array // its derivative
 	// balance is nil if no load-balancing loss is asked for.
 	balance *balance
 }
 
+// grow makes *a hold n values of activations.
+func (p *pass) grow(a *tensor.Array, n int) tensor.Array {
+	p.dev.Grow(a, p.dev.Type(), n)
+	return *a
+}
+
+// growF32 makes *a hold n values in single precision.
+func (p *pass) growF32(a *tensor.Array, n int) tensor.Array {
+	p.dev.Grow(a, tensor.F32, n)
+	return *a
+}
+
+// borrow returns room for n values of activations.
+func (p *pass) borrow(n int) tensor.Array { return p.dev.Borrow(p.dev.Type(), n) }
+
+// norm sets y to the normed rows of x.
+func (p *pass) norm(y, inverse *tensor.Array, x tensor.Array, w *Param, epsilon float64) {
+	p.dev.RMSNorm(p.grow(y, x.N), p.growF32(inverse, x.N/w.w.Data.N), x, w.w.Data, epsilon)
+}
+
 func (y *layer) forward(p *pass, a *layerActs) {
 	n, eps := p.rows*p.hidden, p.m.cfg.RMSNormEps
-	copy(grow(&a.in, n), p.x)
-	p.dev.RMSNorm(grow(&a.normed1, n), grow(&a.inverse1, p.rows), p.x, y.inputNorm.Data, eps)
+	p.dev.Copy(p.grow(&a.in, n), p.x)
+	p.norm(&a.normed1, &a.inverse1, p.x, y.inputNorm, eps)
 	y.attention.forward(p, a.normed1, p.x, &a.attention)
-	copy(grow(&a.mid, n), p.x)
-	p.dev.RMSNorm(grow(&a.normed2, n), grow(&a.inverse2, p.rows), p.x, y.postNorm.Data, eps)
+	p.dev.Copy(p.grow(&a.mid, n), p.x)
+	p.norm(&a.normed2, &a.inverse2, p.x, y.postNorm, eps)
 	if y.moe != nil {
 		y.moe.forward(p, a.normed2, p.x, &a.moe)
 	}
 	if y.dense != nil {
-		y.dense.forward(p.dev, p.rows, a.normed2, p.x, &a.dense, true)
+		y.dense.forward(p, a.normed2, p.x, &a.dense)
 	}
 }
 
@@ -55,14 +75,14 @@ func (y *layer) forward(p *pass, a *layerActs) {
 func (y *layer) backward(p *pass, a *layerActs, needIn bool) {
 	needMid := needIn || trains(y.inputNorm) || y.attention.trainable()
 	needNormed := needMid || trains(y.postNorm)
-	var dNormed []float32
+	var dNormed tensor.Array
 	if needNormed {
-		dNormed = p.dev.Borrow(p.rows * p.hidden)
+		dNormed = p.borrow(p.rows * p.hidden)
 		defer p.dev.Return(dNormed)
-		clear(dNormed)
+		p.dev.Clear(dNormed)
 	}
 	if y.dense != nil {
-		y.dense.backward(p.dev, p.rows, p.dx, a.normed2, dNormed, &a.dense)
+		y.dense.backward(p, p.dx, a.normed2, dNormed, &a.dense)
 	}
 	if y.moe != nil {
 		y.moe.backward(p, a.normed2, dNormed, &a.moe)
@@ -75,7 +95,7 @@ func (y *layer) backward(p *pass, a *layerActs, needIn bool) {
 	}
 	needNormed = needIn || trains(y.inputNorm)
 	if needNormed {
-		clear(dNormed)
+		p.dev.Clear(dNormed)
 	}
 	y.attention.backward(p, a.normed1, dNormed, needNormed, &a.attention)
 	if needNormed {
@@ -84,24 +104,15 @@ func (y *layer) backward(p *pass, a *layerActs, needIn bool) {
 }
 
 // normBack adds the derivative of a norm to p.dx, if needIn, and to its weight's gradient.
-func (p *pass) normBack(needIn bool, w *Param, dNormed, in, inverse []float32) {
-	var dx []float32
+func (p *pass) normBack(needIn bool, w *Param, dNormed, in, inverse tensor.Array) {
+	var dx tensor.Array
 	if needIn {
 		dx = p.dx
 	}
-	p.dev.RMSNormBack(dx, w.Grad, dNormed, in, w.Data, inverse)
+	p.dev.RMSNormBack(dx, w.w.Grad, dNormed, in, w.w.Data, inverse)
 }
 
 func (y *layer) trainable() bool {
 	return trains(y.inputNorm, y.postNorm) || y.attention.trainable() ||
 		y.moe != nil && y.moe.trainable() || y.dense != nil && y.dense.trainable()
-}
-
-// grow makes *buf hold n values of unspecified content, allocating only when it must.
-func grow[E any](buf *[]E, n int) []E {
-	if cap(*buf) < n {
-		*buf = make([]E, n)
-	}
-	*buf = (*buf)[:n]
-	return *buf
 }

@@ -1,8 +1,11 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+
+	"bzdata/train/tensor"
 )
 
 // state is what a model keeps between calls.
@@ -10,7 +13,8 @@ type state struct {
 	angles angleTable
 	shared layerActs   // of layers whose activations are not kept
 	kept   []layerActs // by layer
-	x, dx  []float32
+	x, dx  tensor.Array
+	tokens tensor.Ints // of the batch, on the device
 	head   headActs
 	counts []LayerCounts
 }
@@ -61,13 +65,13 @@ func (m *Model) backward(ctx context.Context, b Batch, scale float32, bal *balan
 	first := m.firstTrainable()
 	m.state.counts = nil
 	err = p.forward(ctx, first, func(layer int, a *moeActs) {
-		m.state.counts = append(m.state.counts, a.counts(layer, p.rows))
+		m.state.counts = append(m.state.counts, p.counts(layer, &a.Routing))
 	})
 	if err != nil {
 		return 0, 0, err
 	}
 	if bal != nil {
-		bal.settle()
+		bal.settle(p)
 	}
 	input := first < len(m.layers) || trains(m.norm, m.embed)
 	do := headPass{scale: scale, back: input || trains(m.head), input: input}
@@ -75,15 +79,15 @@ func (m *Model) backward(ctx context.Context, b Batch, scale float32, bal *balan
 		return 0, 0, err
 	}
 	for l := len(m.layers) - 1; l >= first; l-- {
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), m.dev.Err()); err != nil {
 			return 0, 0, err
 		}
 		m.layers[l].backward(p, &m.state.kept[l], l > first || trains(m.embed))
 	}
 	if trains(m.embed) {
-		p.embedBack()
+		m.dev.EmbedBack(m.embed.w.Grad, p.dx, m.state.tokens, p.hidden)
 	}
-	return sum, tokens, nil
+	return sum, tokens, m.dev.Err()
 }
 
 // Routes runs the forward pass and calls visit for each mixture layer, from the input on. The
@@ -93,7 +97,7 @@ func (m *Model) Routes(ctx context.Context, b Batch, visit func(Route)) error {
 	if err != nil {
 		return err
 	}
-	return p.forward(ctx, len(m.layers), func(layer int, a *moeActs) { visit(a.record(layer)) })
+	return p.forward(ctx, len(m.layers), func(layer int, a *moeActs) { visit(p.record(layer, &a.Routing)) })
 }
 
 // start checks a batch and embeds it.
@@ -102,16 +106,18 @@ func (m *Model) start(b Batch, targets bool) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{m: m, dev: m.dev, batch: b, rows: b.positions(), hidden: m.cfg.HiddenSize}
-	p.x = grow(&m.state.x, p.rows*p.hidden)
+	p.grow(&m.state.x, p.rows*p.hidden)
+	p.x = m.state.x
 	p.embedTokens()
-	return p, nil
+	return p, m.dev.Err()
 }
 
 // embedTokens fills p.x with the tokens' embeddings.
 func (p *pass) embedTokens() {
-	for t, id := range p.batch.Tokens {
-		copy(p.x[t*p.hidden:(t+1)*p.hidden], p.m.embed.Data[int(id)*p.hidden:])
-	}
+	tokens := &p.m.state.tokens
+	p.dev.GrowInts(tokens, p.rows)
+	p.dev.UploadInts(*tokens, p.batch.Tokens)
+	p.dev.Embed(p.x, p.m.embed.w.Data, *tokens, p.hidden)
 }
 
 // firstTrainable is the lowest layer that the backward pass must reach: the number of layers if
@@ -136,7 +142,7 @@ func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *m
 		s.kept = make([]layerActs, len(p.m.layers))
 	}
 	for l, y := range p.m.layers {
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), p.dev.Err()); err != nil {
 			return err
 		}
 		a := &s.shared
@@ -152,32 +158,23 @@ func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *m
 }
 
 // counts is the load of a layer's experts.
-func (a *moeActs) counts(layer, rows int) LayerCounts {
-	c := LayerCounts{Layer: layer, Tokens: rows, Experts: make([]int, len(a.start)-1)}
+func (p *pass) counts(layer int, r *tensor.Routing) LayerCounts {
+	c, start := LayerCounts{Layer: layer, Tokens: r.Rows, Experts: make([]int, r.Experts)}, make([]int32, r.Experts+1)
+	p.dev.DownloadInts(start, r.Start)
 	for e := range c.Experts {
-		c.Experts[e] = a.start[e+1] - a.start[e]
+		c.Experts[e] = int(start[e+1] - start[e])
 	}
 	return c
 }
 
 // record is what a layer's router chose.
-func (a *moeActs) record(layer int) Route {
-	r := Route{Layer: layer, Experts: a.ids, Weights: make([]float32, len(a.ids))}
-	experts := len(a.start) - 1
-	for slot, id := range a.ids {
-		r.Weights[slot] = a.probs[slot/a.k*experts+int(id)]
+func (p *pass) record(layer int, r *tensor.Routing) Route {
+	out := Route{Layer: layer, Experts: make([]int32, r.Slots()), Weights: make([]float32, r.Slots())}
+	probs := make([]float32, r.Probs.N)
+	p.dev.DownloadInts(out.Experts, r.IDs)
+	p.dev.Download(probs, r.Probs)
+	for slot, id := range out.Experts {
+		out.Weights[slot] = probs[slot/r.K*r.Experts+int(id)]
 	}
-	return r
-}
-
-// embedBack adds p.dx to the embedding's gradient, each task a range of columns, in the
-// order of positions.
-func (p *pass) embedBack() {
-	grad := p.m.embed.Grad
-	p.dev.ForBlocks(p.hidden, 64, func(from, to int) {
-		for t, id := range p.batch.Tokens {
-			row := int(id) * p.hidden
-			p.dev.Axpy(grad[row+from:row+to], p.dx[t*p.hidden+from:t*p.hidden+to], 1)
-		}
-	})
+	return out
 }

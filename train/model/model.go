@@ -15,15 +15,41 @@ type Param struct {
 	Name string
 	// Shape is [out, in] for a projection and [n] for a norm.
 	Shape []int
-	Data  []float32
-	// Grad is the gradient's accumulator, or nil while the tensor is frozen.
-	Grad []float32
+
+	dev tensor.Device
+	w   tensor.Weight
 }
+
+// Elements returns the number of values.
+func (p *Param) Elements() int { return elements(p.Shape) }
+
+// Values returns the weights in single precision: on the processor the memory itself, which may be written to,
+// elsewhere a copy.
+func (p *Param) Values() []float32 { return p.dev.Master(p.w) }
+
+// SetValues replaces the weights by as many values.
+func (p *Param) SetValues(values []float32) { p.dev.SetMaster(&p.w, values) }
+
+// Trains reports whether the tensor has a gradient; without one it is frozen.
+func (p *Param) Trains() bool { return !p.w.Grad.None() }
+
+// Gradient returns the gradient: on the processor the memory itself, elsewhere a copy; nil if the tensor is frozen.
+func (p *Param) Gradient() []float32 {
+	if p.w.Grad.Host != nil || p.w.Grad.None() {
+		return p.w.Grad.Host
+	}
+	values := make([]float32, p.w.Grad.N)
+	p.dev.Download(values, p.w.Grad)
+	return values
+}
+
+// Weight returns the tensor in its device's memory.
+func (p *Param) Weight() *tensor.Weight { return &p.w }
 
 // Model is a decoder with its weights. It is not safe for concurrent use.
 type Model struct {
 	cfg    Config
-	dev    *tensor.Device
+	dev    tensor.Device
 	params []*Param
 	byName map[string]*Param
 
@@ -33,15 +59,19 @@ type Model struct {
 	state             state
 }
 
-// New returns a model with random weights, as [Param.Randomize] makes them with deviation
-// initializer_range.
-func New(cfg Config, dev *tensor.Device, seed uint64) (*Model, error) {
+// New returns a model with random weights, as [Param.Random] makes them with deviation
+// initializer_range. It is an error if the device has no room for them.
+func New(cfg Config, dev tensor.Device, seed uint64) (*Model, error) {
 	m, err := build(cfg, dev, nil)
 	if err != nil {
 		return nil, err
 	}
-	dev.For(len(m.params), func(i int) { m.params[i].Randomize(seed, m.cfg.InitializerRange) })
-	return m, nil
+	values := make([][]float32, len(m.params))
+	dev.For(len(m.params), func(i int) { values[i] = m.params[i].Random(seed, m.cfg.InitializerRange) })
+	for i, p := range m.params {
+		p.w.Data = dev.Load(values[i])
+	}
+	return m, dev.Err()
 }
 
 // Shapes lists the weights of a model, without values.
@@ -58,7 +88,7 @@ func Shapes(cfg Config) ([]Param, error) {
 }
 
 // build makes a model without weights, with the routed experts own, by layer, or all if it is nil.
-func build(cfg Config, dev *tensor.Device, own map[int][]int32) (*Model, error) {
+func build(cfg Config, dev tensor.Device, own map[int][]int32) (*Model, error) {
 	arch, err := architectureOf(cfg.ModelType)
 	if err != nil {
 		return nil, err
@@ -84,7 +114,7 @@ func build(cfg Config, dev *tensor.Device, own map[int][]int32) (*Model, error) 
 
 // addParam registers a weight; the order of calls is the order of [Model.Params].
 func (m *Model) addParam(name string, shape ...int) *Param {
-	p := &Param{Name: name, Shape: shape}
+	p := &Param{Name: name, Shape: shape, dev: m.dev}
 	m.params = append(m.params, p)
 	m.byName[name] = p
 	return p
@@ -98,31 +128,32 @@ func elements(shape []int) int {
 	return n
 }
 
-// Randomize sets random values: 1 for a tensor of one dimension, a norm's, except that biases are 0;
+// Random returns random values for the tensor: 1 for a tensor of one dimension, a norm's, except that biases are 0;
 // others are normal with the given deviation, seeded by seed and the tensor's name.
-func (p *Param) Randomize(seed uint64, deviation float64) {
-	p.Data = make([]float32, elements(p.Shape))
+func (p *Param) Random(seed uint64, deviation float64) []float32 {
+	values := make([]float32, elements(p.Shape))
 	if len(p.Shape) == 1 {
 		if !strings.HasSuffix(p.Name, ".bias") {
-			for i := range p.Data {
-				p.Data[i] = 1
+			for i := range values {
+				values[i] = 1
 			}
 		}
-		return
+		return values
 	}
 	h := fnv.New64a()
 	fmt.Fprint(h, p.Name)
 	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
-	for i := range p.Data {
-		p.Data[i] = float32(rng.NormFloat64() * deviation)
+	for i := range values {
+		values[i] = float32(rng.NormFloat64() * deviation)
 	}
+	return values
 }
 
 // Config returns the configuration, with implied values filled in.
 func (m *Model) Config() Config { return m.cfg }
 
 // Device returns the device that the model computes on.
-func (m *Model) Device() *tensor.Device { return m.dev }
+func (m *Model) Device() tensor.Device { return m.dev }
 
 // Params returns all weights in a fixed order: embedding, layers from the input on, final
 // norm, and the head unless it is tied to the embedding.
@@ -137,21 +168,20 @@ func (m *Model) SetTrainable(keep func(name string) bool) int {
 	kept := 0
 	for _, p := range m.params {
 		if !keep(p.Name) {
-			p.Grad = nil
+			m.dev.Freeze(&p.w)
 			continue
 		}
 		kept++
-		if p.Grad == nil {
-			p.Grad = make([]float32, len(p.Data))
-		}
-		clear(p.Grad)
+		m.dev.Train(&p.w)
 	}
 	return kept
 }
 
 // ZeroGrad clears all gradients.
 func (m *Model) ZeroGrad() {
-	m.dev.For(len(m.params), func(i int) { clear(m.params[i].Grad) })
+	for _, p := range m.params {
+		m.dev.Clear(p.w.Grad)
+	}
 }
 
 // SetAllowedExperts restricts the router of a mixture layer to some experts; nil admits all.
@@ -165,7 +195,7 @@ func (m *Model) SetAllowedExperts(layer int, ids []int32) error {
 	if layer < 0 || layer >= len(m.layers) || m.layers[layer].moe == nil {
 		return fmt.Errorf("layer %d has no experts", layer)
 	}
-	return m.layers[layer].moe.allow(ids)
+	return m.layers[layer].moe.allow(m.dev, ids)
 }
 
 // SetExpertsPerToken sets how many experts a token goes to, in place of num_experts_per_tok: networks

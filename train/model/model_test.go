@@ -39,8 +39,8 @@ func newModel(t testing.TB, cfg Config, kernels string, workers int) *Model {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, p := range m.Params() {
 		if len(p.Shape) == 1 {
-			for i := range p.Data {
-				p.Data[i] = float32(1 + 0.3*rng.NormFloat64())
+			for i := range p.Values() {
+				p.Values()[i] = float32(1 + 0.3*rng.NormFloat64())
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func backward(t testing.TB, m *Model, b Batch, keep func(string) bool) (float64,
 	}
 	var grads []float32
 	for _, p := range m.Params() {
-		grads = append(grads, p.Grad...)
+		grads = append(grads, p.Gradient()...)
 	}
 	return sum, grads
 }
@@ -135,7 +135,7 @@ func TestFrozen(t *testing.T) {
 	backward(t, m, b, all)
 	want := map[string][]float32{}
 	for _, p := range m.Params() {
-		want[p.Name] = slices.Clone(p.Grad)
+		want[p.Name] = slices.Clone(p.Gradient())
 	}
 	some := []string{"self_attn.o_proj", "post_attention_layernorm", "model.norm", "lm_head", "embed_tokens",
 		"layers.1.mlp.gate", "layers.2.self_attn.q_proj", "layers.1.input_layernorm", "experts.3.down",
@@ -145,9 +145,9 @@ func TestFrozen(t *testing.T) {
 		backward(t, m, b, keep)
 		for _, p := range m.Params() {
 			switch {
-			case keep(p.Name) && !slices.Equal(p.Grad, want[p.Name]):
+			case keep(p.Name) && !slices.Equal(p.Gradient(), want[p.Name]):
 				t.Errorf("with only %s: the gradient of %s differs", part, p.Name)
-			case !keep(p.Name) && p.Grad != nil:
+			case !keep(p.Name) && p.Trains():
 				t.Errorf("with only %s: %s has a gradient", part, p.Name)
 			}
 		}
@@ -168,7 +168,7 @@ func TestBackwardAdds(t *testing.T) {
 	}
 	at := 0
 	for _, p := range m.Params() {
-		for _, g := range p.Grad {
+		for _, g := range p.Gradient() {
 			want := float64(once[at]) * 4
 			if math.Abs(float64(g)-want) > 1e-5*(1+math.Abs(want)) {
 				t.Fatalf("%s: gradient %v after scales 0.5 and 1.5, want %v", p.Name, g, want)
@@ -181,7 +181,7 @@ func TestBackwardAdds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range m.Params() {
-		if slices.ContainsFunc(p.Grad, func(g float32) bool { return g != 0 }) {
+		if slices.ContainsFunc(p.Gradient(), func(g float32) bool { return g != 0 }) {
 			t.Fatalf("%s has a gradient at scale 0", p.Name)
 		}
 	}
@@ -200,7 +200,7 @@ func TestUncounted(t *testing.T) {
 		t.Errorf("loss %v over %d tokens, %v", sum, tokens, err)
 	}
 	for _, p := range m.Params() {
-		if slices.ContainsFunc(p.Grad, func(g float32) bool { return g != 0 }) {
+		if slices.ContainsFunc(p.Gradient(), func(g float32) bool { return g != 0 }) {
 			t.Errorf("%s has a gradient", p.Name)
 		}
 	}
@@ -229,7 +229,7 @@ func TestAllowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		for e := range int32(5) {
-			grad := m.Param(fmt.Sprintf("model.layers.1.mlp.experts.%d.up_proj.weight", e)).Grad
+			grad := m.Param(fmt.Sprintf("model.layers.1.mlp.experts.%d.up_proj.weight", e)).Gradient()
 			moves := slices.ContainsFunc(grad, func(g float32) bool { return g != 0 })
 			if moves != slices.Contains(ids, e) {
 				t.Errorf("allowed %v: expert %d has a gradient: %v", ids, e, moves)
@@ -249,7 +249,7 @@ func TestAllowed(t *testing.T) {
 // TestTies checks that equal experts are taken by number.
 func TestTies(t *testing.T) {
 	m := newModel(t, tinyConfig(), "auto", 1)
-	clear(m.Param("model.layers.1.mlp.gate.weight").Data)
+	clear(m.Param("model.layers.1.mlp.gate.weight").Values())
 	err := m.Routes(context.Background(), randomBatch(m.Config(), 1, 9, 3), func(r Route) {
 		for i, id := range r.Experts {
 			if r.Layer == 1 && (int(id) != i%2 || r.Weights[i] != 0.2) {
@@ -296,7 +296,7 @@ func TestNonFinite(t *testing.T) {
 	for _, name := range []string{"model.embed_tokens.weight", "model.layers.1.mlp.gate.weight",
 		"model.layers.0.self_attn.k_proj.weight", "lm_head.weight"} {
 		m := newModel(t, tinyConfig(), "auto", 2)
-		w := m.Param(name).Data
+		w := m.Param(name).Values()
 		for i := range w {
 			w[i] = float32(math.NaN())
 		}

@@ -15,14 +15,14 @@ const ConfigFile = "config.json"
 
 // Open reads a model folder: config.json, and model.safetensors or the shards of its index. Every
 // weight must be there in its shape; tensors that the architecture does not have are left alone.
-func Open(fsys store.FS, dir string, dev *tensor.Device) (*Model, error) {
+func Open(fsys store.FS, dir string, dev tensor.Device) (*Model, error) {
 	return OpenGroup(fsys, dir, nil, dev)
 }
 
 // OpenGroup is [Open] for a model with some routed experts only, by layer; nil means all. Routers
 // choose among these, and the bytes of others are not read: they, and shards that hold nothing
 // else, may be absent from the folder.
-func OpenGroup(fsys store.FS, dir string, own map[int][]int32, dev *tensor.Device) (*Model, error) {
+func OpenGroup(fsys store.FS, dir string, own map[int][]int32, dev tensor.Device) (*Model, error) {
 	cfg, err := ReadConfig(fsys, dir)
 	if err != nil {
 		return nil, err
@@ -58,9 +58,9 @@ func ReadConfig(fsys store.FS, dir string) (Config, error) {
 	return cfg, nil
 }
 
-// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does. The slices that
-// weights gives become the model's own.
-func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev *tensor.Device) (*Model, error) {
+// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does. On the
+// processor the slices that weights gives become the model's own.
+func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev tensor.Device) (*Model, error) {
 	m, err := build(cfg, dev, own)
 	if err != nil {
 		return nil, err
@@ -69,10 +69,11 @@ func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev 
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
-		p.Data, err = weights.Float32(p.Name, nil)
+		values, err := weights.Float32(p.Name, nil)
 		if err != nil {
 			return nil, err
 		}
+		p.w.Data = dev.Load(values)
 	}
-	return m, nil
+	return m, dev.Err()
 }

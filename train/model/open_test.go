@@ -22,7 +22,7 @@ func writeFolder(t *testing.T, m *Model, dtype checkpoint.DType, change func([]c
 	dir := t.TempDir()
 	var tensors []checkpoint.Tensor
 	for _, p := range m.Params() {
-		x, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Data)
+		x, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Values())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,8 +52,8 @@ func TestOpen(t *testing.T) {
 	for _, dtype := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16, checkpoint.F16} {
 		m := newModel(t, tinyConfig(), "auto", 1)
 		for _, p := range m.Params() {
-			for i, v := range p.Data {
-				p.Data[i] = float32(int(v*128)) / 128 // exact in every type
+			for i, v := range p.Values() {
+				p.Values()[i] = float32(int(v*128)) / 128 // exact in every type
 			}
 		}
 		got, err := Open(store.OS(), writeFolder(t, m, dtype, nil), m.Device())
@@ -65,7 +65,7 @@ func TestOpen(t *testing.T) {
 		}
 		for i, p := range m.Params() {
 			q := got.Params()[i]
-			if p.Name != q.Name || !slices.Equal(p.Shape, q.Shape) || !slices.Equal(p.Data, q.Data) {
+			if p.Name != q.Name || !slices.Equal(p.Shape, q.Shape) || !slices.Equal(p.Values(), q.Values()) {
 				t.Errorf("%v: %s differs", dtype, p.Name)
 			}
 		}
@@ -97,7 +97,7 @@ func TestOpenRefuses(t *testing.T) {
 	mustFail(t, dir, m.Device(), `model_type "gpt2" is not known`)
 }
 
-func mustFail(t *testing.T, dir string, dev *tensor.Device, want string) {
+func mustFail(t *testing.T, dir string, dev tensor.Device, want string) {
 	t.Helper()
 	_, err := Open(store.OS(), dir, dev)
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
@@ -291,7 +291,7 @@ func TestOpenGroup(t *testing.T) {
 		t.Errorf("loss %v, want %v", sum, wantSum)
 	}
 	for _, p := range part.Params() {
-		if foreign(p.Name) || !slices.Equal(p.Grad, whole.Param(p.Name).Grad) {
+		if foreign(p.Name) || !slices.Equal(p.Gradient(), whole.Param(p.Name).Gradient()) {
 			t.Errorf("%s: foreign, or another gradient", p.Name)
 		}
 	}

@@ -50,7 +50,7 @@ type peer struct {
 	want  checkpoint.Source
 }
 
-func openPeer(t *testing.T, dir string, dev *tensor.Device) *peer {
+func openPeer(t *testing.T, dir string, dev tensor.Device) *peer {
 	t.Helper()
 	m, err := Open(store.OS(), dir, dev)
 	if err != nil {
@@ -136,7 +136,7 @@ func (p *peer) gradients(t *testing.T, backward func() error) (worst float64, na
 		size, off := 0.0, 0.0
 		for i, v := range p.floats(t, "gradient."+w.Name) {
 			size += float64(v) * float64(v)
-			off += float64(v-w.Grad[i]) * float64(v-w.Grad[i])
+			off += float64(v-w.Gradient()[i]) * float64(v-w.Gradient()[i])
 		}
 		relative := math.Sqrt(off / size)
 		if size == 0 {

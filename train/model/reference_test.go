@@ -25,8 +25,8 @@ type reference struct {
 func newReference(m *Model) *reference {
 	r := &reference{cfg: m.Config(), weights: map[string][]float64{}, allowed: map[int][]int32{}}
 	for _, p := range m.Params() {
-		w := make([]float64, len(p.Data))
-		for i, v := range p.Data {
+		w := make([]float64, len(p.Values()))
+		for i, v := range p.Values() {
 			w[i] = float64(v)
 		}
 		r.weights[p.Name] = w
@@ -335,16 +335,16 @@ func TestGradient(t *testing.T) {
 
 func checkGradient(t *testing.T, what string, ref *reference, b Batch, p *Param) {
 	t.Helper()
-	rng := rand.New(rand.NewPCG(1, uint64(len(p.Data))))
-	along, random := make([]float64, len(p.Grad)), make([]float64, len(p.Grad))
+	rng := rand.New(rand.NewPCG(1, uint64(len(p.Values()))))
+	along, random := make([]float64, len(p.Gradient())), make([]float64, len(p.Gradient()))
 	length, want := 0.0, 0.0
-	for _, g := range p.Grad {
+	for _, g := range p.Gradient() {
 		length += float64(g) * float64(g)
 	}
 	length = math.Sqrt(length)
-	for i, g := range p.Grad {
+	for i, g := range p.Gradient() {
 		along[i] = float64(g) / max(length, 1e-30)
-		random[i] = rng.NormFloat64() / math.Sqrt(float64(len(p.Grad)))
+		random[i] = rng.NormFloat64() / math.Sqrt(float64(len(p.Gradient())))
 		want += random[i] * float64(g)
 	}
 	if got := ref.slope(b, p.Name, along); math.Abs(got-length) > 1e-5*length+1e-6 {

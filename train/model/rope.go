@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+
+	"bzdata/train/tensor"
 )
 
 // RopeScaling is how rotary embedding is stretched beyond the length that a model was first trained
@@ -198,39 +200,39 @@ func (s *RopeScaling) yarnAttention() float64 {
 
 // angleTable holds the cosines and sines of rotary embedding: [length, half] for heads of 2*half.
 type angleTable struct {
-	half               int
-	cos, sin, minusSin []float32
+	half, length       int
+	cos, sin, minusSin tensor.Array
 }
 
 // angles returns the table for positions below length.
 func (m *Model) angles(length int) *angleTable {
 	t := &m.state.angles
-	if t.half = m.ropeDim / 2; len(t.cos) >= length*t.half {
+	if t.half = m.ropeDim / 2; t.length >= length {
 		return t
 	}
 	n := length * t.half
-	t.cos, t.sin, t.minusSin = make([]float32, n), make([]float32, n), make([]float32, n)
+	cos, sin, minusSin := make([]float32, n), make([]float32, n), make([]float32, n)
 	turns, factor := frequencies(m.ropeDim, m.cfg.RopeTheta, m.cfg.RopeScaling)
 	for i, f := range turns {
 		for pos := range length {
-			sin, cos := math.Sincos(float64(float32(pos) * f))
+			s, c := math.Sincos(float64(float32(pos) * f))
 			at := pos*t.half + i
-			t.cos[at], t.sin[at], t.minusSin[at] = float32(cos)*factor, float32(sin)*factor, float32(-sin)*factor
+			cos[at], sin[at], minusSin[at] = float32(c)*factor, float32(s)*factor, float32(-s)*factor
 		}
 	}
+	for _, to := range []struct {
+		a      *tensor.Array
+		values []float32
+	}{{&t.cos, cos}, {&t.sin, sin}, {&t.minusSin, minusSin}} {
+		m.dev.Grow(to.a, tensor.F32, n)
+		m.dev.Upload(*to.a, to.values)
+	}
+	t.length = length
 	return t
 }
 
 // rotate turns each head of each row by its position's angles; sin is t.sin or, for the
 // derivative, t.minusSin.
-func (t *angleTable) rotate(p *pass, x headRows, heads int, sin []float32) {
-	p.dev.ForBlocks(p.rows, 16, func(from, to int) {
-		for r := from; r < to; r++ {
-			at := r % p.batch.Length * t.half
-			for h := range heads {
-				v := x.data[r*x.stride+h*x.step:][:2*t.half]
-				p.dev.Rotate(v[:t.half], v[t.half:], t.cos[at:at+t.half], sin[at:at+t.half])
-			}
-		}
-	})
+func (t *angleTable) rotate(p *pass, x tensor.Heads, heads int, sin tensor.Array) {
+	p.dev.Rotate(x, p.rows, heads, t.half, p.batch.Length, t.cos, sin)
 }

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,11 +23,11 @@ type Stream struct {
 
 	m       *Model
 	weights checkpoint.Source
-	spare   map[int][][]float32 // buffers to use again, by length
+	spare   map[int][]tensor.Array // buffers to use again, by length
 }
 
 // NewStream checks that weights has every weight of a model in its shape, and reads none.
-func NewStream(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Stream, error) {
+func NewStream(cfg Config, weights checkpoint.Source, dev tensor.Device) (*Stream, error) {
 	m, err := build(cfg, dev, nil)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func NewStream(cfg Config, weights checkpoint.Source, dev *tensor.Device) (*Stre
 			return nil, err
 		}
 	}
-	return &Stream{m: m, weights: weights, spare: map[int][][]float32{}}, nil
+	return &Stream{m: m, weights: weights, spare: map[int][]tensor.Array{}}, nil
 }
 
 // CheckUpdate checks that every tensor of an update, of which there must be one, is a tensor of the
@@ -94,6 +95,7 @@ func (s *Stream) Routes(ctx context.Context, batches []Batch, visit func(batch i
 	if err != nil {
 		return err
 	}
+	defer run.free()
 	last := len(s.m.layers) - 1
 	for last >= 0 && s.m.layers[last].moe == nil {
 		last--
@@ -119,6 +121,7 @@ func (s *Stream) Losses(ctx context.Context, batches []Batch, update checkpoint.
 	if err != nil {
 		return nil, nil, err
 	}
+	defer run.free()
 	run.steps = 1 + len(s.m.layers) + 1
 	if err := run.embed(); err != nil {
 		return nil, nil, err
@@ -149,7 +152,7 @@ func (s *Stream) start(batches []Batch, update checkpoint.Source, targets bool) 
 			return nil, fmt.Errorf("batch %d: %w", i, err)
 		}
 		p := &pass{m: s.m, dev: s.m.dev, batch: b, rows: b.positions(), hidden: s.m.cfg.HiddenSize}
-		p.x = make([]float32, p.rows*p.hidden)
+		p.x = s.m.dev.Alloc(s.m.dev.Type(), p.rows*p.hidden)
 		run.base = append(run.base, p)
 	}
 	if update == nil {
@@ -170,7 +173,7 @@ func (run *streamRun) with(params []*Param, do func(passes []*pass, updated bool
 	}
 	changed := slices.DeleteFunc(slices.Clone(params), func(p *Param) bool { return !run.changes[p.Name] })
 	if len(changed) > 0 && run.updated == nil {
-		run.updated = clonePasses(run.base)
+		run.updated = run.s.clonePasses(run.base)
 	}
 	if err := do(run.base, false); err != nil || run.updated == nil {
 		return err
@@ -181,11 +184,12 @@ func (run *streamRun) with(params []*Param, do func(passes []*pass, updated bool
 	return do(run.updated, true)
 }
 
-func clonePasses(passes []*pass) []*pass {
+func (s *Stream) clonePasses(passes []*pass) []*pass {
 	var out []*pass
 	for _, p := range passes {
 		q := *p
-		q.x = slices.Clone(p.x)
+		q.x = s.m.dev.Alloc(s.m.dev.Type(), p.x.N)
+		s.m.dev.Copy(q.x, p.x)
 		out = append(out, &q)
 	}
 	return out
@@ -206,12 +210,12 @@ func (run *streamRun) layer(ctx context.Context, l int, visit func(batch int, r 
 	y, acts := run.s.m.layers[l], &run.s.m.state.shared
 	return run.with(y.params, func(passes []*pass, updated bool) error {
 		for i, p := range passes {
-			if err := ctx.Err(); err != nil {
+			if err := cmp.Or(ctx.Err(), p.dev.Err()); err != nil {
 				return err
 			}
 			y.forward(p, acts)
 			if y.moe != nil && visit != nil && !updated {
-				visit(i, acts.moe.record(l))
+				visit(i, p.record(l, &acts.moe.Routing))
 			}
 		}
 		return nil
@@ -240,6 +244,13 @@ func (run *streamRun) head(ctx context.Context) (base, updated [][]float32, err 
 	return base, updated, err
 }
 
+// free gives the residual streams back.
+func (run *streamRun) free() {
+	for _, p := range append(run.base, run.updated...) {
+		p.dev.Free(p.x)
+	}
+}
+
 func (run *streamRun) step() {
 	if run.done++; run.s.OnLayer != nil {
 		run.s.OnLayer(run.done, run.steps)
@@ -249,27 +260,29 @@ func (run *streamRun) step() {
 // read fills weights from a source, into buffers that they have or that are spare.
 func (s *Stream) read(src checkpoint.Source, params []*Param) error {
 	for _, p := range params {
-		if n := elements(p.Shape); p.Data == nil {
-			p.Data = s.take(n)
+		if p.w.Data.None() {
+			p.w.Data = s.take(p.Elements())
 		}
 	}
-	errs := make([]error, len(params))
-	s.m.dev.For(len(params), func(i int) {
-		p := params[i]
-		p.Data, errs[i] = src.Float32(p.Name, p.Data)
-	})
-	for _, err := range errs {
-		if err != nil {
-			return err
+	values, errs := make([][]float32, len(params)), make([]error, len(params))
+	s.m.dev.For(len(params), func(i int) { values[i], errs[i] = src.Float32(params[i].Name, params[i].w.Data.Host) })
+	for i, p := range params {
+		if errs[i] != nil {
+			return errs[i]
+		}
+		if p.w.Data.Host != nil {
+			p.w.Data = tensor.Of(values[i])
+		} else {
+			s.m.dev.Upload(p.w.Data, values[i])
 		}
 	}
-	return nil
+	return s.m.dev.Err()
 }
 
-func (s *Stream) take(n int) []float32 {
+func (s *Stream) take(n int) tensor.Array {
 	list := s.spare[n]
 	if len(list) == 0 {
-		return make([]float32, n)
+		return s.m.dev.Alloc(s.m.dev.Type(), n)
 	}
 	s.spare[n] = list[:len(list)-1]
 	return list[len(list)-1]
@@ -278,9 +291,13 @@ func (s *Stream) take(n int) []float32 {
 // release lets weights go. Only the buffers of layers are likely to be of use again.
 func (s *Stream) release(params []*Param) {
 	for _, p := range params {
-		if p != s.m.embed && p != s.m.head && p.Data != nil {
-			s.spare[len(p.Data)] = append(s.spare[len(p.Data)], p.Data)
+		switch {
+		case p.w.Data.None():
+		case p == s.m.embed || p == s.m.head:
+			s.m.dev.Free(p.w.Data)
+		default:
+			s.spare[p.w.Data.N] = append(s.spare[p.w.Data.N], p.w.Data)
 		}
-		p.Data = nil
+		p.w.Data = tensor.Array{}
 	}
 }

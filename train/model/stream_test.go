@@ -56,7 +56,7 @@ func (p *peer) source(t *testing.T) checkpoint.Source {
 	t.Helper()
 	var tensors []checkpoint.Tensor
 	for _, w := range p.m.Params() {
-		x, err := checkpoint.NewTensor(w.Name, checkpoint.F32, w.Shape, w.Data)
+		x, err := checkpoint.NewTensor(w.Name, checkpoint.F32, w.Shape, w.Values())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,13 +105,13 @@ func (p *peer) testUpdate(t *testing.T, s *Stream, want [][]float32, part string
 		if !strings.Contains(w.Name, part) {
 			continue
 		}
-		kept := w.Data
-		w.Data = slices.Clone(kept)
-		defer func() { w.Data = kept }()
-		for i := range w.Data {
-			w.Data[i] *= 1.25
+		kept, values := slices.Clone(w.Values()), slices.Clone(w.Values())
+		defer w.SetValues(kept)
+		for i := range values {
+			values[i] *= 1.25
 		}
-		x, err := checkpoint.NewTensor(w.Name, checkpoint.F32, w.Shape, w.Data)
+		w.SetValues(values)
+		x, err := checkpoint.NewTensor(w.Name, checkpoint.F32, w.Shape, values)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,11 +236,11 @@ func (p *peer) testFrozen(t *testing.T) {
 	backward(t, p.m, p.batch, all)
 	want := map[string][]float32{}
 	for _, w := range p.m.Params() {
-		want[w.Name] = slices.Clone(w.Grad)
+		want[w.Name] = slices.Clone(w.Gradient())
 	}
 	for _, one := range p.m.Params() {
 		backward(t, p.m, p.batch, func(name string) bool { return name == one.Name })
-		if !slices.Equal(one.Grad, want[one.Name]) {
+		if !slices.Equal(one.Gradient(), want[one.Name]) {
 			t.Errorf("with only %s: its gradient differs", one.Name)
 		}
 	}

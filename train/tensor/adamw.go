@@ -35,12 +35,12 @@ func (a AdamW) factors(step int) adamwFactors {
 }
 
 // elementBlock is how many elements one task of an elementwise operation takes. It
-// also cuts the sums of [Device.SumSquares], so it is part of the result's bits.
+// also cuts the sums of [host.SumSquares], so it is part of the result's bits.
 const elementBlock = 1 << 15
 
 // AdamW makes one update of weights w from gradient g, first moment m and second
 // moment v, all of one length. step counts from 1.
-func (d *Device) AdamW(rule AdamW, step int, w, g, m, v []float32) {
+func (d *host) AdamW(rule AdamW, step int, w, g, m, v []float32) {
 	c := rule.factors(step)
 	d.ForBlocks(len(w), elementBlock, func(from, to int) {
 		d.kernels.adamw(w[from:to], g[from:to], m[from:to], v[from:to], &c)
@@ -48,7 +48,7 @@ func (d *Device) AdamW(rule AdamW, step int, w, g, m, v []float32) {
 }
 
 // SumSquares returns the sum of squares of x in double precision.
-func (d *Device) SumSquares(x []float32) float64 {
+func (d *host) SumSquares(x []float32) float64 {
 	parts := make([]float64, (len(x)+elementBlock-1)/elementBlock)
 	d.ForBlocks(len(x), elementBlock, func(from, to int) {
 		parts[from/elementBlock] = d.kernels.sumSquares(x[from:to])

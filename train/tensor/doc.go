@@ -1,9 +1,13 @@
-// Package tensor computes: matrix products and the row operations of a decoder, in
-// single precision, on the processor. The inner loops are assembly chosen at run time
-// (AVX-512, or AVX2 with FMA), each with a plain Go twin that is always compiled, runs
-// on every other architecture and is what the fast one is tested against.
+// Package tensor computes the operations of a decoder, forward and backward: [Device] lists them. A model is
+// written over that interface, with memory that only the device reads, so one model's code runs on every device.
 //
-// # Contract
+// [CPU] is the device of this package: single precision, on the processor. Its inner loops are assembly chosen
+// at run time (AVX-512, or AVX2 with FMA), each with a plain Go twin that is always compiled, runs
+// on every other architecture and is what the fast one is tested against. The operations are whole steps of a
+// model, such as attention or a mixture's experts, and not single loops: a device may then share its work out as
+// suits it, a processor by experts and blocks of queries that stay in its caches, a card by tiles.
+//
+// # Contract of the processor
 //
 // Matrices are row-major slices with a leading dimension. Every operation gives the
 // same bits for any number of workers: work is shared out by rows and columns of the

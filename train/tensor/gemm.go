@@ -10,16 +10,16 @@ const (
 	nBlock = 1024
 )
 
-// Matrix is a view of a row-major matrix: element (i, j) is Data[i*Stride+j], or
+// matrix is a view of a row-major matrix: element (i, j) is Data[i*Stride+j], or
 // Data[j*Stride+i] if Transposed.
-type Matrix struct {
+type matrix struct {
 	Data       []float32
 	Stride     int
 	Transposed bool
 }
 
 // strides returns the distances between rows and between columns.
-func (a Matrix) strides() (row, col int) {
+func (a matrix) strides() (row, col int) {
 	if a.Transposed {
 		return 1, a.Stride
 	}
@@ -28,7 +28,7 @@ func (a Matrix) strides() (row, col int) {
 
 // Gemm sets C = A B, or C += A B if add, where A is m by k, B is k by n, and C is
 // m by n with rows ldc apart. C must not overlap A or B.
-func (d *Device) Gemm(m, n, k int, a, b Matrix, c []float32, ldc int, add bool) {
+func (d *host) Gemm(m, n, k int, a, b matrix, c []float32, ldc int, add bool) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -57,8 +57,8 @@ func (d *Device) Gemm(m, n, k int, a, b Matrix, c []float32, ldc int, add bool) 
 
 // gemmBlock is the product's part for columns [j, j+n) of C and [p, p+k) of the sum.
 type gemmBlock struct {
-	dev     *Device
-	a, b    Matrix
+	dev     *host
+	a, b    matrix
 	c       []float32
 	ldc     int
 	m, j, n int

@@ -7,26 +7,26 @@ import (
 	"testing"
 )
 
-func gemmOf(d *Device, m, n, k int, a, b Matrix) []float32 {
+func gemmOf(d *host, m, n, k int, a, b matrix) []float32 {
 	c := make([]float32, m*n)
 	d.Gemm(m, n, k, a, b, c, n, false)
 	return c
 }
 
-func (a Matrix) at(i, j int) float64 {
+func (a matrix) at(i, j int) float64 {
 	row, col := a.strides()
 	return float64(a.Data[i*row+j*col])
 }
 
 // checkGemm compares one product with its definition, with C inside a larger matrix.
-func checkGemm(t *testing.T, d *Device, rng *rand.Rand, m, n, k int, ta, tb, add bool) {
+func checkGemm(t *testing.T, d *host, rng *rand.Rand, m, n, k int, ta, tb, add bool) {
 	t.Helper()
 	slack := rng.IntN(3)
-	mat := func(rows, cols int, transposed bool) Matrix {
+	mat := func(rows, cols int, transposed bool) matrix {
 		if transposed {
 			rows, cols = cols, rows
 		}
-		return Matrix{randomRows(rng, 1, rows*(cols+slack), 1)[0], cols + slack, transposed}
+		return matrix{randomRows(rng, 1, rows*(cols+slack), 1)[0], cols + slack, transposed}
 	}
 	a, b, ldc := mat(m, k, ta), mat(k, n, tb), n+slack
 	c := randomRows(rng, 1, m*ldc, 1)[0]
@@ -60,7 +60,7 @@ func checkGemm(t *testing.T, d *Device, rng *rand.Rand, m, n, k int, ta, tb, add
 func TestGemmSmall(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, set := range sets(t) {
-		d := New(set, 1)
+		d := newHost(set, 1)
 		for m := range 2*set.mr + 2 {
 			for n := range 2*set.nr + 2 {
 				mode := rng.IntN(8)
@@ -81,7 +81,7 @@ func TestGemmBlocks(t *testing.T) {
 	for _, set := range sets(t) {
 		for _, workers := range []int{1, 3} {
 			for mode := range 8 {
-				d := New(set, workers)
+				d := newHost(set, workers)
 				checkGemm(t, d, rng, 5, nBlock+9, 17, mode&1 != 0, mode&2 != 0, mode&4 != 0)
 				checkGemm(t, d, rng, mBlock+7, 11, 19, mode&1 != 0, mode&2 != 0, mode&4 != 0)
 				checkGemm(t, d, rng, 9, 13, 2*KBlock+3, mode&1 != 0, mode&2 != 0, mode&4 != 0)
@@ -97,7 +97,7 @@ func FuzzGemm(f *testing.F) {
 	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, mode uint8, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		for _, set := range sets(t) {
-			d := New(set, int(mode>>3)%4)
+			d := newHost(set, int(mode>>3)%4)
 			checkGemm(t, d, rng, int(m), int(n), int(k)%900, mode&1 != 0, mode&2 != 0, mode&4 != 0)
 		}
 	})
@@ -110,12 +110,12 @@ func TestSameBits(t *testing.T) {
 	for _, set := range sets(t) {
 		m, n, k := 300, 70, 800
 		ab := randomRows(rng, 2, m*k, 1)
-		a, b := Matrix{ab[0], k, false}, Matrix{ab[1][:n*k], k, true}
+		a, b := matrix{ab[0], k, false}, matrix{ab[1][:n*k], k, true}
 		norm := randomRows(rng, 1, n, 1)[0]
 		var want []float32
 		var wantSum float64
 		for _, workers := range []int{1, 2, 3, 8} {
-			d := New(set, workers)
+			d := newHost(set, workers)
 			got := gemmOf(d, m, n, k, a, b)
 			y, dx, dw := make([]float32, m*n), make([]float32, m*n), make([]float32, n)
 			inverse := make([]float32, m)
@@ -127,7 +127,7 @@ func TestSameBits(t *testing.T) {
 			if workers == 1 {
 				want, wantSum = got, sum
 				for i := 0; i < m; i += 51 {
-					row := gemmOf(d, 1, n, k, Matrix{ab[0][i*k:], k, false}, b)
+					row := gemmOf(d, 1, n, k, matrix{ab[0][i*k:], k, false}, b)
 					if !slices.Equal(row, gemmOf(d, m, n, k, a, b)[i*n:(i+1)*n]) {
 						t.Fatalf("%s: row %d depends on the others", d, i)
 					}
@@ -142,10 +142,10 @@ func TestSameBits(t *testing.T) {
 
 // TestGemmAllocates checks that buffers are used again.
 func TestGemmAllocates(t *testing.T) {
-	d := New(sets(t)[0], 1)
+	d := newHost(sets(t)[0], 1)
 	x := randomRows(rand.New(rand.NewPCG(1, 1)), 1, 64*64, 1)[0]
 	c := make([]float32, 64*64)
-	run := func() { d.Gemm(64, 64, 64, Matrix{x, 64, false}, Matrix{x, 64, true}, c, 64, true) }
+	run := func() { d.Gemm(64, 64, 64, matrix{x, 64, false}, matrix{x, 64, true}, c, 64, true) }
 	run()
 	run()
 	if bytes := testing.Benchmark(func(b *testing.B) {
@@ -167,11 +167,11 @@ func BenchmarkGemm(b *testing.B) {
 			}
 			b.Run(name, func(b *testing.B) {
 				const n = 768
-				d := New(set, 1)
+				d := newHost(set, 1)
 				x := randomRows(rand.New(rand.NewPCG(1, 1)), 2, n*n, 1)
 				c := make([]float32, n*n)
 				for b.Loop() {
-					d.Gemm(n, n, n, Matrix{x[0], n, false}, Matrix{x[1], n, tb}, c, n, false)
+					d.Gemm(n, n, n, matrix{x[0], n, false}, matrix{x[1], n, tb}, c, n, false)
 				}
 				b.ReportMetric(2*n*n*n*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})

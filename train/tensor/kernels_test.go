@@ -317,8 +317,8 @@ func TestVectorSetsAgree(t *testing.T) {
 	for range 30 {
 		m, n, k := 1+rng.IntN(60), 1+rng.IntN(90), 1+rng.IntN(2*KBlock)
 		ab := randomRows(rng, 2, max(m, n)*k, 1)
-		got := gemmOf(New(wide, 1), m, n, k, Matrix{ab[0], k, false}, Matrix{ab[1], k, true})
-		want := gemmOf(New(narrow, 1), m, n, k, Matrix{ab[0], k, false}, Matrix{ab[1], k, true})
+		got := gemmOf(newHost(wide, 1), m, n, k, matrix{ab[0], k, false}, matrix{ab[1], k, true})
+		want := gemmOf(newHost(narrow, 1), m, n, k, matrix{ab[0], k, false}, matrix{ab[1], k, true})
 		if !slices.Equal(got, want) {
 			t.Fatalf("%dx%dx%d: the products differ", m, n, k)
 		}

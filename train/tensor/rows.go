@@ -7,7 +7,7 @@ const rowBlock = 16
 
 // RMSNorm sets each row y = x * w / √(mean(x²)+ε) of width len(w), and its factor
 // inverse[row] = 1/√(…), for the derivative (Zhang and Sennrich 2019).
-func (d *Device) RMSNorm(y, inverse, x, w []float32, epsilon float64) {
+func (d *host) RMSNorm(y, inverse, x, w []float32, epsilon float64) {
 	n := len(w)
 	d.ForBlocks(len(inverse), rowBlock, func(from, to int) {
 		for t := from; t < to; t++ {
@@ -20,11 +20,11 @@ func (d *Device) RMSNorm(y, inverse, x, w []float32, epsilon float64) {
 	})
 }
 
-// normBlock cuts the sums over rows of [Device.RMSNormBack] and [Device.SumRows], so it is part of the bits.
+// normBlock cuts the sums over rows of [host.RMSNormBack] and [host.SumRows], so it is part of the bits.
 const normBlock = 128
 
-// RMSNormBack adds the derivative of [Device.RMSNorm] for dy to dx, and to dw. Either may be nil.
-func (d *Device) RMSNormBack(dx, dw, dy, x, w, inverse []float32) {
+// RMSNormBack adds the derivative of [host.RMSNorm] for dy to dx, and to dw. Either may be nil.
+func (d *host) RMSNormBack(dx, dw, dy, x, w, inverse []float32) {
 	n := len(w)
 	if dx != nil {
 		d.ForBlocks(len(inverse), rowBlock, func(from, to int) {
@@ -58,7 +58,7 @@ func (d *Device) RMSNormBack(dx, dw, dy, x, w, inverse []float32) {
 }
 
 // AddRow adds a row, such as a bias, to each row of y.
-func (d *Device) AddRow(y, row []float32) {
+func (d *host) AddRow(y, row []float32) {
 	n := len(row)
 	d.ForBlocks(len(y)/n, rowBlock, func(from, to int) {
 		for t := from; t < to; t++ {
@@ -67,8 +67,8 @@ func (d *Device) AddRow(y, row []float32) {
 	})
 }
 
-// SumRows adds the sum of y's rows to row: the derivative of [Device.AddRow].
-func (d *Device) SumRows(row, y []float32) {
+// SumRows adds the sum of y's rows to row: the derivative of [host.AddRow].
+func (d *host) SumRows(row, y []float32) {
 	n := len(row)
 	rows := len(y) / n
 	blocks := (rows + normBlock - 1) / normBlock
@@ -87,22 +87,22 @@ func (d *Device) SumRows(row, y []float32) {
 }
 
 // SwiGLU sets dst = gate * sigmoid(gate) * up, elementwise (Shazeer 2020).
-func (d *Device) SwiGLU(dst, gate, up []float32) {
+func (d *host) SwiGLU(dst, gate, up []float32) {
 	d.ForBlocks(len(dst), elementBlock/8, func(from, to int) {
 		d.kernels.swiglu(dst[from:to], gate[from:to], up[from:to])
 	})
 }
 
 // SwiGLUBack replaces gate and up by the derivatives with respect to them, for the
-// derivative grad of the result of [Device.SwiGLU].
-func (d *Device) SwiGLUBack(grad, gate, up []float32) {
+// derivative grad of the result of [host.SwiGLU].
+func (d *host) SwiGLUBack(grad, gate, up []float32) {
 	d.ForBlocks(len(grad), elementBlock/8, func(from, to int) {
 		d.kernels.swigluBack(grad[from:to], gate[from:to], up[from:to])
 	})
 }
 
 // Add sets dst += a*x.
-func (d *Device) Add(dst, x []float32, a float32) {
+func (d *host) Add(dst, x []float32, a float32) {
 	d.ForBlocks(len(dst), elementBlock, func(from, to int) {
 		d.kernels.axpy(dst[from:to], x[from:to], a)
 	})
@@ -111,27 +111,27 @@ func (d *Device) Add(dst, x []float32, a float32) {
 // The operations below work on one row, on the calling goroutine.
 
 // Dot returns the sum of x*y.
-func (d *Device) Dot(x, y []float32) float32 { return d.kernels.dot(x, y[:len(x)]) }
+func (d *host) Dot(x, y []float32) float32 { return d.kernels.dot(x, y[:len(x)]) }
 
 // Axpy sets dst += a*x.
-func (d *Device) Axpy(dst, x []float32, a float32) { d.kernels.axpy(dst, x[:len(dst)], a) }
+func (d *host) Axpy(dst, x []float32, a float32) { d.kernels.axpy(dst, x[:len(dst)], a) }
 
 // Scale sets x *= a.
-func (d *Device) Scale(x []float32, a float32) { d.kernels.scale(x, a) }
+func (d *host) Scale(x []float32, a float32) { d.kernels.scale(x, a) }
 
 // Rotate turns the pairs (a[i], b[i]) by angles given as cosines and sines.
-func (d *Device) Rotate(a, b, cos, sin []float32) {
+func (d *host) Rotate(a, b, cos, sin []float32) {
 	n := len(a)
 	d.kernels.rotate(a, b[:n], cos[:n], sin[:n])
 }
 
 // Exp sets dst = exp(scale*x + offset) and returns the sum of dst.
-func (d *Device) Exp(dst, x []float32, scale, offset float32) float32 {
+func (d *host) Exp(dst, x []float32, scale, offset float32) float32 {
 	return d.kernels.expSum(dst, x[:len(dst)], scale, offset)
 }
 
 // Softmax replaces x by softmax(scale*x), and returns log Σ exp(scale*x).
-func (d *Device) Softmax(x []float32, scale float32) float32 {
+func (d *host) Softmax(x []float32, scale float32) float32 {
 	top := d.kernels.maxOf(x) * scale
 	sum := d.kernels.expSum(x, x, scale, -top)
 	d.kernels.scale(x, 1/sum)
@@ -139,17 +139,17 @@ func (d *Device) Softmax(x []float32, scale float32) float32 {
 }
 
 // SoftmaxBack replaces grad by scale * probs * (grad - mean), which is the derivative of
-// [Device.Softmax]'s argument if mean is the sum of probs*grad.
-func (d *Device) SoftmaxBack(grad, probs []float32, mean, scale float32) {
+// [host.Softmax]'s argument if mean is the sum of probs*grad.
+func (d *host) SoftmaxBack(grad, probs []float32, mean, scale float32) {
 	d.kernels.softmaxBack(grad, probs[:len(grad)], mean, scale)
 }
 
-// lossBlock is how many exponentials [Device.CrossEntropy] adds up in single precision.
+// lossBlock is how many exponentials [host.CrossEntropy] adds up in single precision.
 const lossBlock = 2048
 
 // CrossEntropy returns -log softmax(logits)[target] in nats. If grad is not 0 it replaces logits
 // by the derivative, times grad; otherwise their content is lost.
-func (d *Device) CrossEntropy(logits []float32, target int, grad float32) float64 {
+func (d *host) CrossEntropy(logits []float32, target int, grad float32) float64 {
 	top, chosen, sum := d.kernels.maxOf(logits), logits[target], 0.0
 	for from := 0; from < len(logits); from += lossBlock {
 		part := logits[from:min(len(logits), from+lossBlock)]

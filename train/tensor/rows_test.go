@@ -12,7 +12,7 @@ import (
 func TestCrossEntropy(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, set := range sets(t) {
-		d := New(set, 1)
+		d := newHost(set, 1)
 		for _, n := range []int{1, 2, 37, lossBlock - 1, lossBlock, lossBlock + 1, 3*lossBlock + 5} {
 			logits, target := randomRows(rng, 1, n, 4)[0], rng.IntN(n)
 			sum := 0.0
@@ -41,7 +41,7 @@ func TestCrossEntropy(t *testing.T) {
 // TestSoftmax checks that a softmax sums to 1 even where exponentials overflow, with its logarithm.
 func TestSoftmax(t *testing.T) {
 	for _, set := range sets(t) {
-		d := New(set, 1)
+		d := newHost(set, 1)
 		x := []float32{-2000, 1000, 998, 1000, float32(math.Inf(-1))}
 		got := d.Softmax(x, 0.5)
 		e := math.Exp(-1)
@@ -69,7 +69,7 @@ func TestAddRow(t *testing.T) {
 			}
 			var bits []float32
 			for _, workers := range []int{1, 3} {
-				d, added, sum := New(set, workers), slices.Clone(y), slices.Clone(row)
+				d, added, sum := newHost(set, workers), slices.Clone(y), slices.Clone(row)
 				d.AddRow(added, row)
 				d.SumRows(sum, y)
 				for i, v := range added {
@@ -99,7 +99,7 @@ func TestSumSquares(t *testing.T) {
 	}
 	for _, set := range sets(t) {
 		want := float64(len(x)) * float64(x[0]) * float64(x[0])
-		if got := New(set, 2).SumSquares(x); math.Abs(got-want) > 1e-10*want {
+		if got := newHost(set, 2).SumSquares(x); math.Abs(got-want) > 1e-10*want {
 			t.Errorf("%s: %v, want %v", set.name, got, want)
 		}
 	}

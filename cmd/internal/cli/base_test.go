@@ -42,7 +42,7 @@ func writeBase(dir string) error {
 	}
 	var tensors []checkpoint.Tensor
 	for _, p := range m.Params() {
-		t, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Data)
+		t, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Values())
 		if err != nil {
 			return err
 		}

@@ -228,7 +228,7 @@ func (f *evalFlags) measure(ctx context.Context, env *environment, p *network.Pr
 }
 
 // open opens the base, with the newest checkpoint over it, and the candidate.
-func (f *evalFlags) open(env *environment, p *network.Profile, dev *tensor.Device) (
+func (f *evalFlags) open(env *environment, p *network.Profile, dev tensor.Device) (
 	s *model.Stream, update *stages.Candidate, done func() error, err error) {
 	var open []io.Closer
 	done = func() error {

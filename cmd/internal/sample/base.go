@@ -62,7 +62,7 @@ func (w *writer) baseFiles(ctx context.Context, opt Options, steps int) (*baseMo
 	}
 	base := &baseModel{}
 	for _, p := range m.Params() {
-		base.parameters += len(p.Data)
+		base.parameters += p.Elements()
 	}
 	if err := base.train(ctx, m, data, opt, steps); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (w *writer) weights(dir string, m *model.Model) error {
 	}
 	var tensors []checkpoint.Tensor
 	for _, p := range m.Params() {
-		t, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Data)
+		t, err := checkpoint.NewTensor(p.Name, checkpoint.F32, p.Shape, p.Values())
 		if err != nil {
 			return err
 		}

@@ -265,9 +265,7 @@ func (w *writer) randomShard(ctx context.Context, path string, weights []model.P
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			made := p
-			made.Randomize(opt.Seed, randomDeviation)
-			data, err := checkpoint.FromFloat32(dtype, made.Data)
+			data, err := checkpoint.FromFloat32(dtype, p.Random(opt.Seed, randomDeviation))
 			wrote(int64(len(data)))
 			return data, err
 		}})

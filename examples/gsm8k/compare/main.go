@@ -77,7 +77,7 @@ func compare(ctx context.Context, base, tokens, first, second string, workers in
 }
 
 // measure evaluates the base with the update of a run over it, as its files hold it.
-func measure(ctx context.Context, cfg model.Config, base checkpoint.Source, dev *tensor.Device, run string,
+func measure(ctx context.Context, cfg model.Config, base checkpoint.Source, dev tensor.Device, run string,
 	data eval.Data, opts eval.Options) (*eval.Losses, error) {
 	update, err := stages.OpenUpdate(store.OS(), filepath.Join(run, "out", "update"))
 	if err != nil {
