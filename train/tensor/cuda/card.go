@@ -29,8 +29,8 @@ func (c *Card) Capability() string { return fmt.Sprintf("%d.%d", c.Major, c.Mino
 // usable says why a card cannot run the kernels.
 func (c *Card) usable() error {
 	if c.Major < 8 {
-		return fmt.Errorf("%s has compute capability %s; the kernels need 8.0 (Ampere) or newer: use another card, or the processor",
-			c.label(), c.Capability())
+		return fmt.Errorf("%s has compute capability %s; the kernels need 8.0 (Ampere) or newer: "+
+			"use another card, or the processor", c.label(), c.Capability())
 	}
 	return nil
 }
@@ -51,7 +51,8 @@ func (d *driver) card(ordinal int) (*Card, error) {
 		return nil, err
 	}
 	if ordinal < 0 || ordinal >= n {
-		return nil, fmt.Errorf("there is no card %d: the driver shows %d, counted from 0 (CUDA_VISIBLE_DEVICES may hide some)", ordinal, n)
+		return nil, fmt.Errorf("there is no card %d: the driver shows %d, counted from 0; CUDA_VISIBLE_DEVICES may hide some",
+			ordinal, n)
 	}
 	c := &Card{Ordinal: ordinal}
 	get := d.deviceGet.call(uintptr(unsafe.Pointer(&c.handle)), uintptr(ordinal))
@@ -59,7 +60,8 @@ func (d *driver) card(ordinal int) (*Card, error) {
 		return nil, err
 	}
 	var name [256]byte
-	if err := d.check(d.deviceName, d.deviceName.call(uintptr(unsafe.Pointer(&name)), uintptr(len(name)), uintptr(c.handle))); err != nil {
+	code := d.deviceName.call(uintptr(unsafe.Pointer(&name)), uintptr(len(name)), uintptr(c.handle))
+	if err := d.check(d.deviceName, code); err != nil {
 		return nil, err
 	}
 	c.Name, _, _ = strings.Cut(string(name[:]), "\x00")
@@ -95,5 +97,5 @@ func (d *driver) count() (int, error) {
 	return int(n), nil
 }
 
-var errNoCard = errors.New("the driver shows no card: CUDA_VISIBLE_DEVICES may hide all, or the container was started without one " +
-	"(docker run --gpus all)")
+var errNoCard = errors.New("the driver shows no card: CUDA_VISIBLE_DEVICES may hide all, or the container was " +
+	"started without one (docker run --gpus all)")

@@ -5,7 +5,8 @@ package cuda
 import "errors"
 
 // unsupported says why this build cannot load libraries at all.
-const unsupported = "this build of bzdata has no GPU device: it needs Linux on amd64 or arm64 and a build without the tag nocuda"
+const unsupported = "this build of bzdata has no GPU device: that needs Linux on amd64 or arm64, and a build " +
+	"without the tag nocuda"
 
 func openLibrary(string) (uintptr, error) { return 0, errors.New(unsupported) }
 

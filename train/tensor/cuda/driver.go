@@ -14,10 +14,10 @@ type driver struct {
 	deviceAttribute                                 function
 	contextRetain, contextRelease, contextSet       function
 	alloc, free, memInfo, hostAlloc, hostFree       function
-	copyIn, copyOut, copyWithin, set8, set32        function
+	copyIn, copyOut, copyWithin, set8               function
 	streamCreate, streamSync, streamDestroy         function
 	eventCreate, eventRecord, eventSync             function
-	eventElapsed, eventDestroy                      function
+	eventDestroy                                    function
 	moduleLoad, moduleFunction, moduleUnload        function
 	functionSet, functionGet, launchKernel          function
 	errorName, errorString                          function
@@ -38,11 +38,11 @@ func openDriver(path string) (*driver, error) {
 		"cuMemAlloc_v2":   &d.alloc, "cuMemFree_v2": &d.free, "cuMemGetInfo_v2": &d.memInfo,
 		"cuMemHostAlloc": &d.hostAlloc, "cuMemFreeHost": &d.hostFree,
 		"cuMemcpyHtoDAsync_v2": &d.copyIn, "cuMemcpyDtoHAsync_v2": &d.copyOut, "cuMemcpyDtoDAsync_v2": &d.copyWithin,
-		"cuMemsetD8Async": &d.set8, "cuMemsetD32Async": &d.set32,
-		"cuStreamCreate": &d.streamCreate, "cuStreamSynchronize": &d.streamSync, "cuStreamDestroy_v2": &d.streamDestroy,
+		"cuMemsetD8Async": &d.set8,
+		"cuStreamCreate":  &d.streamCreate, "cuStreamSynchronize": &d.streamSync, "cuStreamDestroy_v2": &d.streamDestroy,
 		"cuEventCreate": &d.eventCreate, "cuEventRecord": &d.eventRecord, "cuEventSynchronize": &d.eventSync,
-		"cuEventElapsedTime": &d.eventElapsed, "cuEventDestroy_v2": &d.eventDestroy,
-		"cuModuleLoadData": &d.moduleLoad, "cuModuleGetFunction": &d.moduleFunction, "cuModuleUnload": &d.moduleUnload,
+		"cuEventDestroy_v2": &d.eventDestroy,
+		"cuModuleLoadData":  &d.moduleLoad, "cuModuleGetFunction": &d.moduleFunction, "cuModuleUnload": &d.moduleUnload,
 		"cuFuncSetAttribute": &d.functionSet, "cuFuncGetAttribute": &d.functionGet, "cuLaunchKernel": &d.launchKernel,
 		"cuGetErrorName": &d.errorName, "cuGetErrorString": &d.errorString,
 	})
@@ -58,18 +58,8 @@ func (e *resultError) Error() string {
 	return fmt.Sprintf("%s: %s (%d, %s)", e.call, e.name, e.code, e.text)
 }
 
-// Results of the driver that are told apart.
-const (
-	cudaOutOfMemory       = 2
-	cudaNotPermitted      = 800
-	cudaStubLibrary       = 34
-	cudaNoDevice          = 100
-	cudaNoBinary          = 209
-	cudaUnsupportedPTX    = 222
-	cudaSystemNotReady    = 802
-	cudaDriverMismatch    = 803
-	cudaCompatUnsupported = 804
-)
+// cudaOutOfMemory is the result for an allocation that does not fit.
+const cudaOutOfMemory = 2
 
 // check turns the result of f into an error.
 func (d *driver) check(f function, code int32) error {

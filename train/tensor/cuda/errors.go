@@ -9,22 +9,25 @@ import (
 
 // advice is what to do about results of the driver that have a known cause.
 var advice = map[int32]string{
-	34: "this libcuda.so.1 is the toolkit's stub, not the driver: install the NVIDIA driver, or take the stubs folder out of BZDATA_CUDA_PATH",
+	34: "this libcuda.so.1 is the toolkit's stub, not the driver: install the NVIDIA driver, or take the stubs folder " +
+		"out of BZDATA_CUDA_PATH",
 	46: "another program holds the card alone, or it is being reset: wait for it, or see nvidia-smi",
 	100: "no card is visible: see nvidia-smi; a container must be started with one (docker run --gpus all), and " +
 		"CUDA_VISIBLE_DEVICES may hide all",
-	209: "the compiled kernel does not fit the card: delete the cache of kernels (bzdata doctor --devices names it) and try again",
-	214: "the card's memory has an error that cannot be corrected: see nvidia-smi -q -d ECC; go on from the last checkpoint on another card",
+	209: "the compiled kernel does not fit the card: delete the cache of kernels, which bzdata doctor --devices names, " +
+		"and try again",
+	214: "the card's memory has an error that cannot be corrected: see nvidia-smi -q -d ECC; " +
+		"go on from the last checkpoint on another card",
 	218: "the compiled kernel is for a newer driver: update the driver or use an older libnvrtc",
 	222: "the compiled kernel is for a newer driver: update the driver or use an older libnvrtc",
 	700: "a kernel went outside of its memory, which is a mistake in bzdata: please report it with this line",
 	716: "a kernel read at an address that is not aligned, which is a mistake in bzdata: please report it with this line",
-	719: "a kernel failed or the card was lost: the kernel log (dmesg, lines with Xid) says which; go on from the last checkpoint",
+	719: "a kernel failed or the card was lost: dmesg says which in lines with Xid; go on from the last checkpoint",
 	800: "this user may not use the card: see the permissions of /dev/nvidia*",
 	802: "the machine's NVLink fabric is not ready: start nvidia-fabricmanager",
 	803: "the driver's kernel module and libcuda.so.1 are of different versions: restart the machine after the driver's update",
 	804: "libcuda.so.1 is a compatibility package that this card does not admit: use the driver's own library",
-	999: "the driver gave no reason; the card may be lost or the machine may have been suspended: see dmesg (lines with Xid); " +
+	999: "the driver gave no reason; the card may be lost, or the machine was suspended: see the lines with Xid in dmesg; " +
 		"go on from the last checkpoint",
 }
 

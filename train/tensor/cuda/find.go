@@ -81,7 +81,8 @@ func (s search) run() error {
 	var failed []error
 	for _, pattern := range s.folders {
 		if !filepath.IsAbs(pattern) {
-			return fmt.Errorf("folder %q of %s is not absolute: libraries are loaded from absolute paths only", pattern, PathVariable)
+			return fmt.Errorf("folder %q of %s is not absolute: libraries are loaded from absolute paths only",
+				pattern, PathVariable)
 		}
 		dirs, err := filepath.Glob(pattern)
 		if err != nil {

@@ -28,8 +28,8 @@ const (
 
 const (
 	driverAdvice = "Install the NVIDIA driver (525 or newer); in a container, start it with the card (docker run --gpus all)"
-	pipAdvice    = "Install it with pip (pip install nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12) or with the CUDA toolkit, or name its " +
-		"folder in " + PathVariable
+	pipAdvice    = "Install it with pip (pip install nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12) or with the CUDA toolkit, " +
+		"or name its folder in " + PathVariable
 )
 
 // openLibraries finds and loads all three. The driver comes first, since its version decides which of the others fit.
@@ -75,8 +75,8 @@ func findDriver(folders []string) (*driver, error) {
 		return nil, err
 	}
 	if made.major() < majorMin {
-		return nil, fmt.Errorf("the driver at %s is for CUDA %s; %d.0 is the oldest that will do: update the NVIDIA driver to 525 or newer",
-			v.path, made, majorMin)
+		return nil, fmt.Errorf("the driver at %s is for CUDA %s; %d.0 is the oldest that will do: "+
+			"update the NVIDIA driver to 525 or newer", v.path, made, majorMin)
 	}
 	if err := v.check(v.init, v.init.call(0)); err != nil {
 		return nil, fmt.Errorf("the driver at %s does not start: %w", v.path, explain(err))

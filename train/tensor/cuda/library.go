@@ -41,11 +41,9 @@ type missingError struct {
 }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf("%s has no %s: it is too old or not the library its name says; install a current one", e.path, joinSorted(e.names))
+	return fmt.Sprintf("%s has no %s: it is too old or not the library its name says; install a current one",
+		e.path, joinSorted(e.names))
 }
-
-// address is a Go pointer as an argument of a C function.
-func address[T any](p *T) unsafe.Pointer { return unsafe.Pointer(p) }
 
 // goString reads a C string of static storage.
 func goString(p *byte) string {

@@ -148,7 +148,8 @@ func (m *modules) function(name string, k kernel) (*loaded, error) {
 		}
 	}
 	v, f := m.driver, &loaded{}
-	code := v.moduleFunction.call(uintptr(unsafe.Pointer(&f.addr)), m.handles[k.source], uintptr(unsafe.Pointer(cString(name))))
+	code := v.moduleFunction.call(uintptr(unsafe.Pointer(&f.addr)), m.handles[k.source],
+		uintptr(unsafe.Pointer(cString(name))))
 	if err := v.check(v.moduleFunction, code); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ struct bf16 { unsigned short bits; };
 __device__ __forceinline__ float load(const float *p) { return *p; }
 __device__ __forceinline__ float load(const bf16 *p) { return __uint_as_float((unsigned)p->bits << 16); }
 
-__device__ __forceinline__ bf16 to_bf16(float v) {
+__device__ __forceinline__ bf16 round_bf16(float v) {
     bf16 r;
 #ifdef BZ_SHIM
     unsigned u = __float_as_uint(v);
@@ -24,12 +24,12 @@ __device__ __forceinline__ bf16 to_bf16(float v) {
 }
 
 __device__ __forceinline__ void store(float *p, float v) { *p = v; }
-__device__ __forceinline__ void store(bf16 *p, float v) { *p = to_bf16(v); }
+__device__ __forceinline__ void store(bf16 *p, float v) { *p = round_bf16(v); }
 
 // pack_bf16 is a pair of values as the products take them: the first in the lower half.
 __device__ __forceinline__ unsigned pack_bf16(float first, float second) {
 #ifdef BZ_SHIM
-    return to_bf16(first).bits | (unsigned)to_bf16(second).bits << 16;
+    return round_bf16(first).bits | (unsigned)round_bf16(second).bits << 16;
 #else
     unsigned r;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
