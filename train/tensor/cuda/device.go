@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"bzdata/train/tensor"
@@ -156,6 +157,20 @@ func (d *Device) Sync() error {
 		d.leave()
 	}
 	return d.Err()
+}
+
+// For calls do(i) once for each i in [0, n), from several goroutines of the host, in any order.
+func (d *Device) For(n int, do func(i int)) {
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	group.Wait()
 }
 
 func (d *Device) syncNow() error {

@@ -26,7 +26,7 @@ type products struct {
 // libcublasLt with sums in f32. C must not overlap A or B. The library multiplies matrices of one type, and f32 only
 // into f32. So where A and B differ, the one in f32 is rounded to bf16 first, and a product of two f32 matrices that goes to
 // bf16 is formed in f32 and then rounded. Two f32 matrices are multiplied in full f32, not TF32.
-func (d *Device) Gemm(m, n, k int, a, b matrix, c tensor.Array, ldc int, add bool) {
+func (d *Device) Gemm(m, n, k int, a, b tensor.Matrix, c tensor.Array, ldc int, add bool) {
 	if m == 0 || n == 0 {
 		return
 	}
@@ -55,31 +55,31 @@ func (d *Device) Gemm(m, n, k int, a, b matrix, c tensor.Array, ldc int, add boo
 }
 
 // fits checks that matrices lie within their arrays.
-func fits(m, n, k int, a, b matrix, c tensor.Array, ldc int) error {
+func fits(m, n, k int, a, b tensor.Matrix, c tensor.Array, ldc int) error {
 	if a.N < extent(a, m, k) || b.N < extent(b, k, n) || c.N < (m-1)*ldc+n || ldc < n {
 		return fmt.Errorf("[%d,%d] by [%d,%d] does not fit arrays of %d, %d and %d values", m, k, k, n, a.N, b.N, c.N)
 	}
 	return nil
 }
 
-// extent is how many values a matrix of rows and columns spans.
-func extent(a matrix, rows, cols int) int {
+// extent is how many values a tensor.Matrix of rows and columns spans.
+func extent(a tensor.Matrix, rows, cols int) int {
 	if a.Transposed {
 		rows, cols = cols, rows
 	}
 	return (rows-1)*a.Stride + cols
 }
 
-// lowered is a matrix in bf16.
-func (d *Device) lowered(a matrix, rows, cols int) (matrix, func()) {
+// lowered is a tensor.Matrix in bf16.
+func (d *Device) lowered(a tensor.Matrix, rows, cols int) (tensor.Matrix, func()) {
 	n := extent(a, rows, cols)
 	low := d.Borrow(tensor.BF16, n)
 	d.Copy(low, a.Part(0, n))
-	return matrix{Array: low, Stride: a.Stride, Transposed: a.Transposed}, func() { d.Return(low) }
+	return tensor.Matrix{Array: low, Stride: a.Stride, Transposed: a.Transposed}, func() { d.Return(low) }
 }
 
 // gemmRounded forms a product in f32 and rounds it to bf16.
-func (d *Device) gemmRounded(m, n, k int, a, b matrix, c tensor.Array, ldc int, add bool) {
+func (d *Device) gemmRounded(m, n, k int, a, b tensor.Matrix, c tensor.Array, ldc int, add bool) {
 	span := (m-1)*ldc + n
 	wide := d.Borrow(tensor.F32, span)
 	defer d.Return(wide)
@@ -104,7 +104,7 @@ func (d *Device) clearRows(m, n int, c tensor.Array, ldc int, add bool) {
 }
 
 // gemm is Gemm of types that the library knows.
-func (d *Device) gemm(m, n, k int, a, b matrix, c tensor.Array, ldc int, add bool) {
+func (d *Device) gemm(m, n, k int, a, b tensor.Matrix, c tensor.Array, ldc int, add bool) {
 	if !d.enter() {
 		return
 	}
@@ -115,7 +115,7 @@ func (d *Device) gemm(m, n, k int, a, b matrix, c tensor.Array, ldc int, add boo
 }
 
 // gemmNow reads the rows of C as columns, as the library does: then it is the transposed product of B and A.
-func (d *Device) gemmNow(m, n, k int, a, b matrix, c tensor.Array, ldc int, add bool) error {
+func (d *Device) gemmNow(m, n, k int, a, b tensor.Matrix, c tensor.Array, ldc int, add bool) error {
 	if err := d.products.open(d); err != nil {
 		return err
 	}

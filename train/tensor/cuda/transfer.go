@@ -287,12 +287,12 @@ func (d *Device) convert(dst, src tensor.Array) {
 	d.launch(name, line(min(1<<16, (dst.N+threads*perThread-1)/(threads*perThread)), threads), dst, src, int64(dst.N))
 }
 
-// lower rounds to bf16, to the nearest, ties to even; a NaN stays one.
+// lower rounds to bf16, to the nearest, ties to even. A NaN becomes the one that the card makes of any.
 func lower(dst []uint16, src []float32) {
 	for i, v := range src {
 		bits := math.Float32bits(v)
 		if bits&0x7fffffff > 0x7f800000 {
-			dst[i] = uint16(bits>>16) | 0x40
+			dst[i] = 0x7fff
 			continue
 		}
 		dst[i] = uint16((bits + 0x7fff + bits>>16&1) >> 16)

@@ -1,0 +1,140 @@
+package cuda
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"bzdata/train/tensor"
+)
+
+// fakes is the folder of the libraries that stand in for a card's; see the folder fake.
+var fakes string
+
+func TestMain(m *testing.M) {
+	os.Exit(withFakes(m.Run))
+}
+
+// withFakes builds the libraries, points [PathVariable] at them, and runs.
+func withFakes(run func() int) int {
+	dir, err := os.MkdirTemp("", "fake-cuda-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := buildFakes(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fakes = dir
+	os.Setenv(PathVariable, dir)
+	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	return run()
+}
+
+func buildFakes(dir string) error {
+	here, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	source := filepath.Join(here, "fake")
+	var group sync.WaitGroup
+	errs := make(chan error, 3)
+	for name, library := range map[string]string{
+		"cuda": "libcuda.so.1", "nvrtc": "libnvrtc.so.12", "cublaslt": "libcublasLt.so.12",
+	} {
+		group.Go(func() {
+			out, err := exec.Command("g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
+				fmt.Sprintf("-DFAKE_DIR=%q", source), "-o", filepath.Join(dir, library), filepath.Join(source, name+".cc"),
+				"-ldl", "-lpthread").CombinedOutput()
+			if err != nil {
+				errs <- fmt.Errorf("the fake %s needs g++ 12 or newer: %w\n%s", library, err, out)
+			}
+		})
+	}
+	group.Wait()
+	close(errs)
+	return <-errs
+}
+
+// fakeSet changes a setting of the fake card until the test ends; see fake/cuda.cc.
+func fakeSet(t testing.TB, name string, value, usual int) {
+	t.Helper()
+	set := fakeFunction(t, "libcuda.so.1", "fakeSet")
+	call := func(value int) {
+		if code := set.call(uintptr(unsafe.Pointer(cString(name))), uintptr(value)); code != 0 {
+			t.Fatalf("the fake card has no setting %s", name)
+		}
+	}
+	call(value)
+	t.Cleanup(func() { call(usual) })
+}
+
+// fakeCount reads a counter of the fake card.
+func fakeCount(t testing.TB, name string) int {
+	t.Helper()
+	return int(fakeFunction(t, "libcuda.so.1", "fakeCount").call(uintptr(unsafe.Pointer(cString(name)))))
+}
+
+func fakeFunction(t testing.TB, library, name string) function {
+	t.Helper()
+	path := filepath.Join(fakes, library)
+	handle, err := openLibrary(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := symbol(handle, name)
+	if addr == 0 {
+		t.Fatalf("%s has no %s", path, name)
+	}
+	return function{name, addr}
+}
+
+// newFake opens the fake card. When the test ends, the device must have no fault that the test did not take.
+func newFake(t testing.TB, typ tensor.Type) *Device {
+	t.Helper()
+	return newFakeOf(t, Options{Type: typ})
+}
+
+func newFakeOf(t testing.TB, o Options) *Device {
+	t.Helper()
+	d, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Err(); err == nil {
+			err = d.Close()
+			if err != nil {
+				t.Error(err)
+			}
+		} else if !t.Failed() {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// put copies values to the card, in a type, and returns them as they are there.
+func put(t testing.TB, d *Device, typ tensor.Type, values []float32) (tensor.Array, []float32) {
+	t.Helper()
+	a := d.Alloc(typ, len(values))
+	d.Upload(a, values)
+	return a, get(t, d, a)
+}
+
+// get copies values from the card.
+func get(t testing.TB, d *Device, a tensor.Array) []float32 {
+	t.Helper()
+	out := make([]float32, a.N)
+	d.Download(out, a)
+	if err := d.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

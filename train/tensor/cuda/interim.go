@@ -1,5 +1,0 @@
-package cuda
-
-import "bzdata/train/tensor"
-
-type matrix = tensor.Matrix
