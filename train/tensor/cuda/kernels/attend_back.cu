@@ -150,10 +150,13 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
   float factor[M][2];
 #pragma unroll
   for (int m = 0; m < M; m++) factor[m][0] = factor[m][1] = scale;
-  if (KEYS) store_rows<QK, M>(head_rows(dk, start + from, dk_stride, kv, dk_step), dk_stride, rows, qk_dim, ks, row, d_keys, factor);
+  if (KEYS)
+    store_rows<QK, M>(head_rows(dk, start + from, dk_stride, kv, dk_step), dk_stride, rows, qk_dim, ks, row, d_keys, factor);
 #pragma unroll
   for (int m = 0; m < M; m++) factor[m][0] = factor[m][1] = 1.f;
-  if (VALUES) store_rows<V, M>(head_rows(dv, start + from, dv_stride, kv, dv_step), dv_stride, rows, v_dim, KEYS ? vs : ks, row, d_values, factor);
+  if (VALUES)
+    store_rows<V, M>(head_rows(dv, start + from, dv_stride, kv, dv_step), dv_stride, rows, v_dim, KEYS ? vs : ks, row,
+                     d_values, factor);
 }
 
 #define BACK_QUERIES_ARGS \
