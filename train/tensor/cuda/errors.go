@@ -3,7 +3,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -41,12 +40,6 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %s", err, text)
 	}
 	return err
-}
-
-func joinSorted(names []string) string {
-	names = append([]string(nil), names...)
-	sort.Strings(names)
-	return strings.Join(names, ", ")
 }
 
 // bytesText is a size for people.
