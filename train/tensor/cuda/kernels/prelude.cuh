@@ -26,6 +26,47 @@ __device__ __forceinline__ bf16 round_bf16(float v) {
 __device__ __forceinline__ void store(float *p, float v) { *p = v; }
 __device__ __forceinline__ void store(bf16 *p, float v) { *p = round_bf16(v); }
 
+// load4 reads up to four neighbours, those from count on as 0, and store4 writes count of them; at once where all four are
+// there and p is at a multiple of their size.
+__device__ __forceinline__ void load4(float *v, const float *p, int count) {
+    if (count >= 4 && ((unsigned long long)p & 15) == 0) {
+        float4 f = *(const float4 *)p;
+        v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) v[i] = i < count ? p[i] : 0;
+}
+__device__ __forceinline__ void load4(float *v, const bf16 *p, int count) {
+    if (count >= 4 && ((unsigned long long)p & 7) == 0) {
+        uint2 u = *(const uint2 *)p;
+        v[0] = __uint_as_float(u.x << 16), v[1] = __uint_as_float(u.x & 0xffff0000u);
+        v[2] = __uint_as_float(u.y << 16), v[3] = __uint_as_float(u.y & 0xffff0000u);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) v[i] = i < count ? load(p + i) : 0;
+}
+__device__ __forceinline__ void store4(float *p, const float *v, int count) {
+    if (count >= 4 && ((unsigned long long)p & 15) == 0) {
+        *(float4 *)p = make_float4(v[0], v[1], v[2], v[3]);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < count) p[i] = v[i];
+}
+__device__ __forceinline__ void store4(bf16 *p, const float *v, int count) {
+    if (count >= 4 && ((unsigned long long)p & 7) == 0) {
+        *(uint2 *)p = make_uint2(round_bf16(v[0]).bits | (unsigned)round_bf16(v[1]).bits << 16,
+                                 round_bf16(v[2]).bits | (unsigned)round_bf16(v[3]).bits << 16);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < count) p[i] = round_bf16(v[i]);
+}
+
 // pack_bf16 is a pair of values as the products take them: the first in the lower half.
 __device__ __forceinline__ unsigned pack_bf16(float first, float second) {
 #ifdef BZ_SHIM
