@@ -41,6 +41,7 @@ type Device struct {
 	modules  modules
 	staging  staging
 	products products
+	experts  expertTables
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
 	slots    [paramsMax]uint64

@@ -73,13 +73,18 @@ func readCatalog(files fs.FS) (*catalog, error) {
 	return c, nil
 }
 
-// readPrelude returns what comes before each file: prelude.cuh, and the others that are named .cuh.
+// readPrelude returns what comes before each file: prelude.cuh, then the others that are named .cuh.
 func readPrelude(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "kernels/*.cuh")
 	if err != nil {
 		return "", err
 	}
-	sort.Strings(names) // prelude.cuh comes before those that use it
+	sort.Slice(names, func(i, j int) bool {
+		if first := path.Base(names[i]) == "prelude.cuh"; first || path.Base(names[j]) == "prelude.cuh" {
+			return first
+		}
+		return names[i] < names[j]
+	})
 	var text strings.Builder
 	for _, name := range names {
 		part, err := fs.ReadFile(files, name)
