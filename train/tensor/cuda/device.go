@@ -43,6 +43,7 @@ type Device struct {
 	staging  staging
 	products products
 	tables   tensor.Array // of the codes of 8-bit moments, once they are used
+	experts  expertTables
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
 	slots    [paramsMax]uint64
