@@ -5,14 +5,38 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"bzdata/train/tensor"
 )
 
-// warmIn opens the fake card with a cache and makes all kernel files ready.
+// openFew opens the fake card with few kernels and a cache.
+func openFew(cache string) (*Device, error) {
+	convert, err := kernelFiles.ReadFile("kernels/convert.cu")
+	if err != nil {
+		return nil, err
+	}
+	prelude, err := kernelFiles.ReadFile("kernels/prelude.cuh")
+	if err != nil {
+		return nil, err
+	}
+	c, err := readCatalog(fstest.MapFS{
+		"kernels/prelude.cuh": {Data: prelude}, "kernels/convert.cu": {Data: convert}, "kernels/e.cu": {Data: []byte(everything)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return open(Options{Type: tensor.F32, Cache: cache}, c)
+}
+
+// warmIn makes them ready, and uses one.
 func warmIn(t *testing.T, cache string) []Built {
 	t.Helper()
-	d := newFakeOf(t, Options{Type: tensor.F32, Cache: cache})
+	d, err := openFew(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
 	built, err := d.Warm()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +135,7 @@ func TestCacheShared(t *testing.T) {
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() {
-			d, err := New(Options{Type: tensor.F32, Cache: cache})
+			d, err := openFew(cache)
 			if err != nil {
 				t.Error(err)
 				return
