@@ -22,11 +22,10 @@ type blas struct {
 // findBLAS loads libcublasLt, of a version that the driver can work with.
 func findBLAS(folders []string, driver version) (*blas, error) {
 	var b *blas
-	s := search{folders: folders, names: namesFor("libcublasLt", driver), advice: pipAdvice}
-	s.open = func(path string) (err error) {
+	s := searchFor(folders, "libcublasLt", driver, func(path string) (err error) {
 		b, err = openBLAS(path)
 		return err
-	}
+	})
 	if err := s.run(); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -185,16 +186,17 @@ func (d *Device) syncNow() error {
 	return d.driver.check(d.driver.streamSync, d.driver.streamSync.call(d.stream))
 }
 
-// Close gives the card's memory, the kernels and the context back. The device must not be used afterwards.
+// Close gives the card's memory, the kernels and the context back, as far as the card still answers. It returns the fault that
+// there was, or else what went wrong now. The device must not be used afterwards.
 func (d *Device) Close() error {
-	ok := d.enter()
-	if !ok {
-		return d.Err()
-	}
+	d.mu.Lock()
 	defer d.leave()
+	runtime.LockOSThread()
 	v := d.driver
-	var err error
+	before := d.err
+	var errs []error
 	for _, step := range []func() error{
+		func() error { return v.check(v.contextSet, v.contextSet.call(d.context)) },
 		d.syncNow,
 		func() error { return d.products.close(d.blas) },
 		func() error { return d.staging.close(v) },
@@ -203,10 +205,11 @@ func (d *Device) Close() error {
 		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },
 		func() error { return v.check(v.contextRelease, v.contextRelease.call(uintptr(d.card.handle))) },
 	} {
-		if err = step(); err != nil {
-			break
-		}
+		errs = append(errs, step())
 	}
 	d.err = fmt.Errorf("%s: the device was closed", d.card.label())
-	return err
+	if before != nil {
+		return before
+	}
+	return errors.Join(errs...)
 }

@@ -3,7 +3,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"sort"
 	"strings"
 )
 
@@ -43,12 +42,6 @@ func explain(err error) error {
 	return err
 }
 
-func joinSorted(names []string) string {
-	names = append([]string(nil), names...)
-	sort.Strings(names)
-	return strings.Join(names, ", ")
-}
-
 // bytesText is a size for people.
 func bytesText(n int64) string {
 	switch {
@@ -57,7 +50,7 @@ func bytesText(n int64) string {
 	case n >= 1<<20:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	default:
-		return fmt.Sprintf("%d bytes", n)
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
 }
 

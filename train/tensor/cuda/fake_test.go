@@ -3,14 +3,13 @@ package cuda
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"unsafe"
 
 	"bzdata/train/tensor"
+	"bzdata/train/tensor/cuda/cudatest"
 )
 
 // fakes is the folder of the libraries that stand in for a card's; see the folder fake.
@@ -28,7 +27,7 @@ func withFakes(run func() int) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := buildFakes(dir); err != nil {
+	if err := cudatest.Build("fake", dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -36,31 +35,6 @@ func withFakes(run func() int) int {
 	os.Setenv(PathVariable, dir)
 	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	return run()
-}
-
-func buildFakes(dir string) error {
-	here, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	source := filepath.Join(here, "fake")
-	var group sync.WaitGroup
-	errs := make(chan error, 3)
-	for name, library := range map[string]string{
-		"cuda": "libcuda.so.1", "nvrtc": "libnvrtc.so.12", "cublaslt": "libcublasLt.so.12",
-	} {
-		group.Go(func() {
-			out, err := exec.Command("g++", "-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
-				fmt.Sprintf("-DFAKE_DIR=%q", source), "-o", filepath.Join(dir, library), filepath.Join(source, name+".cc"),
-				"-ldl", "-lpthread").CombinedOutput()
-			if err != nil {
-				errs <- fmt.Errorf("the fake %s needs g++ 12 or newer: %w\n%s", library, err, out)
-			}
-		})
-	}
-	group.Wait()
-	close(errs)
-	return <-errs
 }
 
 // fakeSet changes a setting of the fake card until the test ends; see fake/cuda.cc.
@@ -109,12 +83,7 @@ func newFakeOf(t testing.TB, o Options) *Device {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Err(); err == nil {
-			err = d.Close()
-			if err != nil {
-				t.Error(err)
-			}
-		} else if !t.Failed() {
+		if err := d.Close(); err != nil && !t.Failed() {
 			t.Error(err)
 		}
 	})

@@ -71,6 +71,7 @@ func pipFolders() []string {
 type search struct {
 	folders []string
 	names   []string // of the file, the preferred first
+	newer   []string // names of versions for which the driver is too old
 	advice  string
 	// open tries a file that is there; an error makes the search go on.
 	open func(path string) error
@@ -103,7 +104,7 @@ func (s search) run() error {
 func (s search) in(dir string) (opened bool, failed []error) {
 	for _, name := range s.names {
 		path := filepath.Join(dir, name)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if !exists(path) {
 			continue
 		}
 		err := s.open(path)
@@ -112,7 +113,18 @@ func (s search) in(dir string) (opened bool, failed []error) {
 		}
 		failed = append(failed, err)
 	}
+	for _, name := range s.newer {
+		if path := filepath.Join(dir, name); exists(path) {
+			failed = append(failed, fmt.Errorf("%s is for a newer driver than the one that is installed", path))
+		}
+	}
 	return false, failed
+}
+
+// exists reports whether something is there, even if it cannot be read.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // notFoundError says where a library was looked for.

@@ -91,11 +91,16 @@ func (d *driver) version() (version, error) {
 	return version(v), err
 }
 
-// namesFor are the files of a library that a driver's version can work with, the newest first.
-func namesFor(stem string, driver version) []string {
-	var names []string
-	for major := min(driver.major(), majorMax); major >= majorMin; major-- {
-		names = append(names, fmt.Sprintf("%s.so.%d", stem, major))
+// searchFor is the search for a library of one of the versions that a driver can work with, the newest first.
+func searchFor(folders []string, stem string, driver version, open func(path string) error) search {
+	s := search{folders: folders, advice: pipAdvice, open: open}
+	for major := majorMax; major >= majorMin; major-- {
+		name := fmt.Sprintf("%s.so.%d", stem, major)
+		if major > driver.major() {
+			s.newer = append(s.newer, name)
+			continue
+		}
+		s.names = append(s.names, name)
 	}
-	return names
+	return s
 }

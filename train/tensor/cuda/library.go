@@ -2,6 +2,8 @@ package cuda
 
 import (
 	"fmt"
+	"sort"
+	"strings"
 	"unsafe"
 )
 
@@ -41,8 +43,14 @@ type missingError struct {
 }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf("%s has no %s: it is too old or not the library its name says; install a current one",
-		e.path, joinSorted(e.names))
+	names := append([]string(nil), e.names...)
+	sort.Strings(names)
+	more := ""
+	if n := len(names) - 3; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s has no %s%s: it is too old, or not the library that its name says; install a current one",
+		e.path, strings.Join(names[:min(3, len(names))], ", "), more)
 }
 
 // goString reads a C string of static storage.

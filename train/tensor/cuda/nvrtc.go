@@ -22,11 +22,10 @@ type compiler struct {
 // findCompiler loads libnvrtc, of a version that the driver can load kernels of.
 func findCompiler(folders []string, driver version) (*compiler, error) {
 	var c *compiler
-	s := search{folders: folders, names: namesFor("libnvrtc", driver), advice: pipAdvice}
-	s.open = func(path string) (err error) {
+	s := searchFor(folders, "libnvrtc", driver, func(path string) (err error) {
 		c, err = openCompiler(path)
 		return err
-	}
+	})
 	if err := s.run(); err != nil {
 		return nil, err
 	}
@@ -73,10 +72,13 @@ func (c *compiler) check(f function, code int32) error {
 	return fmt.Errorf("%s of %s: %s (%d)", f.name, c.path, compilerResult(code), code)
 }
 
+// doesNotCompile is the result for a mistake in the text.
+const doesNotCompile = 6
+
 // compilerResult names a result of libnvrtc.
 func compilerResult(code int32) string {
 	names := []string{"success", "out of memory", "the program could not be made", "invalid input", "invalid program",
-		"invalid option", "the kernel does not compile", "libnvrtc-builtins was not found beside it or does not fit it"}
+		"invalid option", "the text does not compile", "libnvrtc-builtins was not found beside it or does not fit it"}
 	if int(code) < len(names) {
 		return names[code]
 	}
@@ -136,8 +138,12 @@ func (c *compiler) compileText(name, text string, options []string) (_ []byte, e
 	}
 	code = c.compile.call(program, uintptr(len(args)), uintptr(unsafe.Pointer(&args[0])))
 	runtime.KeepAlive(args)
-	if code != 0 {
-		return nil, fmt.Errorf("%s: %w: %s", name, c.check(c.compile, code), firstLines(c.logOf(program), 6))
+	if code == doesNotCompile {
+		return nil, fmt.Errorf("%s does not compile with %s (CUDA %s): %s",
+			name, c.path, c.version, firstLines(c.logOf(program), 6))
+	}
+	if err := c.check(c.compile, code); err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, firstLines(c.logOf(program), 6))
 	}
 	return c.take(program)
 }
