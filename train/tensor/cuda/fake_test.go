@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -110,4 +111,12 @@ func get(t testing.TB, d *Device, a tensor.Array) []float32 {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// fakeMessage is what the fake card's last fault was.
+func fakeMessage(t testing.TB) string {
+	t.Helper()
+	buffer := make([]byte, 512)
+	fakeFunction(t, "libcuda.so.1", "fakeMessage").call(uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)))
+	return string(buffer[:slices.Index(buffer, 0)])
 }
