@@ -11,7 +11,7 @@ import (
 // computing are the flags that say what models compute on.
 type computing struct{ device, kernels string }
 
-func (c *computing) add(fs *pflag.FlagSet) {
+func (c *computing) addDevice(fs *pflag.FlagSet) {
 	fs.StringVar(&c.device, "device", device.CPU, "`DEVICE` that models compute on: cpu, cuda, or cuda:N for card N")
 	fs.StringVar(&c.kernels, "kernels", "auto", "the processor's floating-point `SET`: auto, avx512, avx2 or plain")
 }

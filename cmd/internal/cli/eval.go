@@ -17,6 +17,7 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/stages"
 	"bzdata/train/checkpoint"
+	"bzdata/train/device"
 	"bzdata/train/model"
 	"bzdata/train/tensor"
 
@@ -92,7 +93,7 @@ score is what the profile calls one: a loss for Block Zero's code and Subnet 9.
 	fs.StringVar(&f.json, "json", "", "write the answer as JSON to this `FILE`, too; - is standard output, and then instead")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
-	f.computing.add(fs)
+	f.addDevice(fs)
 	return cmd
 }
 

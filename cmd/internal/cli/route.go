@@ -96,7 +96,7 @@ shares with another group are a warning, for the networks allow it.
 	fs.StringVar(&f.json, "json", "", "write the result as JSON to this `FILE` instead; - is standard output")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
-	f.computing.add(fs)
+	f.addDevice(fs)
 	fs.StringVar(&f.watch, "progress", "auto", "progress on standard error, a `MODE`: auto, plain, json, none")
 	return cmd
 }

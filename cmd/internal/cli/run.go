@@ -54,7 +54,7 @@ func (f *runFlags) addWork(fs *pflag.FlagSet) {
 		"`N` tasks at a time; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
 	fs.BoolVar(&f.fresh, "fresh", false, "forget what earlier runs left in the work directory")
-	f.computing.add(fs)
+	f.addDevice(fs)
 }
 
 // addRun adds those that say how it is done.

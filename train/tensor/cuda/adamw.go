@@ -52,16 +52,16 @@ func (d *Device) eightBit() bool { return d.precise == tensor.HalfAdam8 }
 // momentBytes is the size of n moments in 8 bits: whole blocks of codes, then the scales.
 func momentBytes(n int) int { return ceil(n, tensor.MomentBlock) * (tensor.MomentBlock + 4) }
 
-// Moments returns AdamW's state of zeros for n values: in single precision, or in 8 bits if the options say so.
+// Moments returns AdamW's state of zeros for n values.
 func (d *Device) Moments(n int) tensor.Moments {
-	if !d.eightBit() {
-		return tensor.Moments{First: d.Alloc(tensor.F32, n), Second: d.Alloc(tensor.F32, n)}
+	one := func() tensor.Array { return d.Alloc(tensor.F32, n) }
+	switch d.precise {
+	case tensor.HalfHost:
+		one = func() tensor.Array { return d.hostAlloc(n) }
+	case tensor.HalfAdam8:
+		one = func() tensor.Array { return tensor.Array{Addr: d.Alloc(tensor.BF16, momentBytes(n)/2).Addr, N: n} }
 	}
-	coded := func() tensor.Array {
-		a := d.Alloc(tensor.BF16, momentBytes(n)/2)
-		return tensor.Array{Addr: a.Addr, N: n}
-	}
-	return tensor.Moments{First: coded(), Second: coded()}
+	return tensor.Moments{First: one(), Second: one()}
 }
 
 // ReadMoments copies the moments to the host.
@@ -78,15 +78,18 @@ func (d *Device) SetMoments(m tensor.Moments, first, second []float32) {
 // readMoments reads the first (0) or second (1) moments.
 func (d *Device) readMoments(a tensor.Array, which int) []float32 {
 	out := make([]float32, a.N)
-	if !d.eightBit() {
+	switch d.precise {
+	case tensor.HalfHost:
+		copy(out, d.hostValues(a))
+	case tensor.HalfAdam8:
+		d.chunks(a.N, func(values tensor.Array, from, to int) {
+			codes, scales, table := d.coded(a, which, from)
+			d.launch("decode_moments", each(to-from, tensor.MomentBlock/32), values, codes, scales, table, int64(to-from))
+			d.Download(out[from:to], values)
+		})
+	default:
 		d.Download(out, a)
-		return out
 	}
-	d.chunks(a.N, func(values tensor.Array, from, to int) {
-		codes, scales, table := d.coded(a, which, from)
-		d.launch("decode_moments", each(to-from, tensor.MomentBlock/32), values, codes, scales, table, int64(to-from))
-		d.Download(out[from:to], values)
-	})
 	return out
 }
 
@@ -94,15 +97,18 @@ func (d *Device) setMoments(a tensor.Array, which int, values []float32) {
 	if !d.sameLength("SetMoments", a.N, len(values)) {
 		return
 	}
-	if !d.eightBit() {
+	switch d.precise {
+	case tensor.HalfHost:
+		copy(d.hostValues(a), values)
+	case tensor.HalfAdam8:
+		d.chunks(a.N, func(wide tensor.Array, from, to int) {
+			codes, scales, table := d.coded(a, which, from)
+			d.Upload(wide, values[from:to])
+			d.launch("encode_moments", each(to-from, tensor.MomentBlock/32), codes, scales, wide, table, int64(to-from))
+		})
+	default:
 		d.Upload(a, values)
-		return
 	}
-	d.chunks(a.N, func(wide tensor.Array, from, to int) {
-		codes, scales, table := d.coded(a, which, from)
-		d.Upload(wide, values[from:to])
-		d.launch("encode_moments", each(to-from, tensor.MomentBlock/32), codes, scales, wide, table, int64(to-from))
-	})
 }
 
 // coded are the addresses of the codes and scales from a value on, and of the table of codes.

@@ -42,7 +42,8 @@ type Device struct {
 	modules  modules
 	staging  staging
 	products products
-	tables   tensor.Array // of the codes of 8-bit moments, once they are used
+	tables   tensor.Array     // of the codes of 8-bit moments, once they are used
+	pinned   []unsafe.Pointer // memory of the host that kernels use
 	experts  expertTables
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
@@ -195,6 +196,7 @@ func (d *Device) Close() error {
 		d.syncNow,
 		func() error { return d.products.close(d.blas) },
 		func() error { return d.staging.close(v) },
+		d.freePinned,
 		d.arena.release,
 		d.modules.unload,
 		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },
