@@ -43,6 +43,7 @@ type Device struct {
 	modules  modules
 	staging  staging
 	products products
+	experts  expertTables
 	eightBit bool         // of AdamW's moments
 	tables   tensor.Array // of their codes, once they are used
 
