@@ -197,7 +197,7 @@ type Attended struct {
 // AttendGrads are the derivatives of what [Attended] has.
 type AttendGrads struct{ Q, K, V, Out Heads }
 
-// Moments is AdamW's state of one tensor, on a device.
+// Moments is AdamW's state of one tensor, on a device, in the form that its precision asks for.
 type Moments struct{ First, Second Array }
 
 // Part is the run of the integers [from, to), in the same memory.

@@ -61,7 +61,7 @@ func (f *doctorFlags) devices(env *environment) error {
 // warmUp compiles the kernels for the first card.
 func warmUp() (*warmJSON, error) {
 	began := time.Now()
-	device, err := cuda.New(cuda.Options{Type: tensor.BF16})
+	device, err := cuda.New(cuda.Options{Precision: tensor.Half})
 	if err != nil {
 		return nil, err
 	}

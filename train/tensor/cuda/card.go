@@ -100,3 +100,16 @@ func (d *driver) count() (int, error) {
 
 var errNoCard = errors.New("the driver shows no card: CUDA_VISIBLE_DEVICES may hide all, or the container was " +
 	"started without one (docker run --gpus all)")
+
+// Find looks for a card and for all that computing on it takes, and opens nothing on it.
+func Find(ordinal int) (Card, error) {
+	libs, err := openLibraries(nil)
+	if err != nil {
+		return Card{}, err
+	}
+	card, err := libs.driver.card(ordinal)
+	if err != nil {
+		return Card{}, err
+	}
+	return *card, card.usable()
+}

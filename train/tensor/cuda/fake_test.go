@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -72,7 +73,15 @@ func fakeFunction(t testing.TB, library, name string) function {
 // newFake opens the fake card. When the test ends, the device must have no fault that the test did not take.
 func newFake(t testing.TB, typ tensor.Type) *Device {
 	t.Helper()
-	return newFakeOf(t, Options{Type: typ})
+	return newFakeOf(t, Options{Precision: precisionOf(typ)})
+}
+
+// precisionOf is the plain one of a type.
+func precisionOf(typ tensor.Type) tensor.Precision {
+	if typ == tensor.BF16 {
+		return tensor.Half
+	}
+	return tensor.Single
 }
 
 func newFakeOf(t testing.TB, o Options) *Device {
@@ -106,4 +115,12 @@ func get(t testing.TB, d *Device, a tensor.Array) []float32 {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// fakeMessage is what the fake card's last fault was.
+func fakeMessage(t testing.TB) string {
+	t.Helper()
+	buffer := make([]byte, 512)
+	fakeFunction(t, "libcuda.so.1", "fakeMessage").call(uintptr(unsafe.Pointer(&buffer[0])), uintptr(len(buffer)))
+	return string(buffer[:slices.Index(buffer, 0)])
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed kernels/*.cu kernels/prelude.cuh
+//go:embed kernels/*.cu kernels/*.cuh
 var kernelFiles embed.FS
 
 // kind is the type of a kernel's parameter.
@@ -51,7 +51,7 @@ type catalog struct {
 
 // readCatalog reads the kernel files of a folder.
 func readCatalog(files fs.FS) (*catalog, error) {
-	prelude, err := fs.ReadFile(files, "kernels/prelude.cuh")
+	prelude, err := readPrelude(files)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func readCatalog(files fs.FS) (*catalog, error) {
 		return nil, err
 	}
 	sort.Strings(names)
-	c := &catalog{prelude: string(prelude), kernels: map[string]kernel{}}
+	c := &catalog{prelude: prelude, kernels: map[string]kernel{}}
 	for _, name := range names {
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
@@ -71,6 +71,29 @@ func readCatalog(files fs.FS) (*catalog, error) {
 		}
 	}
 	return c, nil
+}
+
+// readPrelude returns what comes before each file: prelude.cuh, then the others that are named .cuh.
+func readPrelude(files fs.FS) (string, error) {
+	names, err := fs.Glob(files, "kernels/*.cuh")
+	if err != nil {
+		return "", err
+	}
+	sort.Slice(names, func(i, j int) bool {
+		if first := path.Base(names[i]) == "prelude.cuh"; first || path.Base(names[j]) == "prelude.cuh" {
+			return first
+		}
+		return names[i] < names[j]
+	})
+	var text strings.Builder
+	for _, name := range names {
+		part, err := fs.ReadFile(files, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&text, "#line 1 %q\n%s\n", path.Base(name), part)
+	}
+	return text.String(), nil
 }
 
 // entryPoint finds a kernel in a file: its name and its parameters.

@@ -68,7 +68,7 @@ type Built struct {
 
 // text is what the compiler gets for a file. Its messages name the file's own lines.
 func (m *modules) text(s source) string {
-	return "#line 1 \"prelude.cuh\"\n" + m.catalog.prelude + "\n#line 1 \"" + s.name + "\"\n" + s.text
+	return m.catalog.prelude + "#line 1 \"" + s.name + "\"\n" + s.text
 }
 
 // name is the file's name in the cache: a hash of all that decides the code.

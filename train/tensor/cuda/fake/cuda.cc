@@ -95,8 +95,8 @@ API long long fakeCount(const char *name) {
     return !strcmp(name, "live") ? (long long)memory.size() : -1;
 }
 
-// fakeMessage is what the last fault was.
-API const char *fakeMessage() { return message.c_str(); }
+// fakeMessage writes what the last fault was, n bytes at most.
+API void fakeMessage(char *to, size_t n) { snprintf(to, n, "%s", message.c_str()); }
 
 // fakeLetters are a kernel's arguments, a letter each: see bz_letter in shim.h.
 API const char *fakeLetters(Function *f) { return f->entry->letters; }
@@ -189,6 +189,8 @@ static Result checkGuards() {
     for (auto &m : memory) {
         bool before = intact(m.first - GUARD), after = intact(m.first + m.second.bytes);
         if (before && after) continue;
+        memset((void *)(m.first - GUARD), GUARD_BYTE, GUARD); // so that it is said once
+        memset((void *)(m.first + m.second.bytes), GUARD_BYTE, GUARD);
         return fault(ILLEGAL_ADDRESS, std::string("a write ") + (before ? "past" : "before") + " an allocation of " +
                                           std::to_string(m.second.bytes) + " bytes");
     }
