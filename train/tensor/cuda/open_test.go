@@ -168,7 +168,7 @@ func withKernels(t *testing.T, files map[string]string) *Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := open(Options{Type: tensor.F32, Cache: t.TempDir()}, c)
+	d, err := open(Options{Precision: tensor.Single, Cache: t.TempDir()}, c)
 	if err != nil {
 		t.Fatal(err)
 	}
