@@ -76,12 +76,11 @@ func newFake(t testing.TB, typ tensor.Type) *Device {
 	return newFakeOf(t, Options{Precision: precisionOf(typ)})
 }
 
-// precisionOf is the plain one of a type.
 func precisionOf(typ tensor.Type) tensor.Precision {
-	if typ == tensor.BF16 {
-		return tensor.Half
+	if typ == tensor.F32 {
+		return tensor.Single
 	}
-	return tensor.Single
+	return tensor.Half
 }
 
 func newFakeOf(t testing.TB, o Options) *Device {
