@@ -21,7 +21,7 @@ type Options struct {
 	// MemoryBytesMax bounds the card's memory that the device takes, if it is not 0: to see whether a run
 	// fits a smaller card. The context and the compiled kernels, some hundred MB, do not count.
 	MemoryBytesMax int64
-	// Folders are where the libraries are looked for; nil stands for [Folders].
+	// Folders are where the libraries are looked for; nil stands for [DriverFolders] and [Folders].
 	Folders []string
 	// Cache is the folder of compiled kernels; "" stands for [CacheFolder].
 	Cache string
