@@ -8,10 +8,10 @@ VENV    ?= $(CURDIR)/.venv
 CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers cuda-compile gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/bzdata
 	$(GO) build -o bin/bzdata ./cmd/bzdata
@@ -89,6 +89,9 @@ interop: build ## open the outputs with the readers that users have: datasets, p
 tokenizers: ## ids of the files TOKENIZERS on the texts of the folder CORPUS against Hugging Face's
 	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && \
 	  examples/interop/tokenizers.sh $(VENV) "$$work" $(CORPUS) $(TOKENIZERS)
+
+cuda-compile: ## compile the kernels of a card with NVIDIA's compilers for every architecture, and say what they take of it
+	examples/interop/cuda.sh $(VENV)
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)

@@ -124,12 +124,18 @@ func options(arch string) []string {
 }
 
 // compileText compiles a program of a file's name and returns the card's code.
-func (c *compiler) compileText(name, text string, options []string) (_ []byte, err error) {
+func (c *compiler) compileText(name, text string, options []string) ([]byte, error) {
+	code, _, err := c.compileLogged(name, text, options)
+	return code, err
+}
+
+// compileLogged is compileText, and returns what the compiler says, too.
+func (c *compiler) compileLogged(name, text string, options []string) (_ []byte, log string, err error) {
 	var program uintptr
 	code := c.create.call(uintptr(unsafe.Pointer(&program)), uintptr(unsafe.Pointer(cString(text))),
 		uintptr(unsafe.Pointer(cString(name))), 0, 0, 0)
 	if err := c.check(c.create, code); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer c.destroy.call(uintptr(unsafe.Pointer(&program)))
 	args := make([]*byte, len(options))
@@ -138,14 +144,15 @@ func (c *compiler) compileText(name, text string, options []string) (_ []byte, e
 	}
 	code = c.compile.call(program, uintptr(len(args)), uintptr(unsafe.Pointer(&args[0])))
 	runtime.KeepAlive(args)
+	log = c.logOf(program)
 	if code == doesNotCompile {
-		return nil, fmt.Errorf("%s does not compile with %s (CUDA %s): %s",
-			name, c.path, c.version, firstLines(c.logOf(program), 6))
+		return nil, log, fmt.Errorf("%s does not compile with %s (CUDA %s): %s", name, c.path, c.version, firstLines(log, 6))
 	}
 	if err := c.check(c.compile, code); err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", name, err, firstLines(c.logOf(program), 6))
+		return nil, log, fmt.Errorf("%s: %w: %s", name, err, firstLines(log, 6))
 	}
-	return c.take(program)
+	compiled, err := c.take(program)
+	return compiled, log, err
 }
 
 // take copies the compiled code.
