@@ -102,15 +102,18 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
   float *sums = (float *)(queries + 2 * BM * (QK + V));
   const int from = blockIdx.x * BN, kv = blockIdx.y, row = threadIdx.x / 32 * M * 16, rows = min(BN, length - from);
   const long long start = (long long)blockIdx.z * length;
-  const int tiles = (length + BM - 1) / BM - from / BM, steps = tiles * group;
+  const int first = from / BM * BM, last = (kv + 1) * group;
+  int next = first, next_head = kv * group; // what fetch copies
   auto fetch = [&](int step) {
-    const int head = kv * group + step / tiles, at = (from / BM + step % tiles) * BM;
+    const int at = next, head = next_head;
     const long long sum = ((long long)blockIdx.z * heads + head) * length + at;
     bf16 *qs = queries + (step & 1) * BM * (QK + V);
     load_queries<QK, V, BM, THREADS>(qs, qs + BM * QK, sums + (step & 1) * 2 * BM,
                                      head_rows(q, start + at, q_stride, head, q_step), q_stride,
                                      head_rows(d_out, start + at, d_out_stride, head, d_out_step), d_out_stride,
                                      log_sum + sum, delta + sum, length - at, qk_dim, v_dim);
+    next += BM;
+    if (next >= length) next = first, next_head++;
   };
   load_tile<BN, QK, THREADS>(ks, head_rows(k, start + from, k_stride, kv, k_step), k_stride, rows, qk_dim);
   if (KEYS) load_tile<BN, V, THREADS>(vs, head_rows(v, start + from, v_stride, kv, v_step), v_stride, rows, v_dim);
@@ -120,12 +123,12 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
   float d_keys[M][QK / 8][4], d_values[M][V / 8][4];
   if (KEYS) clear(d_keys);
   if (VALUES) clear(d_values);
-  for (int step = 0; step < steps; step++) {
-    if (step + 1 < steps) fetch(step + 1);
+  for (int step = 0, at = first; at >= 0; step++) {
+    const int following = next_head < last ? next : -1;
+    if (following >= 0) fetch(step + 1);
     copy_async_commit();
     copy_async_wait<1>();
     __syncthreads();
-    const int at = (from / BM + step % tiles) * BM;
     const bf16 *qs = queries + (step & 1) * BM * (QK + V), *os = qs + BM * QK;
     const float *log_sums = sums + (step & 1) * 2 * BM;
     if (from + row <= at + BM - 1) {
@@ -146,6 +149,7 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
       }
     }
     __syncthreads();
+    at = following;
   }
   float factor[M][2];
 #pragma unroll
