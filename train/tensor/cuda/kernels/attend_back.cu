@@ -47,10 +47,11 @@ __device__ __forceinline__ void load_queries(bf16 *qs, bf16 *os, float *sums, co
                                              const float *delta, int rows, int qk_dim, int v_dim) {
   load_tile<BM, QK, THREADS>(qs, q, q_stride, rows, qk_dim);
   load_tile<BM, V, THREADS>(os, d_out, d_out_stride, rows, v_dim);
-  for (int i = threadIdx.x; i < 2 * BM; i += THREADS) {
-    const int row = i % BM;
-    const float *from = i < BM ? log_sum : delta;
-    copy_async4(sums + i, row < rows ? from + row : from, row < rows);
+  static_assert(2 * BM <= THREADS, "a thread copies one sum");
+  if (threadIdx.x < 2 * BM) {
+    const int row = threadIdx.x % BM;
+    const float *from = threadIdx.x < BM ? log_sum : delta;
+    copy_async4(sums + threadIdx.x, from + row, row < rows);
   }
 }
 
@@ -237,7 +238,7 @@ extern "C" __global__ void attend_back_keys_64_64_bf16(
     int v_step, const bf16 *d_out, int d_out_stride, int d_out_step, const float *log_sum, const float *delta,
     bf16 *dk, int dk_stride, int dk_step, bf16 *dv, int dv_stride, int dv_step, int length, int heads, int group,
     int qk_dim, int v_dim, float scale) {
-  attend_back_keys<64, 64, 1, 64, true, true>(BACK_KEYS_PASS);
+  attend_back_keys<64, 64, 2, 32, true, true>(BACK_KEYS_PASS);
 }
 
 extern "C" __global__ void attend_back_keys_128_128_bf16(
@@ -277,7 +278,7 @@ extern "C" __global__ void attend_back_queries_64_64_bf16(
     const bf16 *q, int q_stride, int q_step, const bf16 *k, int k_stride, int k_step, const bf16 *v, int v_stride,
     int v_step, const bf16 *d_out, int d_out_stride, int d_out_step, const float *log_sum, const float *delta,
     bf16 *dq, int dq_stride, int dq_step, int length, int heads, int group, int qk_dim, int v_dim, float scale) {
-  attend_back_queries<64, 64, 1, 64>(BACK_QUERIES_PASS);
+  attend_back_queries<64, 64, 2, 32>(BACK_QUERIES_PASS);
 }
 
 extern "C" __global__ void attend_back_queries_128_128_bf16(

@@ -15,12 +15,13 @@ __device__ __forceinline__ void load_tile(bf16 *tile, const bf16 *from, int stri
   static_assert(ROWS % STEP == 0 && STEP % 8 == 0, "a thread keeps its place in the pattern of rows");
   const int row = threadIdx.x / LANES, lane = threadIdx.x % LANES;
   bf16 *to = tile + chunk_at<W>(row, lane);
-  const bf16 *mine = from + (long long)row * stride + lane * 8;
+  const unsigned mine = 2 * (row * stride + lane * 8); // bytes: a tile spans less than 4 GiB
 #pragma unroll
   for (int r = 0; r < ROWS; r += STEP) {
 #pragma unroll
     for (int c = 0; c < W; c += LANES * 8) {
-      copy_async16(to + r * W + c, mine + (long long)r * stride + c, row + r < rows && lane * 8 + c < cols);
+      const unsigned at = mine + 2 * (r * stride + c);
+      copy_async16(to + r * W + c, (const char *)from + at, row + r < rows && lane * 8 + c < cols);
     }
   }
 }
