@@ -9,6 +9,7 @@ import (
 
 // Card is what the driver says about one card.
 type Card struct {
+	// Ordinal is the card's number as the driver counts.
 	Ordinal      int    `json:"ordinal"`
 	Name         string `json:"name"`
 	Major        int    `json:"compute_capability_major"`

@@ -20,7 +20,9 @@ type Options struct {
 	// MemoryBytesMax bounds the card's memory that the device takes, if it is not 0: to see whether a run
 	// fits a smaller card. The context and the compiled kernels, some hundred MB, do not count.
 	MemoryBytesMax int64
-	// Folders are where the libraries are looked for; nil stands for [Folders].
+	// EightBitMoments keeps AdamW's moments in 8 bits, a quarter of the memory: see the file kernels/adamw.cu.
+	EightBitMoments bool
+	// Folders are where the libraries are looked for; nil stands for [DriverFolders] and [Folders].
 	Folders []string
 	// Cache is the folder of compiled kernels; "" stands for [CacheFolder].
 	Cache string
@@ -42,6 +44,8 @@ type Device struct {
 	staging  staging
 	products products
 	experts  expertTables
+	eightBit bool         // of AdamW's moments
+	tables   tensor.Array // of their codes, once they are used
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
 	slots    [paramsMax]uint64
@@ -70,7 +74,7 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	if err := card.usable(); err != nil {
 		return nil, err
 	}
-	d := &Device{libraries: *libs, card: *card, typ: o.Type}
+	d := &Device{libraries: *libs, card: *card, typ: o.Type, eightBit: o.EightBitMoments}
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
@@ -132,7 +136,11 @@ func (d *Device) fail(err error) {
 
 // Name says what decides the bits of results besides the build and the libraries: "cuda/sm_90/bf16".
 func (d *Device) Name() string {
-	return fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.typ)
+	name := fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.typ)
+	if d.eightBit {
+		name += "/moments8"
+	}
+	return name
 }
 
 // String describes the device for people.

@@ -50,7 +50,7 @@ func bytesText(n int64) string {
 	case n >= 1<<20:
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	default:
-		return fmt.Sprintf("%d bytes", n)
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
 }
 

@@ -139,7 +139,8 @@ func (c *compiler) compileText(name, text string, options []string) (_ []byte, e
 	code = c.compile.call(program, uintptr(len(args)), uintptr(unsafe.Pointer(&args[0])))
 	runtime.KeepAlive(args)
 	if code == doesNotCompile {
-		return nil, fmt.Errorf("%s does not compile with %s (CUDA %s): %s", name, c.path, c.version, firstLines(c.logOf(program), 6))
+		return nil, fmt.Errorf("%s does not compile with %s (CUDA %s): %s",
+			name, c.path, c.version, firstLines(c.logOf(program), 6))
 	}
 	if err := c.check(c.compile, code); err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", name, err, firstLines(c.logOf(program), 6))
