@@ -18,5 +18,5 @@
 // All work goes to one stream, in the order of the calls, and calls return before their work is done unless they
 // hand values to the host. A fault is kept, every later operation does nothing, and [Device.Err] returns it.
 // Kernels form each sum in an order fixed by the shape and use no atomic addition, so results are equal to the
-// bit on cards of one [Device.Name] and one set of library versions.
+// bit on cards of one model and memory, with one set of library versions: libcublasLt chooses by the card.
 package cuda
