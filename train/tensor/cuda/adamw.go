@@ -18,8 +18,8 @@ const chunk = 1 << 22
 func (d *Device) AdamW(rule tensor.AdamW, step int, w *tensor.Weight, m tensor.Moments) {
 	n := w.Data.N
 	if w.Grad.N != n || m.First.N != n || w.Data.Type == tensor.BF16 && w.Low.N != n {
-		d.fault(fmt.Errorf("AdamW: %d values, %d of the gradient, %d of the master's lower half, %d moments", n, w.Grad.N, w.Low.N,
-			m.First.N))
+		d.fault(fmt.Errorf("AdamW: %d values, %d of the gradient, %d of the master's lower half, %d moments", n, w.Grad.N,
+			w.Low.N, m.First.N))
 		return
 	}
 	name, args := "adamw_f32", []any{w.Data}

@@ -172,6 +172,9 @@ func codesNear(t *testing.T, got, want, table []float32) {
 		}
 		for i := from; i < to; i++ {
 			v, nearest := float64(want[i]), math.Inf(1)
+			if scale == 0 && got[i] != 0 {
+				t.Fatalf("moment %d, in a block of next to nothing, is %g, coded %g", i, v, got[i])
+			}
 			for _, code := range table {
 				nearest = min(nearest, math.Abs(float64(code)*scale-v))
 			}

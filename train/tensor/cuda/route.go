@@ -27,8 +27,8 @@ func perWarp(rows, bytes int) dims {
 // Route takes the logits in r.Probs to probabilities and fills the rest of r. At least r.K experts must be admitted.
 func (d *Device) Route(r *tensor.Routing, rule tensor.RouteRule) {
 	if r.Experts > expertsMax || rule.Groups > groupsMax {
-		d.fault(fmt.Errorf("Route: %d experts in %d groups; a card routes to %d in %d at most", r.Experts, rule.Groups, expertsMax,
-			groupsMax))
+		d.fault(fmt.Errorf("Route: %d experts in %d groups; a card routes to %d in %d at most", r.Experts, rule.Groups,
+			expertsMax, groupsMax))
 		return
 	}
 	d.launch("route", perWarp(r.Rows, 5*r.Experts), r.Probs, r.Unmasked, r.IDs, r.Weights, rule.Allowed, int32(r.Rows),
