@@ -30,9 +30,10 @@ lint: ## formatting, vet, tidy module file
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 
-cross: ## build for linux/arm64 and darwin/arm64
+cross: ## build for linux/arm64 and darwin/arm64, and without the GPU device
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
+	CGO_ENABLED=0 $(GO) build -tags nocuda -o /dev/null ./cmd/bzdata
 
 unit: ## all tests, in random order
 	$(GO) test -shuffle=on -timeout 20m ./...

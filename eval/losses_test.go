@@ -303,7 +303,7 @@ func TestProof(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assembled, err := model.FromSource(m.Config(), over, nil, m.Device())
+	assembled, err := model.FromSource(m.Config(), over, model.Hold{}, m.Device())
 	if err != nil {
 		t.Fatal(err)
 	}

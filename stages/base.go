@@ -12,7 +12,6 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/train/checkpoint"
 	"bzdata/train/model"
-	"bzdata/train/tensor"
 )
 
 // checkpointRead names the files of the network's checkpoint.
@@ -146,53 +145,6 @@ func (b *baseModel) overlay(t *pipeline.Task, files []string) error {
 	t.Note("the base is checkpoint %s, global version %d: %d of its tensors stand in for the base model's", name.Folder,
 		name.Version, len(over.Names()))
 	return err
-}
-
-// openOnDevice opens the base model's weights, and the CPU device with the run's kernels.
-func openOnDevice(t *pipeline.Task) (*baseModel, tensor.Device, error) {
-	kernels, err := tensor.Choose(t.Kernels)
-	if err != nil {
-		return nil, nil, err
-	}
-	b, err := openWeights(t)
-	return b, tensor.New(kernels, t.Workers), err
-}
-
-// loadedBase is the base model on the CPU device.
-type loadedBase struct {
-	*model.Model
-	from *checkpoint.FolderName // of the checkpoint that its weights are of, nil without
-	keep func() error           // lets the next run of this process have the weights that are frozen
-	read int                    // tensors that were read from files
-}
-
-// openBase loads the base model on the CPU device. Tensors that an earlier run of this process has left as
-// they are in the same files are not read again.
-func openBase(t *pipeline.Task) (l *loadedBase, err error) {
-	b, device, err := openOnDevice(t)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	warm := takeWeights(t, b)
-	m, err := model.FromSource(b.config, warm, nil, device)
-	if err != nil {
-		return nil, b.wrap(t, err)
-	}
-	return &loadedBase{m, b.from, func() error { return warm.put(t, m) }, warm.read}, nil
-}
-
-// openStream is [openBase] for a model that is run layer by layer. Its weights are to be closed.
-func openStream(t *pipeline.Task) (*model.Stream, *baseModel, error) {
-	b, device, err := openOnDevice(t)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := model.NewStream(b.config, b, device)
-	if err != nil {
-		return nil, nil, errors.Join(b.wrap(t, err), b.Close())
-	}
-	return s, b, nil
 }
 
 // wrap says where a fault of the weights is.

@@ -10,6 +10,7 @@ import (
 	"bzdata/eval/routing"
 	"bzdata/pipeline"
 	"bzdata/train/checkpoint"
+	"bzdata/train/device"
 	"bzdata/train/model"
 )
 
@@ -69,10 +70,17 @@ func (r *routed) all(ctx context.Context, s *model.Stream, docs []model.Batch) (
 }
 
 // streamTokens is how many tokens have room for their residual streams, of so many models, in half of
-// the memory budget.
+// the memory budget. On a card they are in its memory, of which the budget says nothing: it is bounded by [cardStreamBytes].
 func streamTokens(t *pipeline.Task, cfg model.Config, models int) int {
-	return max(1, int(t.MemoryBytes/2)/(4*cfg.HiddenSize*models))
+	bytes := t.MemoryBytes / 2
+	if device.OnCard(t.Kernels) {
+		bytes = min(bytes, cardStreamBytes)
+	}
+	return max(1, int(bytes)/(4*cfg.HiddenSize*models))
 }
+
+// cardStreamBytes is an eighth of a small card's memory: a layer's weights and activations need room, too.
+const cardStreamBytes = 2 << 30
 
 // cutWaves cuts documents into runs of at most so many tokens, or of one document.
 func cutWaves(docs []model.Batch, tokensMax int) [][]model.Batch {

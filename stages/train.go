@@ -11,6 +11,7 @@ import (
 
 	"bzdata/eval"
 	"bzdata/pipeline"
+	"bzdata/tokenize"
 	"bzdata/train"
 	"bzdata/train/checkpoint"
 	"bzdata/train/model"
@@ -37,6 +38,7 @@ type Train struct {
 	Checkpoint   int            `yaml:"checkpoint_steps" min:"0" doc:"Steps between states from which an interrupted run goes on."`
 	DataPosition string         `yaml:"data_position" enum:"continue|restart" doc:"Where reading begins in a network's window: where the window before it ended, or at the tokens' beginning. Outside of windows it is always the beginning."`
 	Optimizer    string         `yaml:"optimizer" enum:"reset|carry" doc:"Whether AdamW begins without moments in a network's window, or with those that the window before it left. Outside of windows it begins without."`
+	Precision    string         `yaml:"precision" enum:"auto|f32|bf16|bf16-adam8|bf16-host" doc:"How a card keeps weights and the optimizer's state; auto takes the first of bf16, bf16-adam8 and bf16-host that fits. The processor computes in f32."`
 	DType        string         `yaml:"dtype" enum:"F32|F16|BF16" network:"bundle.dtype" doc:"Type in which the update is stored."`
 	Naming       string         `yaml:"naming" enum:"native|v2lite-fused|qwen3next" network:"bundle.naming" doc:"How the network names the update's tensors."`
 
@@ -94,7 +96,7 @@ train:
 		Default: Train{Trainable: pipeline.Texts{trainExperts}, MaxSteps: 500, BatchSize: 4, Accumulation: 4, LearningRate: 3e-5,
 			Schedule: "cosine", WarmupSteps: 100, Beta1: 0.9, Beta2: 0.95, WeightDecay: 0.1, ClipNorm: 1,
 			NonFinite: "raise", NonFiniteMax: 50, Checkpoint: 50, DataPosition: positionContinue, Optimizer: optimizerReset,
-			DType: "F16", Naming: "native"},
+			Precision: autoPrecision, DType: "F16", Naming: "native"},
 		New: func(c Train) (pipeline.Program, error) { return c.program() },
 	}
 }
@@ -152,34 +154,35 @@ func (c Train) uses(p *pipeline.Plan) []pipeline.Data {
 }
 
 func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
-	began := time.Now()
-	base, err := openBase(t)
-	if err != nil {
-		return err
-	}
-	loaded := time.Since(began)
-	defer func() { err = errors.Join(err, base.keep()) }()
-	m, from := base.Model, base.from
-	if from != nil {
-		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
-		t.Value("base_global_version", float64(from.Version))
-	}
 	chosen, err := c.experts(t)
 	if err != nil {
 		return err
 	}
 	group := chosen.assignment
-	count := m.SetTrainable(c.trainable(group))
-	if count == 0 {
-		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
-	}
 	data, closeData, err := openTokens(t, "train")
 	if err != nil {
 		return err
 	}
 	defer closeData()
-	if data.Sequences() == 0 {
-		return &pipeline.DataError{Msg: "there is no training sequence"}
+	job, err := c.job(data, c.trainable(group))
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	base, err := openBase(t, job, c.Precision)
+	if err != nil {
+		return err
+	}
+	loaded := time.Since(began)
+	defer func() { err = errors.Join(err, base.keep(), base.Close()) }()
+	m, from := base.Model, base.from
+	if from != nil {
+		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
+		t.Value("base_global_version", float64(from.Version))
+	}
+	count := m.SetTrainable(job.Trains)
+	if count == 0 {
+		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
 	}
 	sel, closeSelect, err := openTokens(t, "select")
 	if err != nil {
@@ -210,6 +213,16 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 		meta.Steps = res.Best.Step
 	}
 	return errors.Join(read.write(t, res), carry.write(t, res), c.writeUpdate(t, m, meta))
+}
+
+// job is what is to be trained, as far as memory goes.
+func (c Train) job(data train.Data, trains func(name string) bool) (model.Job, error) {
+	if data.Sequences() == 0 {
+		return model.Job{}, &pipeline.DataError{Msg: "there is no training sequence"}
+	}
+	var first tokenize.Sequence
+	err := data.Sequence(0, &first)
+	return model.Job{Trains: trains, Sequences: c.BatchSize, Length: len(first.Tokens)}, err
 }
 
 // experts are the experts to train; none if the plan names other weights.

@@ -33,6 +33,7 @@ type pass struct {
 	dx     tensor.Array // its derivative
 	// balance is nil if no load-balancing loss is asked for.
 	balance *balance
+	second  bool // a layer is computed once more for its derivative
 }
 
 // grow makes *a hold n values of activations.

@@ -16,8 +16,9 @@ type Param struct {
 	// Shape is [out, in] for a projection and [n] for a norm.
 	Shape []int
 
-	dev tensor.Device
-	w   tensor.Weight
+	dev  tensor.Device
+	w    tensor.Weight
+	home *stored // where it is while no layer computes with it, see [Hold.LayersOnHost]; nil if it is on the device
 }
 
 // Elements returns the number of values.
@@ -25,7 +26,12 @@ func (p *Param) Elements() int { return elements(p.Shape) }
 
 // Values returns the weights in single precision: on the processor the memory itself, which may be written to,
 // elsewhere a copy.
-func (p *Param) Values() []float32 { return p.dev.Master(p.w) }
+func (p *Param) Values() []float32 {
+	if p.home != nil {
+		return p.home.float32s()
+	}
+	return p.dev.Master(p.w)
+}
 
 // SetValues replaces the weights by as many values.
 func (p *Param) SetValues(values []float32) { p.dev.SetMaster(&p.w, values) }
@@ -172,6 +178,7 @@ func (m *Model) SetTrainable(keep func(name string) bool) int {
 			continue
 		}
 		kept++
+		p.toDevice()
 		m.dev.Train(&p.w)
 	}
 	return kept

@@ -35,7 +35,7 @@ func OpenGroup(fsys store.FS, dir string, own map[int][]int32, dev tensor.Device
 	if err != nil {
 		return nil, err
 	}
-	m, err := FromSource(cfg, weights, own, dev)
+	m, err := FromSource(cfg, weights, Hold{Own: own}, dev)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", dir, err)
 	}
@@ -58,10 +58,11 @@ func ReadConfig(fsys store.FS, dir string) (Config, error) {
 	return cfg, nil
 }
 
-// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does. On the
+// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does, which loads
+// the experts of hold. On the
 // processor the slices that weights gives become the model's own.
-func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev tensor.Device) (*Model, error) {
-	m, err := build(cfg, dev, own)
+func FromSource(cfg Config, weights checkpoint.Source, hold Hold, dev tensor.Device) (*Model, error) {
+	m, err := build(cfg, dev, hold.Own)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +70,50 @@ func FromSource(cfg Config, weights checkpoint.Source, own map[int][]int32, dev 
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
-		values, err := weights.Float32(p.Name, nil)
-		if err != nil {
+		if err := p.load(weights, hold.LayersOnHost && m.onHost(p)); err != nil {
 			return nil, err
 		}
-		p.w.Data = dev.Load(values)
 	}
 	return m, dev.Err()
+}
+
+// load reads a weight, to the device or only to the host's memory.
+func (p *Param) load(weights checkpoint.Source, onHost bool) error {
+	read, err := p.read(weights, nil)
+	switch {
+	case err != nil:
+		return err
+	case onHost:
+		p.home = &read
+	case read.raw == nil:
+		p.w.Data = p.dev.Load(read.values)
+	default:
+		p.w.Data = p.dev.Alloc(p.dev.Type(), p.Elements())
+		read.upload(p.dev, p.w.Data)
+	}
+	return p.dev.Err()
+}
+
+// stored is a weight as it was read: values, or BF16 as it stands in the file, if the device keeps it so.
+type stored struct {
+	values []float32
+	raw    []byte
+}
+
+// read reads a weight, into dst if that has room.
+func (p *Param) read(weights checkpoint.Source, dst []float32) (s stored, err error) {
+	if info, _ := weights.Info(p.Name); info.DType == checkpoint.BF16 && p.dev.Type() == tensor.BF16 {
+		s.raw, err = weights.Bytes(p.Name)
+	} else {
+		s.values, err = weights.Float32(p.Name, dst)
+	}
+	return s, err
+}
+
+func (s stored) upload(dev tensor.Device, dst tensor.Array) {
+	if s.raw != nil {
+		dev.UploadBF16(dst, s.raw)
+	} else {
+		dev.Upload(dst, s.values)
+	}
 }

@@ -297,7 +297,7 @@ func TestOpenGroup(t *testing.T) {
 	}
 	weights := (&peer{m: whole}).source(t)
 	src := ownSource{weights, t, func(name string) bool { return !foreign(name) }}
-	if _, err := FromSource(whole.Config(), src, own, whole.Device()); err != nil {
+	if _, err := FromSource(whole.Config(), src, Hold{Own: own}, whole.Device()); err != nil {
 		t.Fatal(err)
 	}
 	for _, ids := range [][]int32{nil, {0, 1}} {

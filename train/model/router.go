@@ -21,7 +21,7 @@ func (e *moe) route(p *pass, x tensor.Array, a *moeActs) {
 		r.Unmasked = tensor.Array{}
 	}
 	p.dev.Route(r, e.rule(p))
-	if p.balance != nil {
+	if p.balance != nil && !p.second {
 		p.balance.count(p, r)
 	}
 }

@@ -264,16 +264,16 @@ func (s *Stream) read(src checkpoint.Source, params []*Param) error {
 			p.w.Data = s.take(p.Elements())
 		}
 	}
-	values, errs := make([][]float32, len(params)), make([]error, len(params))
-	s.m.dev.For(len(params), func(i int) { values[i], errs[i] = src.Float32(params[i].Name, params[i].w.Data.Host) })
+	read, errs := make([]stored, len(params)), make([]error, len(params))
+	s.m.dev.For(len(params), func(i int) { read[i], errs[i] = params[i].read(src, params[i].w.Data.Host) })
 	for i, p := range params {
 		if errs[i] != nil {
 			return errs[i]
 		}
 		if p.w.Data.Host != nil {
-			p.w.Data = tensor.Of(values[i])
+			p.w.Data = tensor.Of(read[i].values)
 		} else {
-			s.m.dev.Upload(p.w.Data, values[i])
+			read[i].upload(p.dev, p.w.Data)
 		}
 	}
 	return s.m.dev.Err()

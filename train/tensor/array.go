@@ -8,28 +8,20 @@ const (
 	F32 Type = iota
 	// BF16 is bfloat16: the upper half of single precision.
 	BF16
-	// U8 is 8 bits a value, a number of a code table that belongs to what is stored.
-	U8
 )
 
 // Bytes returns the size of one value.
 func (t Type) Bytes() int {
-	switch t {
-	case BF16:
+	if t == BF16 {
 		return 2
-	case U8:
-		return 1
 	}
 	return 4
 }
 
 // String names the type.
 func (t Type) String() string {
-	switch t {
-	case BF16:
+	if t == BF16 {
 		return "bf16"
-	case U8:
-		return "u8"
 	}
 	return "f32"
 }
@@ -205,9 +197,8 @@ type Attended struct {
 // AttendGrads are the derivatives of what [Attended] has.
 type AttendGrads struct{ Q, K, V, Out Heads }
 
-// Moments is AdamW's state of one tensor, on a device. Moments of 8 bits have a scale, in F32, for each block of
-// [MomentBlock]; others have none.
-type Moments struct{ First, Second, FirstScale, SecondScale Array }
+// Moments is AdamW's state of one tensor, on a device, in the form that its precision asks for.
+type Moments struct{ First, Second Array }
 
 // Part is the run of the integers [from, to), in the same memory.
 func (a Ints) Part(from, to int) Ints {

@@ -1,5 +1,7 @@
 package tensor
 
+import "math"
+
 // CPU is the device that computes in single precision on the processor's cores. It is safe for concurrent use,
 // except that two calls must not write to overlapping memory.
 type CPU struct{ host *host }
@@ -64,6 +66,13 @@ func (d *CPU) Upload(dst Array, src []float32) { copy(dst.Host, src) }
 
 // Download copies.
 func (d *CPU) Download(dst []float32, src Array) { copy(dst, src.Host) }
+
+// UploadBF16 converts.
+func (d *CPU) UploadBF16(dst Array, raw []byte) {
+	for i := range dst.Host {
+		dst.Host[i] = math.Float32frombits(uint32(raw[2*i])<<16 | uint32(raw[2*i+1])<<24)
+	}
+}
 
 // UploadInts copies.
 func (d *CPU) UploadInts(dst Ints, src []int32) { copy(dst.Host, src) }

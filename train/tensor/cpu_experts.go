@@ -1,5 +1,10 @@
 package tensor
 
+import (
+	"cmp"
+	"slices"
+)
+
 // GatherSlots sets sorted rows to the rows of their slots.
 func (d *CPU) GatherSlots(sorted, x Array, r *Routing, width int) {
 	d.host.ForBlocks(r.Slots(), rowBlock, func(from, to int) {
@@ -42,26 +47,25 @@ func (d *CPU) Experts(e Experts, r *Routing, x, out Array, inner GLU) {
 }
 
 // forExperts calls do for each expert that has rows, with its range of places. Many experts
-// are shared out among the workers, few are done one after the other with all workers.
+// are shared out among the workers, those with the most rows first, so that workers end at nearly the same time; few
+// are done one after the other with all workers.
 func (d *CPU) forExperts(r *Routing, do func(dev *host, expert, from, to int)) {
-	start, busy := r.Start.Host, 0
+	start, busy := r.Start.Host, make([]int, 0, r.Experts)
 	for i := range r.Experts {
 		if start[i+1] > start[i] {
-			busy++
+			busy = append(busy, i)
 		}
 	}
-	one := func(dev *host, i int) {
-		if start[i+1] > start[i] {
-			do(dev, i, int(start[i]), int(start[i+1]))
+	one := func(dev *host, i int) { do(dev, i, int(start[i]), int(start[i+1])) }
+	if len(busy) < 4*d.host.Workers() {
+		for _, i := range busy {
+			one(d.host, i)
 		}
-	}
-	if busy >= 4*d.host.Workers() {
-		d.host.For(r.Experts, func(i int) { one(d.host.Serial(), i) })
 		return
 	}
-	for i := range r.Experts {
-		one(d.host, i)
-	}
+	rows := func(i int) int32 { return start[i+1] - start[i] }
+	slices.SortStableFunc(busy, func(i, j int) int { return cmp.Compare(rows(j), rows(i)) })
+	d.host.For(len(busy), func(i int) { one(d.host.Serial(), busy[i]) })
 }
 
 // gluRows are the inner rows of one expert.

@@ -38,6 +38,8 @@ type Device interface {
 	// Upload converts values of the host, Download waits and converts them back; both round to the nearest, ties to even.
 	Upload(dst Array, src []float32)
 	Download(dst []float32, src Array)
+	// UploadBF16 takes values that are stored as BF16, two bytes each, the lower one first.
+	UploadBF16(dst Array, raw []byte)
 	UploadInts(dst Ints, src []int32)
 	DownloadInts(dst []int32, src Ints)
 	DownloadDoubles(dst []float64, src Doubles)

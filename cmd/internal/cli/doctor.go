@@ -19,12 +19,15 @@ import (
 )
 
 // doctorFlags are the flags of bzdata doctor.
-type doctorFlags struct{ json, actual string }
+type doctorFlags struct {
+	json, actual string
+	cards, warm  bool
+}
 
 func newDoctor(env *environment) *cobra.Command {
 	f := &doctorFlags{}
 	cmd := &cobra.Command{
-		Use:   "doctor [RUN…]",
+		Use:   "doctor ([RUN…] | --devices)",
 		Short: "Say what to change for a better score, from a run's own figures",
 		Long: `Doctor answers the networks' checklists of what makes an update score from the report of a run:
 copies, leaks, off-domain text, token lengths, passes over the data, learning rate, overfit, expert
@@ -34,10 +37,16 @@ says which stage or key would answer it. Without a RUN it takes those in the fol
 Over several runs, in the order given, it shows how the predicted gain goes; --actual compares it
 with the scores that were paid, a CSV table with the columns run or version, and score.
 
+With --devices it lists instead what bzdata can compute on: the processor's kernels, NVIDIA cards,
+the libraries that they need, where each was found, and what is missing. Libraries are looked for in
+the folders of BZDATA_CUDA_PATH first. --warm compiles the kernels for the first card ahead of time.
+
 ` + exitStatus(exitDone, exitFailed, exitUsage),
 		RunE: func(_ *cobra.Command, args []string) error { return f.run(env, args) },
 	}
 	cmd.Flags().StringVar(&f.json, "json", "", "write the answer as JSON to this `FILE`; - is standard output")
+	cmd.Flags().BoolVar(&f.cards, "devices", false, "list processor and cards in place of judging runs")
+	cmd.Flags().BoolVar(&f.warm, "warm", false, "with --devices: compile the card's kernels ahead")
 	cmd.Flags().StringVar(&f.actual, "actual", "", "compare with the paid scores in this CSV `FILE`")
 	return cmd
 }
@@ -57,6 +66,14 @@ type doctorRun struct {
 func (f *doctorFlags) run(env *environment, names []string) error {
 	if err := checkOutput("--json", f.json); err != nil {
 		return err
+	}
+	switch {
+	case f.cards && len(names) > 0:
+		return usageOf("--devices takes no RUN")
+	case f.cards:
+		return f.devices(env)
+	case f.warm:
+		return usageOf("--warm belongs to --devices")
 	}
 	if len(names) == 0 {
 		found, err := filepath.Glob(filepath.Join("runs", "*", "report.json"))

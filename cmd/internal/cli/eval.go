@@ -17,6 +17,7 @@ import (
 	"bzdata/pipeline/store"
 	"bzdata/stages"
 	"bzdata/train/checkpoint"
+	"bzdata/train/device"
 	"bzdata/train/model"
 	"bzdata/train/tensor"
 
@@ -38,7 +39,8 @@ type evalFlags struct {
 	block                        int64
 	json                         string
 	workers                      int
-	memory, kernels              string
+	memory                       string
+	computing
 }
 
 func newEval(env *environment) *cobra.Command {
@@ -91,7 +93,7 @@ score is what the profile calls one: a loss for Block Zero's code and Subnet 9.
 	fs.StringVar(&f.json, "json", "", "write the answer as JSON to this `FILE`, too; - is standard output, and then instead")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
-	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+	f.addDevice(fs)
 	return cmd
 }
 
@@ -201,20 +203,25 @@ func (f *evalFlags) rules() (*network.Profile, []network.Rival, error) {
 // measure computes the losses of base and candidate.
 func (f *evalFlags) measure(ctx context.Context, env *environment, p *network.Profile) (
 	base, candidate *eval.Losses, e *evaluated, err error) {
-	kernels, err := tensor.Choose(f.kernels)
+	name, err := f.computing.resolve()
 	if err != nil {
-		return nil, nil, nil, &flagError{fmt.Errorf("--kernels: %w", err)}
+		return nil, nil, nil, err
 	}
+	dev, err := device.Open(name, device.Options{Workers: f.workers})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
 	memory, err := memoryBudget(f.memory)
 	if err != nil {
 		return nil, nil, nil, &flagError{fmt.Errorf("--memory: %w", err)}
 	}
-	stream, update, done, err := f.open(env, p, tensor.New(kernels, f.workers))
+	stream, update, done, err := f.open(env, p, dev)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	e = &evaluated{Base: f.base, Candidate: f.candidate + ", " + update.What, Kernels: kernels.Name()}
+	e = &evaluated{Base: f.base, Candidate: f.candidate + ", " + update.What, Kernels: name}
 	exam, err := f.openExam(ctx, p, e)
 	if err != nil {
 		return nil, nil, nil, err

@@ -37,7 +37,8 @@ type routeFlags struct {
 	firstID                int
 	write                  writeGroupFlags
 	workers                int
-	memory, kernels, watch string
+	memory, watch          string
+	computing
 }
 
 func newRoute(env *environment) *cobra.Command {
@@ -95,7 +96,7 @@ shares with another group are a warning, for the networks allow it.
 	fs.StringVar(&f.json, "json", "", "write the result as JSON to this `FILE` instead; - is standard output")
 	fs.IntVar(&f.workers, "workers", runtime.GOMAXPROCS(0), "`N` threads; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
-	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+	f.addDevice(fs)
 	fs.StringVar(&f.watch, "progress", "auto", "progress on standard error, a `MODE`: auto, plain, json, none")
 	return cmd
 }
@@ -331,7 +332,7 @@ func (f *routeFlags) fromModel(ctx context.Context, env *environment) (r *routeR
 	if err := store.WriteBytes(store.OS(), file, plan); err != nil {
 		return nil, err
 	}
-	run := &runFlags{workdir: workdir, workers: f.workers, memory: f.memory, kernels: f.kernels, progress: f.watch,
+	run := &runFlags{workdir: workdir, workers: f.workers, memory: f.memory, computing: f.computing, progress: f.watch,
 		json: filepath.Join(dir, "report.json")}
 	if err := run.run(ctx, env, file); err != nil {
 		return nil, err

@@ -18,7 +18,6 @@ import (
 	"bzdata/pipeline/report"
 	"bzdata/pipeline/store"
 	"bzdata/stages"
-	"bzdata/train/tensor"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,8 +34,8 @@ type runFlags struct {
 	fresh    bool
 	wait     time.Duration
 	progress string
-	kernels  string
-	json     string
+	computing
+	json string
 
 	allowExec bool
 	quiet     bool // standard output gets no summary
@@ -55,7 +54,7 @@ func (f *runFlags) addWork(fs *pflag.FlagSet) {
 		"`N` tasks at a time; the result does not depend on it")
 	fs.StringVar(&f.memory, "memory", "", "memory budget such as 4GiB, a `SIZE` (default half of what there is)")
 	fs.BoolVar(&f.fresh, "fresh", false, "forget what earlier runs left in the work directory")
-	fs.StringVar(&f.kernels, "kernels", "auto", "floating-point `SET`: auto, avx512, avx2 or plain")
+	f.addDevice(fs)
 }
 
 // addRun adds those that say how it is done.
@@ -194,11 +193,10 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	if f.until != "" && !slices.ContainsFunc(plan.Stages, isUntil) {
 		return opt, unknownUntil(f.until, plan)
 	}
-	kernels, err := tensor.Choose(f.kernels)
-	if err != nil {
-		return opt, &flagError{fmt.Errorf("--kernels: %w", err)}
+	var err error
+	if opt.Kernels, err = f.computing.resolve(); err != nil {
+		return opt, err
 	}
-	opt.Kernels = kernels.Name()
 	if opt.MemoryBytes, err = memoryBudget(f.memory); err != nil {
 		return opt, &flagError{fmt.Errorf("--memory: %w", err)}
 	}

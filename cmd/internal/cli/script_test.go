@@ -16,6 +16,7 @@ import (
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/pipeline/store/remote/remotetest"
+	"bzdata/train/tensor/cuda/cudatest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -26,6 +27,7 @@ import (
 //	lines FILE N               a file, stdout or stderr has N lines
 //	corpus FILE                write the small corpus of [corpus]
 //	base DIR                   write a tiny base model
+//	card DIR                   build the libraries that stand in for a card's
 //	hold DIR                   hold a work directory until the script ends
 //	flip FILE                  change one byte in the middle of a file
 //	hub OWNER/NAME DIR         serve a folder as a data set of the hub until the script ends
@@ -38,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": scriptExits, "lines": scriptLines, "corpus": scriptCorpus, "base": scriptBase,
-			"hold": scriptHold, "flip": scriptFlip, "hub": scriptHub, "same": scriptSame,
+			"card": scriptCard, "hold": scriptHold, "flip": scriptFlip, "hub": scriptHub, "same": scriptSame,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -108,6 +110,15 @@ func corpus() string {
 	row("short", "too short")
 	b.WriteString("{\"id\":\"bad\",\"text\":\"cut\n")
 	return b.String()
+}
+
+func scriptCard(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: card DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	ts.Check(cudatest.Build(filepath.Join(root, "train/tensor/cuda/fake"), dir))
 }
 
 func scriptHold(ts *testscript.TestScript, neg bool, args []string) {

@@ -8,9 +8,6 @@ import (
 	"bzdata/train/tensor"
 )
 
-// momentBlock is how many values of 8-bit moments share a scale: BLOCK of adamw.cu.
-const momentBlock = 256
-
 // chunk is how many values of a master or of moments pass through single precision at a time, whole blocks of moments.
 const chunk = 1 << 22
 
@@ -28,9 +25,9 @@ func (d *Device) AdamW(rule tensor.AdamW, step int, w *tensor.Weight, m tensor.M
 	}
 	args = append(args, w.Grad, m.First, m.Second)
 	on := each(n, 1)
-	if d.eightBit {
+	if d.eightBit() {
 		name, args = name+"_8bit", append(args, d.codeTables())
-		on = each(n, momentBlock/32)
+		on = each(n, tensor.MomentBlock/32)
 	}
 	args = append(args, int64(n))
 	for _, f := range factors(rule, step) {
@@ -50,19 +47,21 @@ func factors(a tensor.AdamW, step int) [9]float32 {
 	}
 }
 
-// momentBytes is the size of n moments in 8 bits: whole blocks of codes, then the scales.
-func momentBytes(n int) int { return ceil(n, momentBlock) * (momentBlock + 4) }
+func (d *Device) eightBit() bool { return d.precise == tensor.HalfAdam8 }
 
-// Moments returns AdamW's state of zeros for n values: in single precision, or in 8 bits if the options say so.
+// momentBytes is the size of n moments in 8 bits: whole blocks of codes, then the scales.
+func momentBytes(n int) int { return ceil(n, tensor.MomentBlock) * (tensor.MomentBlock + 4) }
+
+// Moments returns AdamW's state of zeros for n values.
 func (d *Device) Moments(n int) tensor.Moments {
-	if !d.eightBit {
-		return tensor.Moments{First: d.Alloc(tensor.F32, n), Second: d.Alloc(tensor.F32, n)}
+	one := func() tensor.Array { return d.Alloc(tensor.F32, n) }
+	switch d.precise {
+	case tensor.HalfHost:
+		one = func() tensor.Array { return d.hostAlloc(n) }
+	case tensor.HalfAdam8:
+		one = func() tensor.Array { return tensor.Array{Addr: d.Alloc(tensor.BF16, momentBytes(n)/2).Addr, N: n} }
 	}
-	coded := func() tensor.Array {
-		a := d.Alloc(tensor.BF16, momentBytes(n)/2)
-		return tensor.Array{Addr: a.Addr, N: n}
-	}
-	return tensor.Moments{First: coded(), Second: coded()}
+	return tensor.Moments{First: one(), Second: one()}
 }
 
 // ReadMoments copies the moments to the host.
@@ -79,15 +78,18 @@ func (d *Device) SetMoments(m tensor.Moments, first, second []float32) {
 // readMoments reads the first (0) or second (1) moments.
 func (d *Device) readMoments(a tensor.Array, which int) []float32 {
 	out := make([]float32, a.N)
-	if !d.eightBit {
+	switch d.precise {
+	case tensor.HalfHost:
+		copy(out, d.hostValues(a))
+	case tensor.HalfAdam8:
+		d.chunks(a.N, func(values tensor.Array, from, to int) {
+			codes, scales, table := d.coded(a, which, from)
+			d.launch("decode_moments", each(to-from, tensor.MomentBlock/32), values, codes, scales, table, int64(to-from))
+			d.Download(out[from:to], values)
+		})
+	default:
 		d.Download(out, a)
-		return out
 	}
-	d.chunks(a.N, func(values tensor.Array, from, to int) {
-		codes, scales, table := d.coded(a, which, from)
-		d.launch("decode_moments", each(to-from, momentBlock/32), values, codes, scales, table, int64(to-from))
-		d.Download(out[from:to], values)
-	})
 	return out
 }
 
@@ -95,20 +97,23 @@ func (d *Device) setMoments(a tensor.Array, which int, values []float32) {
 	if !d.sameLength("SetMoments", a.N, len(values)) {
 		return
 	}
-	if !d.eightBit {
+	switch d.precise {
+	case tensor.HalfHost:
+		copy(d.hostValues(a), values)
+	case tensor.HalfAdam8:
+		d.chunks(a.N, func(wide tensor.Array, from, to int) {
+			codes, scales, table := d.coded(a, which, from)
+			d.Upload(wide, values[from:to])
+			d.launch("encode_moments", each(to-from, tensor.MomentBlock/32), codes, scales, wide, table, int64(to-from))
+		})
+	default:
 		d.Upload(a, values)
-		return
 	}
-	d.chunks(a.N, func(wide tensor.Array, from, to int) {
-		codes, scales, table := d.coded(a, which, from)
-		d.Upload(wide, values[from:to])
-		d.launch("encode_moments", each(to-from, momentBlock/32), codes, scales, wide, table, int64(to-from))
-	})
 }
 
 // coded are the addresses of the codes and scales from a value on, and of the table of codes.
 func (d *Device) coded(a tensor.Array, which, from int) (codes, scales, table uint64) {
-	scales = a.Addr + uint64(ceil(a.N, momentBlock)*momentBlock+from/momentBlock*4)
+	scales = a.Addr + uint64(ceil(a.N, tensor.MomentBlock)*tensor.MomentBlock+from/tensor.MomentBlock*4)
 	return a.Addr + uint64(from), scales, d.codeTables().Addr + uint64(which*256*4)
 }
 

@@ -53,20 +53,18 @@ func TestAdamWEightBit(t *testing.T) {
 		return r.Master(w)
 	}
 	want := path(tensor.New(tensor.Plain(), 1))
-	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
-		d := newFakeOf(t, Options{Type: typ, EightBitMoments: true})
-		got := path(whole{Device: d})
-		way, off := 0.0, 0.0
-		for i := range want {
-			way += math.Abs(float64(want[i]))
-			off += math.Abs(float64(got[i] - want[i]))
-		}
-		if ratio := off / way; !(ratio > 0 && ratio < 0.02) {
-			t.Errorf("%s: weights are off by %.4f of their way", typ, ratio)
-		}
-		if d.Name() != "cuda/sm_90/"+typ.String()+"/moments8" {
-			t.Errorf("the device is named %s", d.Name())
-		}
+	d := newFakeOf(t, Options{Precision: tensor.HalfAdam8})
+	got := path(whole{Device: d})
+	way, off := 0.0, 0.0
+	for i := range want {
+		way += math.Abs(float64(want[i]))
+		off += math.Abs(float64(got[i] - want[i]))
+	}
+	if ratio := off / way; !(ratio > 0 && ratio < 0.02) {
+		t.Errorf("weights are off by %.4f of their way", ratio)
+	}
+	if d.Name() != "cuda/sm_90/bf16-adam8" {
+		t.Errorf("the device is named %s", d.Name())
 	}
 }
 
@@ -125,7 +123,7 @@ func TestLoad(t *testing.T) {
 
 // TestMomentsEightBit holds that moments that were read are coded again as they were, and how near codes are.
 func TestMomentsEightBit(t *testing.T) {
-	d := newFakeOf(t, Options{Type: tensor.F32, EightBitMoments: true})
+	d := newFakeOf(t, Options{Precision: tensor.HalfAdam8})
 	for _, n := range []int{1, 256, 5000} {
 		first, second := normal(1, n), normal(2, n)
 		for i := range second {
@@ -160,8 +158,8 @@ func TestMomentsEightBit(t *testing.T) {
 // codesNear holds that each value is the nearest that a block's scale and the table allow, up to roundings.
 func codesNear(t *testing.T, got, want, table []float32) {
 	t.Helper()
-	for from := 0; from < len(want); from += momentBlock {
-		to, scale := min(len(want), from+momentBlock), 0.0
+	for from := 0; from < len(want); from += tensor.MomentBlock {
+		to, scale := min(len(want), from+tensor.MomentBlock), 0.0
 		for _, v := range want[from:to] {
 			if a := math.Abs(float64(v)); a > math.Abs(scale) || a == scale*-1 {
 				scale = float64(v)
@@ -187,7 +185,7 @@ func codesNear(t *testing.T, got, want, table []float32) {
 
 // TestMomentsChunks has more moments than are coded at a time.
 func TestMomentsChunks(t *testing.T) {
-	d := newFakeOf(t, Options{Type: tensor.F32, EightBitMoments: true})
+	d := newFakeOf(t, Options{Precision: tensor.HalfAdam8})
 	n := chunk + 700
 	first := normal(1, n)
 	m := d.Moments(n)

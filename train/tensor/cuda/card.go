@@ -9,6 +9,7 @@ import (
 
 // Card is what the driver says about one card.
 type Card struct {
+	// Ordinal is the card's number as the driver counts.
 	Ordinal      int    `json:"ordinal"`
 	Name         string `json:"name"`
 	Major        int    `json:"compute_capability_major"`
@@ -99,3 +100,16 @@ func (d *driver) count() (int, error) {
 
 var errNoCard = errors.New("the driver shows no card: CUDA_VISIBLE_DEVICES may hide all, or the container was " +
 	"started without one (docker run --gpus all)")
+
+// Find looks for a card and for all that computing on it takes, and opens nothing on it.
+func Find(ordinal int) (Card, error) {
+	libs, err := openLibraries(nil)
+	if err != nil {
+		return Card{}, err
+	}
+	card, err := libs.driver.card(ordinal)
+	if err != nil {
+		return Card{}, err
+	}
+	return *card, card.usable()
+}

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -15,14 +16,12 @@ import (
 type Options struct {
 	// Ordinal is the card's number as the driver counts, from 0; CUDA_VISIBLE_DEVICES restricts and orders what it counts.
 	Ordinal int
-	// Type is how activations are stored, and weights: [tensor.BF16] or [tensor.F32].
-	Type tensor.Type
+	// Precision is how weights, activations and the optimizer's state are kept; "" stands for [tensor.Half].
+	Precision tensor.Precision
 	// MemoryBytesMax bounds the card's memory that the device takes, if it is not 0: to see whether a run
 	// fits a smaller card. The context and the compiled kernels, some hundred MB, do not count.
 	MemoryBytesMax int64
-	// EightBitMoments keeps AdamW's moments in 8 bits, a quarter of the memory: see the file kernels/adamw.cu.
-	EightBitMoments bool
-	// Folders are where the libraries are looked for; nil stands for [Folders].
+	// Folders are where the libraries are looked for; nil stands for [DriverFolders] and [Folders].
 	Folders []string
 	// Cache is the folder of compiled kernels; "" stands for [CacheFolder].
 	Cache string
@@ -36,16 +35,16 @@ type Device struct {
 
 	libraries
 	card     Card
-	typ      tensor.Type
+	precise  tensor.Precision
 	context  uintptr
 	stream   uintptr
 	arena    arena
 	modules  modules
 	staging  staging
 	products products
+	tables   tensor.Array     // of the codes of 8-bit moments, once they are used
+	pinned   []unsafe.Pointer // memory of the host that kernels use
 	experts  expertTables
-	eightBit bool         // of AdamW's moments
-	tables   tensor.Array // of their codes, once they are used
 
 	// An argument's bits, and a pointer to each: what a launch hands to the driver.
 	slots    [paramsMax]uint64
@@ -74,7 +73,7 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	if err := card.usable(); err != nil {
 		return nil, err
 	}
-	d := &Device{libraries: *libs, card: *card, typ: o.Type, eightBit: o.EightBitMoments}
+	d := &Device{libraries: *libs, card: *card, precise: cmp.Or(o.Precision, tensor.Half)}
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
@@ -136,11 +135,7 @@ func (d *Device) fail(err error) {
 
 // Name says what decides the bits of results besides the build and the libraries: "cuda/sm_90/bf16".
 func (d *Device) Name() string {
-	name := fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.typ)
-	if d.eightBit {
-		name += "/moments8"
-	}
-	return name
+	return fmt.Sprintf("cuda/sm_%d%d/%s", d.card.Major, d.card.Minor, d.precise)
 }
 
 // String describes the device for people.
@@ -149,7 +144,7 @@ func (d *Device) String() string {
 }
 
 // Type is that of activations.
-func (d *Device) Type() tensor.Type { return d.typ }
+func (d *Device) Type() tensor.Type { return d.precise.Type() }
 
 // Err returns the first fault, or nil. Faults of queued work show at the next [Device.Sync] at the latest.
 func (d *Device) Err() error {
@@ -201,6 +196,7 @@ func (d *Device) Close() error {
 		d.syncNow,
 		func() error { return d.products.close(d.blas) },
 		func() error { return d.staging.close(v) },
+		d.freePinned,
 		d.arena.release,
 		d.modules.unload,
 		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },

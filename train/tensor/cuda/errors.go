@@ -13,11 +13,11 @@ var advice = map[int32]string{
 	46: "another program holds the card alone, or it is being reset: wait for it, or see nvidia-smi",
 	100: "no card is visible: see nvidia-smi; a container must be started with one (docker run --gpus all), and " +
 		"CUDA_VISIBLE_DEVICES may hide all",
+	200: "the compiled kernel is not one that this driver takes: update the driver, or use a libnvrtc that is not newer",
 	209: "the compiled kernel does not fit the card: delete the cache of kernels, which bzdata doctor --devices names, " +
 		"and try again",
 	214: "the card's memory has an error that cannot be corrected: see nvidia-smi -q -d ECC; " +
 		"go on from the last checkpoint on another card",
-	218: "the compiled kernel is for a newer driver: update the driver or use an older libnvrtc",
 	222: "the compiled kernel is for a newer driver: update the driver or use an older libnvrtc",
 	700: "a kernel went outside of its memory, which is a mistake in bzdata: please report it with this line",
 	716: "a kernel read at an address that is not aligned, which is a mistake in bzdata: please report it with this line",

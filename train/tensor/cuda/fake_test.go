@@ -73,7 +73,14 @@ func fakeFunction(t testing.TB, library, name string) function {
 // newFake opens the fake card. When the test ends, the device must have no fault that the test did not take.
 func newFake(t testing.TB, typ tensor.Type) *Device {
 	t.Helper()
-	return newFakeOf(t, Options{Type: typ})
+	return newFakeOf(t, Options{Precision: precisionOf(typ)})
+}
+
+func precisionOf(typ tensor.Type) tensor.Precision {
+	if typ == tensor.F32 {
+		return tensor.Single
+	}
+	return tensor.Half
 }
 
 func newFakeOf(t testing.TB, o Options) *Device {

@@ -14,7 +14,7 @@ import (
 func TestOutOfMemory(t *testing.T) {
 	for _, bound := range []int64{0, 1 << 20} {
 		fakeSet(t, "memory", fakeCount(t, "used")+1<<20, 8<<30)
-		d := newFakeOf(t, Options{Type: tensor.F32, MemoryBytesMax: bound})
+		d := newFakeOf(t, Options{Precision: tensor.Single, MemoryBytesMax: bound})
 		a := d.Alloc(tensor.F32, 1<<17)
 		if err := d.Sync(); err != nil {
 			t.Fatal(err)
@@ -113,7 +113,7 @@ func TestGrow(t *testing.T) {
 
 // TestLostCard loses the card between two launches.
 func TestLostCard(t *testing.T) {
-	d, err := New(Options{Type: tensor.BF16})
+	d, err := New(Options{Precision: tensor.Half})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,15 +18,23 @@ const PathVariable = "BZDATA_CUDA_PATH"
 // BZDATA_CUDA_PATH with their lib64 and lib, those of the CUDA toolkit, of the distribution, and of pip's packages.
 // Nothing is ever looked for in the working folder or by a bare name.
 func Folders() []string {
+	out := append(ownFolders(), toolkitFolders()...)
+	out = append(out, systemFolders()...)
+	return append(out, pipFolders()...)
+}
+
+// DriverFolders returns those in which the driver's library is looked for: it comes with the system.
+func DriverFolders() []string { return append(ownFolders(), systemFolders()...) }
+
+// ownFolders are those that the user names.
+func ownFolders() []string {
 	var out []string
 	for _, dir := range filepath.SplitList(os.Getenv(PathVariable)) {
 		if dir != "" {
 			out = append(out, dir, filepath.Join(dir, "lib64"), filepath.Join(dir, "lib"))
 		}
 	}
-	out = append(out, toolkitFolders()...)
-	out = append(out, systemFolders()...)
-	return append(out, pipFolders()...)
+	return out
 }
 
 // machineNames are what the processor is called in names of folders.
@@ -58,13 +66,10 @@ func pipFolders() []string {
 	}
 	packages = append(packages, "/usr/local/lib/python3*/site-packages", "/usr/local/lib/python3*/dist-packages",
 		"/usr/lib/python3/dist-packages")
-	var out []string
-	for _, dir := range packages {
-		for _, name := range []string{"cuda_nvrtc", "cublas", "cu13", "cu12"} {
-			out = append(out, filepath.Join(dir, "nvidia", name, "lib"))
-		}
+	for i, dir := range packages {
+		packages[i] = filepath.Join(dir, "nvidia/*/lib")
 	}
-	return out
+	return packages
 }
 
 // search is for one library.
@@ -133,16 +138,18 @@ type notFoundError struct {
 	failed []error
 }
 
-func (e *notFoundError) Error() string {
-	var b strings.Builder
+// reason is the message without folders and advice.
+func (e *notFoundError) reason() string {
 	names := strings.Join(e.names, " or ")
 	if len(e.failed) == 0 {
-		fmt.Fprintf(&b, "%s was not found", names)
-	} else {
-		fmt.Fprintf(&b, "%s cannot be used (%s)", names, errors.Join(e.failed...))
+		return names + " was not found"
 	}
-	fmt.Fprintf(&b, "; looked in %s. %s", strings.Join(e.folders, ", "), e.advice)
-	return strings.ReplaceAll(b.String(), "\n", "; ")
+	why := strings.ReplaceAll(errors.Join(e.failed...).Error(), "\n", "; ")
+	return fmt.Sprintf("%s cannot be used (%s)", names, why)
+}
+
+func (e *notFoundError) Error() string {
+	return fmt.Sprintf("%s; looked in %s. %s", e.reason(), strings.Join(e.folders, ", "), e.advice)
 }
 
 // Unwrap gives the reasons why files that are there cannot be used.

@@ -120,6 +120,22 @@ func wantFault(t *testing.T, d *Device, text string) {
 	d.err = nil // taken, so that the end of the test does not report it
 }
 
+// TestGemmParts multiplies parts of arrays that begin at every alignment.
+func TestGemmParts(t *testing.T) {
+	plain := tensor.New(tensor.Plain(), 1)
+	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
+		d := newFake(t, typ)
+		x, host := put(t, d, typ, normal(1, 200))
+		c, want := put(t, d, tensor.F32, normal(2, 64))
+		for from := range 17 {
+			d.Gemm(3, 4, 5, tensor.Rows(x.From(from), 6), tensor.Rows(x.From(2*from), 5), c.From(from), 4, true)
+			h := tensor.Of(host)
+			plain.Gemm(3, 4, 5, tensor.Rows(h.From(from), 6), tensor.Rows(h.From(2*from), 5), tensor.Of(want).From(from), 4, true)
+		}
+		closeTo(t, typ.String(), get(t, d, c), want, 1e-5)
+	}
+}
+
 // TestGemmPlans checks that equal products are planned once, and that plans are dropped before there are too many.
 func TestGemmPlans(t *testing.T) {
 	d := newFake(t, tensor.F32)

@@ -37,9 +37,6 @@ func openLibraries(folders []string) (*libraries, error) {
 	if unsupported != "" {
 		return nil, errors.New(unsupported)
 	}
-	if folders == nil {
-		folders = Folders()
-	}
 	v, err := findDriver(folders)
 	if err != nil {
 		return nil, err
@@ -61,6 +58,9 @@ func openLibraries(folders []string) (*libraries, error) {
 
 // findDriver loads libcuda and starts it.
 func findDriver(folders []string) (*driver, error) {
+	if folders == nil {
+		folders = DriverFolders()
+	}
 	var v *driver
 	s := search{folders: folders, names: []string{"libcuda.so.1"}, advice: driverAdvice}
 	s.open = func(path string) (err error) {
@@ -93,6 +93,9 @@ func (d *driver) version() (version, error) {
 
 // searchFor is the search for a library of one of the versions that a driver can work with, the newest first.
 func searchFor(folders []string, stem string, driver version, open func(path string) error) search {
+	if folders == nil {
+		folders = Folders()
+	}
 	s := search{folders: folders, advice: pipAdvice, open: open}
 	for major := majorMax; major >= majorMin; major-- {
 		name := fmt.Sprintf("%s.so.%d", stem, major)

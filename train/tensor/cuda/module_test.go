@@ -26,7 +26,7 @@ func openFew(cache string) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(Options{Type: tensor.F32, Cache: cache}, c)
+	return open(Options{Precision: tensor.Single, Cache: cache}, c)
 }
 
 // warmIn makes them ready, and uses one.

@@ -111,7 +111,7 @@ func openProbes(t *testing.T) *Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := open(Options{Type: tensor.BF16}, catalog)
+	d, err := open(Options{Precision: tensor.Half}, catalog)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -109,7 +109,7 @@ var sharedCards = map[tensor.Type]*Device{}
 func fakeOf(t *testing.T, typ tensor.Type) *Device {
 	t.Helper()
 	if sharedCards[typ] == nil {
-		d, err := New(Options{Type: typ})
+		d, err := New(Options{Precision: precisionOf(typ)})
 		if err != nil {
 			t.Fatal(err)
 		}

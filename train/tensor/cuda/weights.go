@@ -4,7 +4,7 @@ import "bzdata/train/tensor"
 
 // Load returns a weight of the given values in the device's type, rounded to it.
 func (d *Device) Load(values []float32) tensor.Array {
-	a := tensor.Array{Addr: d.borrow(exact(len(values) * d.typ.Bytes())), N: len(values), Type: d.typ}
+	a := tensor.Array{Addr: d.borrow(exact(len(values) * d.Type().Bytes())), N: len(values), Type: d.Type()}
 	d.Upload(a, values)
 	return a
 }

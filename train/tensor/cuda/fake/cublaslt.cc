@@ -13,7 +13,7 @@ enum { COMPUTE_32F = 68, COMPUTE_32F_LAST = 78 };
 
 struct Layout { uint64_t magic; int32_t type, order; uint64_t rows, cols; int64_t ld, batchStride; int32_t batch; };
 struct Desc { uint64_t magic; int32_t compute, scale, pointer, transA, transB, transC; };
-struct Preference { uint64_t magic, workspace; };
+struct Preference { uint64_t magic, workspace; uint32_t reduction, alignment[4]; };
 struct Algo { uint64_t data[8]; };
 struct Heuristic { Algo algo; size_t workspace; int state; float waves; int reserved[4]; };
 
@@ -87,12 +87,12 @@ API int cublasLtMatrixLayoutSetAttribute(Layout *l, int attribute, const void *f
     return NOT_SUPPORTED;
 }
 
-API int cublasLtMatmulPreferenceCreate(Preference **p) { return create(p, Preference{0, 0}); }
+API int cublasLtMatmulPreferenceCreate(Preference **p) { return create(p, Preference{0, 0, 7, {256, 256, 256, 256}}); }
 API int cublasLtMatmulPreferenceDestroy(Preference *p) { return destroy(p); }
 API int cublasLtMatmulPreferenceSetAttribute(Preference *p, int attribute, const void *from, size_t bytes) {
-    uint32_t ignored; // the smallest alignments, and the schemes of reduction
     if (attribute == 1) return assign(&p->workspace, from, bytes);
-    if (attribute == 3 || (attribute >= 5 && attribute <= 8)) return assign(&ignored, from, bytes);
+    if (attribute == 3) return assign(&p->reduction, from, bytes);
+    if (attribute >= 5 && attribute <= 8) return assign(&p->alignment[attribute - 5], from, bytes);
     return NOT_SUPPORTED;
 }
 
@@ -143,7 +143,10 @@ API int cublasLtMatmulAlgoGetHeuristic(void *, Desc *d, Layout *a, Layout *b, La
     *found = 0;
     if (wanted < 1 || !p || p->magic != alive) return INVALID_VALUE;
     if (int bad = check(d, a, b, c, out)) return bad;
-    results[0] = Heuristic{{{alive}}, 0, OK, 1, {}};
+    if (p->reduction & 1) return NOT_SUPPORTED; // sums in place are added in no fixed order
+    Heuristic chosen = {{{alive, p->workspace}}, (size_t)p->workspace, OK, 1, {}};
+    for (int i = 0; i < 4; i++) chosen.algo.data[2 + i] = p->alignment[i];
+    results[0] = chosen;
     *found = 1;
     return OK;
 }
@@ -153,10 +156,14 @@ __attribute__((optimize("O3"))) static void axpy(float *to, const float *x, floa
 }
 
 API int cublasLtMatmul(void *, Desc *d, const float *alpha, const void *a, Layout *la, const void *b, Layout *lb,
-                       const float *beta, const void *c, Layout *lc, void *out, Layout *lo, const Algo *algo, void *, size_t,
-                       void *) {
+                       const float *beta, const void *c, Layout *lc, void *out, Layout *lo, const Algo *algo, void *workspace,
+                       size_t bytes, void *) {
     if (failing) return failing;
-    if (algo && algo->data[0] != alive) return INVALID_VALUE;
+    if (!algo || algo->data[0] != alive || bytes != algo->data[1] || (bytes && !workspace)) return INVALID_VALUE;
+    const void *operands[] = {a, b, c, out};
+    for (int i = 0; i < 4; i++)
+        if ((uintptr_t)operands[i] % algo->data[2 + i]) return INVALID_VALUE; // less than the algorithm was chosen for
+    if (bytes) memset(workspace, 0xff, bytes < 4096 ? bytes : 4096);
     if (int bad = check(d, la, lb, lc, lo)) return bad;
     Matrix x = {a, la, d->transA != 0}, y = {b, lb, d->transB != 0}, z = {c, lc, false};
     size_t m = x.rows(), n = y.cols(), k = x.cols();

@@ -132,12 +132,6 @@ extern "C" __global__ void adamw_split(bf16 *data, unsigned short *low, const fl
                                        float beta2_rest, float root_scale, float epsilon, float decay, float step) {
     adamw(data, low, grad, first, second, n, THE_RULE);
 }
-extern "C" __global__ void adamw_f32_8bit(float *data, const float *grad, unsigned char *first, unsigned char *second,
-                                          const float *tables, long long n, float grad_scale, float beta1, float beta1_rest,
-                                          float beta2, float beta2_rest, float root_scale, float epsilon, float decay,
-                                          float step) {
-    adamw_8bit(data, (unsigned short *)0, grad, first, second, tables, n, THE_RULE);
-}
 extern "C" __global__ void adamw_split_8bit(bf16 *data, unsigned short *low, const float *grad, unsigned char *first,
                                             unsigned char *second, const float *tables, long long n, float grad_scale,
                                             float beta1, float beta1_rest, float beta2, float beta2_rest, float root_scale,
