@@ -11,8 +11,8 @@ type attendTiles struct {
 	qk, v int // the widest heads that the kernels take; narrower ones are padded
 	// The forward pass: threads of a block, its queries, and the keys of a step.
 	threads, queries, keys int
-	// The backward pass: queries of a step for 64 keys, and keys of a step for 64 queries.
-	backQueries, backKeys int
+	// The backward pass: keys or queries of a block, and for them the queries or keys of a step.
+	backRows, backStep int
 	// split has a kernel for the keys' derivatives and one for the values', since there are not enough registers for both.
 	split bool
 }
@@ -20,20 +20,17 @@ type attendTiles struct {
 // attendKernels are sorted by the work that they do. Each fits a card with 99 KiB of shared memory for a block (compute
 // capability 8.6 and 8.9), and where its registers allow it two blocks fit one with 164 KiB (8.0).
 var attendKernels = []attendTiles{
-	{qk: 64, v: 64, threads: 128, queries: 128, keys: 64, backQueries: 64, backKeys: 64},
-	{qk: 128, v: 128, threads: 128, queries: 128, keys: 64, backQueries: 32, backKeys: 32},
-	{qk: 192, v: 128, threads: 256, queries: 128, keys: 64, backQueries: 32, backKeys: 32},
-	{qk: 256, v: 256, threads: 128, queries: 64, keys: 64, backQueries: 16, backKeys: 16, split: true},
+	{qk: 64, v: 64, threads: 128, queries: 128, keys: 64, backRows: 128, backStep: 32},
+	{qk: 128, v: 128, threads: 128, queries: 128, keys: 64, backRows: 64, backStep: 32},
+	{qk: 192, v: 128, threads: 256, queries: 128, keys: 64, backRows: 64, backStep: 32},
+	{qk: 256, v: 256, threads: 128, queries: 64, keys: 64, backRows: 64, backStep: 16, split: true},
 }
 
 // attendWidest bounds the heads that any kernel takes.
 const attendWidest = 256
 
-// Sizes of the backward kernels' blocks.
-const (
-	attendBackThreads = 128
-	attendBackRows    = 64 // keys or queries
-)
+// attendBackThreads are the threads of a block in the backward pass.
+const attendBackThreads = 128
 
 // Sizes of the kernels in attend_plain.cu.
 const (
@@ -65,15 +62,13 @@ func chooseAttend(s tensor.AttendShape, rows ...tensor.Heads) (*attendTiles, err
 // name is a kernel's name for these widths.
 func (t *attendTiles) name(what string) string { return fmt.Sprintf("%s_%d_%d_bf16", what, t.qk, t.v) }
 
-// Shared memory in bytes: two for each value of the tiles, and in the backward pass two sums for each query of two steps.
+// sharedForward is the shared memory of a block in bytes: two for each value of its tiles.
 func (t *attendTiles) sharedForward() int { return 2 * (t.queries*t.qk + t.keys*(t.qk+t.v)) }
 
-func (t *attendTiles) sharedBackKeys() int {
-	return 2*(attendBackRows+2*t.backQueries)*(t.qk+t.v) + 4*4*t.backQueries
-}
-
-func (t *attendTiles) sharedBackQueries() int {
-	return 2 * (attendBackRows + 2*t.backKeys) * (t.qk + t.v)
+// sharedBack is that of the backward kernels. Two steps are there at once, with two sums in f32 for each query if
+// queries are what they have.
+func (t *attendTiles) sharedBack() int {
+	return 2*(t.backRows+2*t.backStep)*(t.qk+t.v) + 4*4*t.backStep
 }
 
 // sharedPlain is that of a kernel of attend_plain.cu with tiles of own rows qk and, if back, v wide.
@@ -148,11 +143,11 @@ func (d *Device) AttendBack(a tensor.Attended, g tensor.AttendGrads, s tensor.At
 		d.launch("attend_back_queries_"+name, attendGrid(s, attendPlainRows, s.Heads, attendPlainThreads, shared), queries...)
 		return
 	}
-	on := attendGrid(s, attendBackRows, s.KVHeads, attendBackThreads, t.sharedBackKeys())
+	on := attendGrid(s, t.backRows, s.KVHeads, attendBackThreads, t.sharedBack())
 	d.launch(t.name("attend_back_keys"), on, keys...)
 	if t.split {
 		d.launch(t.name("attend_back_values"), on, keys...)
 	}
-	on = attendGrid(s, attendBackRows, s.Heads, attendBackThreads, t.sharedBackQueries())
+	on = attendGrid(s, t.backRows, s.Heads, attendBackThreads, t.sharedBack())
 	d.launch(t.name("attend_back_queries"), on, queries...)
 }

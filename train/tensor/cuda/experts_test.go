@@ -11,7 +11,7 @@ import (
 
 // expertsCase is a mixture: how many slots each expert has, and which of gate, up and down of which experts are trained.
 type expertsCase struct {
-	rows          []int
+	slots         []int
 	hidden, width int
 	trained       func(expert, weight int) bool
 	missing       int // an expert without rows that was not loaded, or -1
@@ -21,165 +21,136 @@ type expertsCase struct {
 
 func allTrained(int, int) bool  { return true }
 func noneTrained(int, int) bool { return false }
-func someTrained(e, w int) bool { return (e+w)%3 != 0 }
+func mostTrained(e, w int) bool { return (e+w)%3 != 0 }
 func downTrained(_, w int) bool { return w == 2 }
 
 var expertsCases = []expertsCase{
-	{rows: []int{0, 1, 15, 16, 17, 200}, hidden: 40, width: 24, trained: someTrained, missing: 0, needIn: true},
-	{rows: []int{0, 1, 15, 16, 17, 200}, hidden: 12, width: 20, trained: allTrained, missing: -1, needIn: true},
-	{rows: []int{300, 0, 130, 1}, hidden: 72, width: 136, trained: allTrained, missing: 1, needIn: true},
-	{rows: []int{3}, hidden: 8, width: 8, trained: downTrained, missing: -1},
-	{rows: []int{65, 64}, hidden: 200, width: 80, trained: noneTrained, missing: -1, needIn: true, noWeights: true},
-	{rows: []int{5, 6}, hidden: 33, width: 17, trained: noneTrained, missing: -1},
-	{rows: many(70), hidden: 64, width: 32, trained: someTrained, missing: 33, needIn: true},
-	{rows: []int{0, 0}, hidden: 16, width: 16, trained: allTrained, missing: -1, needIn: true},
+	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 40, width: 24, trained: mostTrained, missing: 0, needIn: true},
+	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 12, width: 20, trained: allTrained, missing: -1, needIn: true},
+	{slots: []int{300, 0, 130, 1}, hidden: 72, width: 136, trained: allTrained, missing: 1, needIn: true},
+	{slots: []int{3}, hidden: 8, width: 8, trained: downTrained, missing: -1},
+	{slots: []int{65, 64}, hidden: 200, width: 80, trained: noneTrained, missing: -1, needIn: true, noWeights: true},
+	{slots: []int{5, 6}, hidden: 33, width: 17, trained: noneTrained, missing: -1},
+	{slots: few(70), hidden: 64, width: 32, trained: mostTrained, missing: 33, needIn: true},
+	{slots: []int{0, 0}, hidden: 16, width: 16, trained: allTrained, missing: -1, needIn: true},
 }
 
-// many are experts with few rows each, some with none.
-func many(n int) []int {
-	rows := make([]int, n)
-	for i := range rows {
-		rows[i] = i * 7 % 4 * (i % 3)
+// few are experts with few slots each, some with none.
+func few(n int) []int {
+	slots := make([]int, n)
+	for i := range slots {
+		slots[i] = i * 7 % 4 * (i % 3)
 	}
-	return rows
-}
-
-func (c expertsCase) slots() (n int) {
-	for _, r := range c.rows {
-		n += r
-	}
-	return n
-}
-
-// twins are the same values on the card and on the processor.
-type twins struct{ card, host tensor.Array }
-
-// expertsRun is a case with its operands on both devices.
-type expertsRun struct {
-	expertsCase
-	t          *testing.T
-	d          *Device
-	twin       *tensor.CPU
-	rng        *rand.Rand
-	card, host tensor.Experts
-	routes     [2]tensor.Routing // on the card, on the processor
+	return slots
 }
 
 func TestExperts(t *testing.T) {
-	for _, typ := range bothTypes {
-		d := newFake(t, typ)
-		for i, c := range expertsCases {
-			t.Run(fmt.Sprintf("%s/%d experts %d,%d", typ, len(c.rows), c.hidden, c.width), func(t *testing.T) {
-				r := &expertsRun{expertsCase: c, t: t, d: d, twin: tensor.New(tensor.Plain(), 1), rng: rand.New(rand.NewPCG(2, uint64(i)))}
-				r.makeExperts()
-				r.makeRouting()
-				r.run()
-			})
-		}
+	for _, c := range expertsCases {
+		t.Run(fmt.Sprintf("%d experts of %d and %d", len(c.slots), c.hidden, c.width), func(t *testing.T) {
+			bothTypes(t, "experts", c.run)
+		})
 	}
 }
 
-// random are values of a standard deviation.
-func (r *expertsRun) random(typ tensor.Type, n int, deviation float64) twins {
-	values := make([]float32, n)
+// draw returns random values of a standard deviation.
+func draw(rng *rand.Rand, n int, deviation float64) []float32 {
+	values, next := make([]float32, n), gaussian(rng, deviation)
 	for i := range values {
-		values[i] = float32(r.rng.NormFloat64() * deviation)
+		values[i] = next()
 	}
-	card, host := put(r.t, r.d, typ, values)
-	return twins{card, tensor.Of(host)}
+	return values
 }
 
-// makeExperts makes weights, and gradients that are not 0 for those that are trained.
-func (r *expertsRun) makeExperts() {
-	r.card = tensor.Experts{Hidden: r.hidden, Width: r.width}
-	r.host = r.card
-	lists := [][2]*[]*tensor.Weight{{&r.card.Gate, &r.host.Gate}, {&r.card.Up, &r.host.Up}, {&r.card.Down, &r.host.Down}}
-	for e := range r.rows {
-		for w, list := range lists {
-			card, host := &tensor.Weight{}, &tensor.Weight{}
-			if e != r.missing {
-				data := r.random(r.d.Type(), r.hidden*r.width, 1/math.Sqrt(float64(r.hidden)))
-				card.Data, host.Data = data.card, data.host
-				if r.trained(e, w) {
-					grad := r.random(tensor.F32, r.hidden*r.width, 1)
-					card.Grad, host.Grad = grad.card, grad.host
+// experts makes weights, and gradients that are not 0 for those that are trained.
+func (c expertsCase) experts(r trial, rng *rand.Rand) tensor.Experts {
+	e, n := tensor.Experts{Hidden: c.hidden, Width: c.width}, c.hidden*c.width
+	for i := range c.slots {
+		for kind, list := range []*[]*tensor.Weight{&e.Gate, &e.Up, &e.Down} {
+			w := &tensor.Weight{}
+			if i != c.missing {
+				w.Data = r.acts(draw(rng, n, 1/math.Sqrt(float64(c.hidden))))
+				if c.trained(i, kind) {
+					w.Grad = r.wide(draw(rng, n, 1))
 				}
 			}
-			*list[0], *list[1] = append(*list[0], card), append(*list[1], host)
+			*list = append(*list, w)
 		}
 	}
+	return e
 }
 
-// makeRouting makes what the experts read of a routing.
-func (r *expertsRun) makeRouting() {
-	slots, start := make([]int32, r.slots()), make([]int32, len(r.rows)+1)
-	for i, to := range r.rng.Perm(len(slots)) {
+// routing makes what the experts read of a routing.
+func (c expertsCase) routing(r trial, rng *rand.Rand) *tensor.Routing {
+	start := make([]int32, len(c.slots)+1)
+	for i, n := range c.slots {
+		start[i+1] = start[i] + int32(n)
+	}
+	slots := make([]int32, start[len(c.slots)])
+	for i, to := range rng.Perm(len(slots)) {
 		slots[i] = int32(to)
 	}
-	for e, n := range r.rows {
-		start[e+1] = start[e] + int32(n)
-	}
-	weights := r.random(tensor.F32, len(slots), 1)
-	for i, ints := range []func([]int32) tensor.Ints{r.cardInts, func(v []int32) tensor.Ints { return tensor.Ints{Host: v, N: len(v)} }} {
-		r.routes[i] = tensor.Routing{Rows: len(slots), Experts: len(r.rows), K: 1, Slot: ints(slots), Start: ints(start)}
-	}
-	r.routes[0].Weights, r.routes[1].Weights = weights.card, weights.host
+	return &tensor.Routing{Rows: len(slots), Experts: len(c.slots), K: 1, Weights: r.wide(draw(rng, len(slots), 1)),
+		Slot: r.numbers(slots), Start: r.numbers(start)}
 }
 
-func (r *expertsRun) cardInts(values []int32) (a tensor.Ints) {
-	r.d.GrowInts(&a, len(values))
-	r.d.UploadInts(a, values)
-	return a
+// forward computes the outputs, and returns what they were computed of.
+func (c expertsCase) forward(r trial) (e tensor.Experts, route *tensor.Routing, x, out tensor.Array, inner tensor.GLU) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	e, route = c.experts(r, rng), c.routing(r, rng)
+	n := route.Slots()
+	x, out = r.acts(draw(rng, n*c.hidden, 1)), r.acts(make([]float32, n*c.hidden))
+	inner = tensor.GLU{Gate: r.acts(make([]float32, n*c.width)), Up: r.acts(make([]float32, n*c.width)),
+		Act: r.acts(make([]float32, n*c.width))}
+	r.Experts(e, route, x, out, inner)
+	return e, route, x, out, inner
 }
 
-// compare holds an array against its twin.
-func (r *expertsRun) compare(what string, a twins) {
-	r.t.Helper()
-	bound := 1e-2
-	if r.d.Type() == tensor.F32 {
-		bound = 2e-5
-	}
-	expect(r.t, what, near(get(r.t, r.d, a.card), a.host.Host, bound))
-}
+func (c expertsCase) run(r trial) [][]float32 {
+	e, route, x, out, inner := c.forward(r)
+	results := [][]float32{r.read(inner.Gate), r.read(inner.Up), r.read(inner.Act), r.read(out)}
 
-// take makes the twin's values those of the card.
-func (r *expertsRun) take(a ...twins) {
-	for _, x := range a {
-		copy(x.host.Host, get(r.t, r.d, x.card))
+	// The derivative is taken at what the plain device computes.
+	_, _, _, _, known := c.forward(trial{tensor.New(tensor.Plain(), 1), r.typ})
+	inner = tensor.GLU{Gate: r.acts(known.Gate.Host), Up: r.acts(known.Up.Host), Act: r.acts(known.Act.Host)}
+	rng, n := rand.New(rand.NewPCG(7, 8)), route.Slots()
+	dy, dWeights := r.acts(draw(rng, n*c.hidden, 1)), r.wide(draw(rng, n, 1))
+	given := r.read(dy)
+	if c.noWeights {
+		dWeights = tensor.Array{}
 	}
-}
-
-func (r *expertsRun) run() {
-	typ, n := r.d.Type(), r.slots()
-	x, out := r.random(typ, n*r.hidden, 1), r.random(typ, n*r.hidden, 1)
-	gate, up, act := r.random(typ, n*r.width, 1), r.random(typ, n*r.width, 1), r.random(typ, n*r.width, 1)
-	cardInner := tensor.GLU{Gate: gate.card, Up: up.card, Act: act.card}
-	hostInner := tensor.GLU{Gate: gate.host, Up: up.host, Act: act.host}
-	r.d.Experts(r.card, &r.routes[0], x.card, out.card, cardInner)
-	r.twin.Experts(r.host, &r.routes[1], x.host, out.host, hostInner)
-	r.compare("gate", gate)
-	r.compare("up", up)
-	r.compare("act", act)
-	r.compare("output", out)
-
-	r.take(gate, up, act)
-	dy, dWeights := r.random(typ, n*r.hidden, 1), r.random(tensor.F32, n, 1)
-	before := dy.host
-	if !r.needIn {
-		before = tensor.Of(append([]float32(nil), dy.host.Host...))
+	r.ExpertsBack(e, route, x, dy, inner, dWeights, c.needIn)
+	got := r.read(dy)
+	if !c.needIn {
+		got = given // it may be overwritten or not
 	}
-	if r.noWeights {
-		dWeights = twins{}
-	}
-	r.d.ExpertsBack(r.card, &r.routes[0], x.card, dy.card, cardInner, dWeights.card, r.needIn)
-	r.twin.ExpertsBack(r.host, &r.routes[1], x.host, dy.host, hostInner, dWeights.host, r.needIn)
-	r.compare("derivative of x", twins{dy.card, before})
-	r.compare("derivative of weights", dWeights)
-	for e := range r.rows {
-		for w, list := range [][2][]*tensor.Weight{{r.card.Gate, r.host.Gate}, {r.card.Up, r.host.Up}, {r.card.Down, r.host.Down}} {
-			if card := list[0][e]; !card.Grad.None() {
-				r.compare(fmt.Sprintf("gradient %d of expert %d", w, e), twins{card.Grad, list[1][e].Grad})
-			}
+	results = append(results, got, r.read(dWeights))
+	for i := range c.slots {
+		for _, w := range []*tensor.Weight{e.Gate[i], e.Up[i], e.Down[i]} {
+			results = append(results, r.read(w.Grad))
 		}
+	}
+	return results
+}
+
+// TestExpertTables sees that a table is made once for one set of addresses, and again when one changes.
+func TestExpertTables(t *testing.T) {
+	d := newFake(t, tensor.BF16)
+	r := trial{whole{Device: d}, tensor.BF16}
+	c := expertsCases[0]
+	e := c.experts(r, rand.New(rand.NewPCG(5, 6)))
+	first := d.experts.of(d, e)
+	if again := d.experts.of(d, e); again != first {
+		t.Errorf("equal weights have tables at %#x and %#x", first.addr, again.addr)
+	}
+	want := e.Up[2].Data.Addr
+	words := make([]int32, 2*tableRuns*len(c.slots))
+	d.DownloadInts(words, tensor.Ints{Addr: first.addr, N: len(words)})
+	at := 2 * (upWeights*len(c.slots) + 2)
+	if got := uint64(uint32(words[at])) | uint64(uint32(words[at+1]))<<32; got != want {
+		t.Errorf("the table has %#x for a weight at %#x", got, want)
+	}
+	d.Freeze(e.Up[3])
+	if frozen := d.experts.of(d, e); frozen == first {
+		t.Error("the table of a frozen weight is that of the trained one")
 	}
 }

@@ -47,10 +47,11 @@ __device__ __forceinline__ void load_queries(bf16 *qs, bf16 *os, float *sums, co
                                              const float *delta, int rows, int qk_dim, int v_dim) {
   load_tile<BM, QK, THREADS>(qs, q, q_stride, rows, qk_dim);
   load_tile<BM, V, THREADS>(os, d_out, d_out_stride, rows, v_dim);
-  for (int i = threadIdx.x; i < 2 * BM; i += THREADS) {
-    const int row = i % BM;
-    const float *from = i < BM ? log_sum : delta;
-    copy_async4(sums + i, row < rows ? from + row : from, row < rows);
+  static_assert(2 * BM <= THREADS, "a thread copies one sum");
+  if (threadIdx.x < 2 * BM) {
+    const int row = threadIdx.x % BM;
+    const float *from = threadIdx.x < BM ? log_sum : delta;
+    copy_async4(sums + threadIdx.x, from + row, row < rows);
   }
 }
 
@@ -102,15 +103,18 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
   float *sums = (float *)(queries + 2 * BM * (QK + V));
   const int from = blockIdx.x * BN, kv = blockIdx.y, row = threadIdx.x / 32 * M * 16, rows = min(BN, length - from);
   const long long start = (long long)blockIdx.z * length;
-  const int tiles = (length + BM - 1) / BM - from / BM, steps = tiles * group;
+  const int first = from / BM * BM, last = (kv + 1) * group;
+  int next = first, next_head = kv * group; // what fetch copies
   auto fetch = [&](int step) {
-    const int head = kv * group + step / tiles, at = (from / BM + step % tiles) * BM;
+    const int at = next, head = next_head;
     const long long sum = ((long long)blockIdx.z * heads + head) * length + at;
     bf16 *qs = queries + (step & 1) * BM * (QK + V);
     load_queries<QK, V, BM, THREADS>(qs, qs + BM * QK, sums + (step & 1) * 2 * BM,
                                      head_rows(q, start + at, q_stride, head, q_step), q_stride,
                                      head_rows(d_out, start + at, d_out_stride, head, d_out_step), d_out_stride,
                                      log_sum + sum, delta + sum, length - at, qk_dim, v_dim);
+    next += BM;
+    if (next >= length) next = first, next_head++;
   };
   load_tile<BN, QK, THREADS>(ks, head_rows(k, start + from, k_stride, kv, k_step), k_stride, rows, qk_dim);
   if (KEYS) load_tile<BN, V, THREADS>(vs, head_rows(v, start + from, v_stride, kv, v_step), v_stride, rows, v_dim);
@@ -120,12 +124,12 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
   float d_keys[M][QK / 8][4], d_values[M][V / 8][4];
   if (KEYS) clear(d_keys);
   if (VALUES) clear(d_values);
-  for (int step = 0; step < steps; step++) {
-    if (step + 1 < steps) fetch(step + 1);
+  for (int step = 0, at = first; at >= 0; step++) {
+    const int following = next_head < last ? next : -1;
+    if (following >= 0) fetch(step + 1);
     copy_async_commit();
     copy_async_wait<1>();
     __syncthreads();
-    const int at = (from / BM + step % tiles) * BM;
     const bf16 *qs = queries + (step & 1) * BM * (QK + V), *os = qs + BM * QK;
     const float *log_sums = sums + (step & 1) * 2 * BM;
     if (from + row <= at + BM - 1) {
@@ -146,6 +150,7 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
       }
     }
     __syncthreads();
+    at = following;
   }
   float factor[M][2];
 #pragma unroll
@@ -233,7 +238,7 @@ extern "C" __global__ void attend_back_keys_64_64_bf16(
     int v_step, const bf16 *d_out, int d_out_stride, int d_out_step, const float *log_sum, const float *delta,
     bf16 *dk, int dk_stride, int dk_step, bf16 *dv, int dv_stride, int dv_step, int length, int heads, int group,
     int qk_dim, int v_dim, float scale) {
-  attend_back_keys<64, 64, 1, 64, true, true>(BACK_KEYS_PASS);
+  attend_back_keys<64, 64, 2, 32, true, true>(BACK_KEYS_PASS);
 }
 
 extern "C" __global__ void attend_back_keys_128_128_bf16(
@@ -273,7 +278,7 @@ extern "C" __global__ void attend_back_queries_64_64_bf16(
     const bf16 *q, int q_stride, int q_step, const bf16 *k, int k_stride, int k_step, const bf16 *v, int v_stride,
     int v_step, const bf16 *d_out, int d_out_stride, int d_out_step, const float *log_sum, const float *delta,
     bf16 *dq, int dq_stride, int dq_step, int length, int heads, int group, int qk_dim, int v_dim, float scale) {
-  attend_back_queries<64, 64, 1, 64>(BACK_QUERIES_PASS);
+  attend_back_queries<64, 64, 2, 32>(BACK_QUERIES_PASS);
 }
 
 extern "C" __global__ void attend_back_queries_128_128_bf16(

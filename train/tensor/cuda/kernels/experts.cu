@@ -6,30 +6,28 @@
 
 enum { STAGES = 3, STEP = 32, BN = 128, THREADS = 128 };
 
-// A left operand that lies transposed, one row for each term of the sum: terms [16k, 16k+16), rows [16m, 16m+16).
-template <int W> __device__ __forceinline__ void left_fragment_tn(unsigned (&f)[4], const bf16 *tile, int k, int m) {
-  const int lane = threadIdx.x & 31;
-  ldmatrix_x4_trans(f, tile + chunk_at<W>(16 * k + (lane & 7) + ((lane >> 4) << 3), 2 * m + ((lane >> 3) & 1)));
-}
-
 // Which operands have a row for each term of the sum, as against each row or column of the result.
 enum class layout { nt, nn, tn };
 
-// acc += one step. row and col are the warp's first in the tile.
+// acc += one step. row and col are the warp's first in the tile, multiples of 64 where they
+// are values of a row.
 template <layout L, int BM, int M>
 __device__ __forceinline__ void multiply(float (&acc)[M][8][4], const bf16 *a, const bf16 *b, int row, int col) {
+  constexpr int WA = L == layout::tn ? BM : STEP, WB = L == layout::nt ? STEP : BN;
+  const spots<WA> left = L == layout::tn ? chunks_first<WA>(a + row, 0) : rows_first<WA>(a, row);
+  const spots<WB> right = L == layout::nt ? chunks_first<WB>(b, col) : rows_first<WB>(b + col, 0);
 #pragma unroll
   for (int k = 0; k < STEP / 16; k++) {
     unsigned x[M][4];
 #pragma unroll
     for (int m = 0; m < M; m++)
-      if (L == layout::tn) left_fragment_tn<BM>(x[m], a, k, row / 16 + m);
-      else left_fragment<STEP>(x[m], a, row + 16 * m, k);
+      if (L == layout::tn) load_transposed(x[m], chunk_pair<WA>(left, 16 * k, m));
+      else load_fragment(x[m], chunk_pair<WA>(left, 16 * m, k));
 #pragma unroll
     for (int n = 0; n < 4; n++) {
       unsigned y[4];
-      if (L == layout::nt) right_fragments<STEP>(y, b, col + 16 * n, k);
-      else right_fragments_nn<BN>(y, b, 16 * k, col / 16 + n);
+      if (L == layout::nt) load_fragment(y, chunk_pair<WB>(right, 16 * n, k));
+      else load_transposed(y, chunk_pair<WB>(right, 16 * k, n));
 #pragma unroll
       for (int m = 0; m < M; m++) {
         mma_bf16(acc[m][2 * n], x[m], y[0], y[1]);

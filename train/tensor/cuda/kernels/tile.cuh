@@ -15,33 +15,66 @@ __device__ __forceinline__ void load_tile(bf16 *tile, const bf16 *from, int stri
   static_assert(ROWS % STEP == 0 && STEP % 8 == 0, "a thread keeps its place in the pattern of rows");
   const int row = threadIdx.x / LANES, lane = threadIdx.x % LANES;
   bf16 *to = tile + chunk_at<W>(row, lane);
-  const bf16 *mine = from + (long long)row * stride + lane * 8;
+  const unsigned mine = 2 * (row * stride + lane * 8); // bytes: a tile spans less than 4 GiB
 #pragma unroll
   for (int r = 0; r < ROWS; r += STEP) {
 #pragma unroll
     for (int c = 0; c < W; c += LANES * 8) {
-      const bool in = row + r < rows && lane * 8 + c < cols;
-      copy_async16(to + r * W + c, in ? mine + (long long)r * stride + c : from, in);
+      const unsigned at = mine + 2 * (r * stride + c);
+      copy_async16(to + r * W + c, (const char *)from + at, row + r < rows && lane * 8 + c < cols);
     }
   }
 }
 
-// The left operand of a product: rows [row, row+16), values [16k, 16k+16).
-template <int W> __device__ __forceinline__ void left_fragment(unsigned (&f)[4], const bf16 *tile, int row, int k) {
-  const int lane = threadIdx.x & 31;
-  ldmatrix_x4(f, tile + chunk_at<W>(row + (lane & 15), 2 * k + (lane >> 4)));
+// A place in shared memory, in bytes: what ldmatrix takes.
+#ifdef BZ_SHIM
+typedef const char *spot;
+__device__ __forceinline__ spot spot_of(const bf16 *p) { return (spot)p; }
+__device__ __forceinline__ void load_fragment(unsigned (&f)[4], spot s) { ldmatrix_x4(f, s); }
+__device__ __forceinline__ void load_transposed(unsigned (&f)[4], spot s) { ldmatrix_x4_trans(f, s); }
+#else
+typedef unsigned spot;
+__device__ __forceinline__ spot spot_of(const bf16 *p) { return shared_address(p); }
+__device__ __forceinline__ void load_fragment(unsigned (&f)[4], spot s) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(s) : "memory");
+}
+__device__ __forceinline__ void load_transposed(unsigned (&f)[4], spot s) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3]) : "r"(s) : "memory");
+}
+#endif
+
+// Where a lane's chunks of a tile are, for the pairs of chunks of 64 values: all others are a constant away, which costs
+// no instruction.
+template <int W> struct spots { spot at[W == 32 ? 2 : 4]; };
+
+template <int W> __device__ __forceinline__ spots<W> spots_of(const bf16 *tile, int row, int lane_row, int second) {
+  spots<W> s;
+  const int swizzle = W == 32 ? (lane_row >> 1) & 3 : lane_row & 7;
+  const spot first = spot_of(tile) + 2 * W * (row + lane_row);
+#pragma unroll
+  for (int i = 0; i < (W == 32 ? 2 : 4); i++) s.at[i] = first + 16 * ((2 * i + second) ^ swizzle);
+  return s;
 }
 
-// The right operand of A Bᵀ: rows [row, row+16) of B are 16 columns of the product, as two fragments.
-template <int W> __device__ __forceinline__ void right_fragments(unsigned (&f)[4], const bf16 *tile, int row, int k) {
+// The lanes' order of chunks of 16 rows and 16 values, rows first: for left operands that lie by rows, and right ones that
+// lie by terms. row is a multiple of 16.
+template <int W> __device__ __forceinline__ spots<W> rows_first(const bf16 *tile, int row) {
   const int lane = threadIdx.x & 31;
-  ldmatrix_x4(f, tile + chunk_at<W>(row + (lane & 7) + ((lane >> 4) << 3), 2 * k + ((lane >> 3) & 1)));
+  return spots_of<W>(tile, row, lane & 15, lane >> 4);
 }
 
-// The right operand of A B: values [16n, 16n+16) of rows [row, row+16) of B, as two fragments.
-template <int W> __device__ __forceinline__ void right_fragments_nn(unsigned (&f)[4], const bf16 *tile, int row, int n) {
+// The same, chunks first: for right operands that lie by rows, and left ones that lie by terms.
+template <int W> __device__ __forceinline__ spots<W> chunks_first(const bf16 *tile, int row) {
   const int lane = threadIdx.x & 31;
-  ldmatrix_x4_trans(f, tile + chunk_at<W>(row + (lane & 15), 2 * n + (lane >> 4)));
+  return spots_of<W>(tile, row, (lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1);
+}
+
+// Chunks 2i and 2i+1 of rows [row, row+16) counted from where the spots begin.
+template <int W> __device__ __forceinline__ spot chunk_pair(const spots<W> &s, int row, int i) {
+  constexpr int PAIRS = W == 32 ? 2 : 4;
+  return s.at[i % PAIRS] + 2 * W * row + 128 * (i / PAIRS);
 }
 
 // s = A Bᵀ for M*16 rows of A from row on, and N rows of B.
@@ -51,14 +84,15 @@ __device__ __forceinline__ void product_nt(float (&s)[M][N / 8][4], const bf16 *
   for (int m = 0; m < M; m++)
 #pragma unroll
     for (int n = 0; n < N / 8; n++) s[m][n][0] = s[m][n][1] = s[m][n][2] = s[m][n][3] = 0.f;
+  const spots<W> left = rows_first<W>(a, row), right = chunks_first<W>(b, 0);
 #pragma unroll
   for (int k = 0; k < W / 16; k++) {
     unsigned x[M][4], y[4];
 #pragma unroll
-    for (int m = 0; m < M; m++) left_fragment<W>(x[m], a, row + 16 * m, k);
+    for (int m = 0; m < M; m++) load_fragment(x[m], chunk_pair<W>(left, 16 * m, k));
 #pragma unroll
     for (int n = 0; n < N / 16; n++) {
-      right_fragments<W>(y, b, 16 * n, k);
+      load_fragment(y, chunk_pair<W>(right, 16 * n, k));
 #pragma unroll
       for (int m = 0; m < M; m++) {
         mma_bf16(s[m][2 * n], x[m], y[0], y[1]);
@@ -85,12 +119,13 @@ __device__ __forceinline__ void pack_left(unsigned (&f)[M][K / 16][4], const flo
 // acc += P B for K rows of B.
 template <int W, int M, int K>
 __device__ __forceinline__ void product_nn(float (&acc)[M][W / 8][4], const unsigned (&p)[M][K / 16][4], const bf16 *b) {
+  const spots<W> right = rows_first<W>(b, 0);
 #pragma unroll
   for (int k = 0; k < K / 16; k++) {
 #pragma unroll
     for (int n = 0; n < W / 16; n++) {
       unsigned y[4];
-      right_fragments_nn<W>(y, b, 16 * k, n);
+      load_transposed(y, chunk_pair<W>(right, 16 * k, n));
 #pragma unroll
       for (int m = 0; m < M; m++) {
         mma_bf16(acc[m][2 * n], p[m][k], y[0], y[1]);
