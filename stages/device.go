@@ -23,6 +23,14 @@ type loadedBase struct {
 	device device.Device
 }
 
+// tell says which checkpoint the weights are of.
+func (l *loadedBase) tell(t *pipeline.Task) {
+	if l.from != nil {
+		t.Figure("base", "checkpoint %s, global version %d", l.from.Folder, l.from.Version)
+		t.Value("base_global_version", float64(l.from.Version))
+	}
+}
+
 // Close gives back what the device holds.
 func (l *loadedBase) Close() error { return l.device.Close() }
 
@@ -66,8 +74,8 @@ func fitOn(t *pipeline.Task, cfg model.Config, job model.Job, precision string) 
 	}
 	if !device.OnCard(t.Kernels) {
 		if asked != "" && asked != tensor.Single {
-			return model.Fit{}, &pipeline.UsageError{Msg: fmt.Sprintf("train.precision %s is for a card, and this run computes on "+
-				"the processor, in f32; write auto, or run with --device cuda", precision)}
+			return model.Fit{}, &pipeline.UsageError{Msg: fmt.Sprintf("train.precision %s is for a card, and this run "+
+				"computes on the processor, in f32; write auto, or run with --device cuda", precision)}
 		}
 		return model.Fit{Job: model.Job{Precision: tensor.Single}}, nil
 	}

@@ -175,11 +175,8 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 	}
 	loaded := time.Since(began)
 	defer func() { err = errors.Join(err, base.keep(), base.Close()) }()
-	m, from := base.Model, base.from
-	if from != nil {
-		t.Figure("base", "checkpoint %s, global version %d", from.Folder, from.Version)
-		t.Value("base_global_version", float64(from.Version))
-	}
+	base.tell(t)
+	m := base.Model
 	count := m.SetTrainable(job.Trains)
 	if count == 0 {
 		return fmt.Errorf("the base model has none of the %d experts to train", group.Experts())
@@ -207,12 +204,17 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 	chosen.tell(t)
 	c.report(t, res, data, group)
 	c.values(t, res, data)
-	meta := UpdateMeta{Steps: res.Steps, StepsRun: stepsRun(res), Assignment: group, Group: chosen.group,
-		GroupWhy: chosen.why, Base: from}
+	return errors.Join(read.write(t, res), carry.write(t, res), c.writeUpdate(t, m, metaOf(res, chosen, base)))
+}
+
+// metaOf says what the update is of.
+func metaOf(res train.Result, chosen experts, base *loadedBase) UpdateMeta {
+	meta := UpdateMeta{Steps: res.Steps, StepsRun: stepsRun(res), Assignment: chosen.assignment, Group: chosen.group,
+		GroupWhy: chosen.why, Base: base.from}
 	if res.Best != nil {
 		meta.Steps = res.Best.Step
 	}
-	return errors.Join(read.write(t, res), carry.write(t, res), c.writeUpdate(t, m, meta))
+	return meta
 }
 
 // job is what is to be trained, as far as memory goes.

@@ -65,17 +65,19 @@ type Fit struct {
 
 // String is one line for people.
 func (f Fit) String() string {
-	gb := func(bytes int64) string { return fmt.Sprintf("%.2f", float64(bytes)/1e9) }
-	line := fmt.Sprintf("%s: %s GB on the card (weights %s, masters %s, gradients %s, moments %s, activations %s)", f.Precision,
+	line := fmt.Sprintf("%s: %s on the card (weights %s, masters %s, gradients %s, moments %s, activations %s)", f.Precision,
 		gb(f.Card()), gb(f.Weights), gb(f.Masters), gb(f.Gradients), gb(f.Moments), gb(f.Activations))
 	if f.Recompute {
 		line += ", activations computed once more"
 	}
 	if f.Host() > 0 {
-		line += fmt.Sprintf(", %s GB in the host's memory (weights %s, moments %s)", gb(f.Host()), gb(f.WeightsHost), gb(f.MomentsHost))
+		line += fmt.Sprintf(", %s in the host's memory (weights %s, moments %s)", gb(f.Host()), gb(f.WeightsHost),
+			gb(f.MomentsHost))
 	}
 	return line
 }
+
+func gb(bytes int64) string { return fmt.Sprintf("%.2f GB", float64(bytes)/1e9) }
 
 // FitError says that no way to keep a job fits.
 type FitError struct {
@@ -85,14 +87,14 @@ type FitError struct {
 
 // Error implements error.
 func (e *FitError) Error() string {
-	return fmt.Sprintf("the job takes more than the %.2f GB that the card has free, or than the %.2f GB of the host; the least is %s; "+
-		"use fewer trainable tensors, shorter sequences or a smaller batch", float64(e.CardBytes)/1e9, float64(e.HostBytes)/1e9, e.Least)
+	return fmt.Sprintf("the job takes more than the %s that the card has free, or than the %s of the host; the least is %s; "+
+		"use fewer trainable tensors, shorter sequences or a smaller batch", gb(e.CardBytes), gb(e.HostBytes), e.Least)
 }
 
-// Fitting returns the first way to keep a job that takes no more memory than there is. The ways are tried from the fastest
-// and most exact on: moments in F32 before moments of 8 bits, and those before moments in the host's memory; each as it
-// is, then with layers computed once more in the backward pass; and all of that again with the layers' weights in the host's memory.
-// precision restricts them unless it is "".
+// Fitting returns the first way to keep a job that takes no more memory than there is. The ways are tried from the
+// fastest and most exact on: moments in F32 before moments of 8 bits, and those before moments in the host's memory;
+// each as it is, then with layers computed once more in the backward pass; and all of that again with the layers'
+// weights in the host's memory. precision restricts them unless it is "".
 func Fitting(cfg Config, job Job, precision tensor.Precision, cardBytes, hostBytes int64) (Fit, error) {
 	precisions := []tensor.Precision{tensor.Half, tensor.HalfAdam8, tensor.HalfHost}
 	if precision != "" {

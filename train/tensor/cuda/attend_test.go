@@ -42,7 +42,7 @@ const untouched = 0.125
 
 func TestAttend(t *testing.T) {
 	for _, c := range attendCases {
-		t.Run(c.String(), func(t *testing.T) { bothTypes(t, "attention", c.run) })
+		t.Run(c.String(), func(t *testing.T) { compareTypes(t, "attention", c.run) })
 	}
 }
 

@@ -47,7 +47,7 @@ func few(n int) []int {
 func TestExperts(t *testing.T) {
 	for _, c := range expertsCases {
 		t.Run(fmt.Sprintf("%d experts of %d and %d", len(c.slots), c.hidden, c.width), func(t *testing.T) {
-			bothTypes(t, "experts", c.run)
+			compareTypes(t, "experts", c.run)
 		})
 	}
 }

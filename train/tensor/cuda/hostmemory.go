@@ -18,8 +18,8 @@ func (d *Device) UploadBF16(dst tensor.Array, raw []byte) {
 	})
 }
 
-// Pinned memory of the host has one address for both sides (cuMemHostAlloc under unified addressing, which every 64-bit system has), so
-// kernels use it as they use the card's, at the speed of the bus.
+// Pinned memory of the host has one address for both sides (cuMemHostAlloc under unified addressing, which every
+// 64-bit system has), so kernels use it as they use the card's, at the speed of the bus.
 
 // hostAlloc returns zeros in pinned memory of the host.
 func (d *Device) hostAlloc(n int) tensor.Array {
