@@ -67,10 +67,10 @@ func (r trial) readInts(a tensor.Ints) []float32 {
 	return wide
 }
 
-// bothTypes compares an operation of the card with that of the plain device, for each type of activations. Results, which may
+// compareTypes compares an operation of the card with that of the plain device, for each type of activations. Results, which may
 // be several, must agree within a part of the greatest magnitude; and a card that takes blocks and threads in reverse must
 // give the same bits.
-func bothTypes(t *testing.T, what string, run func(r trial) [][]float32) {
+func compareTypes(t *testing.T, what string, run func(r trial) [][]float32) {
 	t.Helper()
 	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
 		bound := 2e-5
@@ -94,7 +94,7 @@ func compare(t *testing.T, what string, typ tensor.Type, bound float64, run func
 		t.Fatalf("%s: %v", what, err)
 	}
 	for i := range want {
-		near(t, fmt.Sprintf("%s, result %d", what, i), got[i], want[i], bound)
+		sameValues(t, fmt.Sprintf("%s, result %d", what, i), got[i], want[i], bound)
 		if !slices.EqualFunc(got[i], again[i], sameBits) {
 			t.Errorf("%s, result %d: other bits when blocks and threads run in reverse", what, i)
 		}
@@ -118,8 +118,8 @@ func fakeOf(t *testing.T, typ tensor.Type) *Device {
 	return sharedCards[typ]
 }
 
-// near compares values within a part of the greatest magnitude; NaN and infinities must be where they should.
-func near(t *testing.T, what string, got, want []float32, bound float64) {
+// sameValues compares values within a part of the greatest magnitude; NaN and infinities must be where they should.
+func sameValues(t *testing.T, what string, got, want []float32, bound float64) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
