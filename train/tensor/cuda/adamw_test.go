@@ -37,7 +37,7 @@ func TestAdamW(t *testing.T) {
 func TestAdamWEightBit(t *testing.T) {
 	const n, steps = 3001, 30
 	path := func(d tensor.Device) []float32 {
-		r := trial{d, d.Type()}
+		r := newTrial(d, d.Type(), 0)
 		w := tensor.Weight{Data: r.Load(make([]float32, n))}
 		r.Train(&w)
 		m := r.Moments(n)

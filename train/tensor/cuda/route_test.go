@@ -108,7 +108,7 @@ func TestSlots(t *testing.T) {
 		c.rule.Scale = 1
 		c.logits = normal(1, c.rows*c.experts)
 		for _, width := range []int{1, 33, 256} {
-			compareTypes(t, fmt.Sprintf("%v, width %d", c, width), func(r trial) [][]float32 {
+			anyAlignment(t, fmt.Sprintf("%v, width %d", c, width), func(r trial) [][]float32 {
 				to, _ := c.on(r)
 				sorted := r.acts(make([]float32, to.Slots()*width))
 				r.GatherSlots(sorted, r.acts(normal(2, c.rows*width)), to, width)
