@@ -92,7 +92,7 @@ func (c attendCase) run(r trial) [][]float32 {
 	results := [][]float32{r.read(a.Out.Array), r.read(a.LogSum)}
 
 	// The derivative is taken at what the plain device computes.
-	plain := trial{tensor.New(tensor.Plain(), 1), r.typ}
+	plain := newTrial(tensor.New(tensor.Plain(), 1), r.typ, 0)
 	known := c.inputs(plain, rand.New(rand.NewPCG(1, 2)))
 	plain.Attend(known, s)
 	a.Out.Array, a.LogSum = r.acts(known.Out.Host), r.wide(known.LogSum.Host)
@@ -110,7 +110,7 @@ func (c attendCase) run(r trial) [][]float32 {
 func TestAttendRefuses(t *testing.T) {
 	c := attendCase{sequences: 1, length: 2, heads: 1, kvHeads: 1, qk: 264, v: 8}
 	d := newFake(t, tensor.BF16)
-	r := trial{whole{Device: d}, tensor.BF16}
+	r := newTrial(whole{Device: d}, tensor.BF16, 0)
 	d.Attend(c.inputs(r, rand.New(rand.NewPCG(1, 2))), c.shape())
 	wantFault(t, d, "heads of 264 and 8 values are wider than the kernels take, which is 256")
 }

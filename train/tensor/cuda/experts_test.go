@@ -110,7 +110,7 @@ func (c expertsCase) run(r trial) [][]float32 {
 	results := [][]float32{r.read(inner.Gate), r.read(inner.Up), r.read(inner.Act), r.read(out)}
 
 	// The derivative is taken at what the plain device computes.
-	_, _, _, _, known := c.forward(trial{tensor.New(tensor.Plain(), 1), r.typ})
+	_, _, _, _, known := c.forward(newTrial(tensor.New(tensor.Plain(), 1), r.typ, 0))
 	inner = tensor.GLU{Gate: r.acts(known.Gate.Host), Up: r.acts(known.Up.Host), Act: r.acts(known.Act.Host)}
 	rng, n := rand.New(rand.NewPCG(7, 8)), route.Slots()
 	dy, dWeights := r.acts(draw(rng, n*c.hidden, 1)), r.wide(draw(rng, n, 1))
@@ -135,7 +135,7 @@ func (c expertsCase) run(r trial) [][]float32 {
 // TestExpertTables sees that a table is made once for one set of addresses, and again when one changes.
 func TestExpertTables(t *testing.T) {
 	d := newFake(t, tensor.BF16)
-	r := trial{whole{Device: d}, tensor.BF16}
+	r := newTrial(whole{Device: d}, tensor.BF16, 0)
 	c := expertsCases[0]
 	e := c.experts(r, rand.New(rand.NewPCG(5, 6)))
 	first := d.experts.of(d, e)

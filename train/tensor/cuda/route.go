@@ -45,7 +45,7 @@ func flag(b bool) int32 {
 
 // sortSlots fills the order of slots by expert: a stable counting sort over blocks of slots.
 func (d *Device) sortSlots(r *tensor.Routing) {
-	const block, threads = 256, 256 // block is SLOTS of route.cu
+	const block, threads = 256, 1024 // block is SLOTS of route.cu
 	slots, blocks := r.Slots(), ceil(r.Slots(), block)
 	counts, done := d.scratch(4 * blocks * r.Experts)
 	defer done()

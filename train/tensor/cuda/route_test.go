@@ -108,7 +108,7 @@ func TestSlots(t *testing.T) {
 		c.rule.Scale = 1
 		c.logits = normal(1, c.rows*c.experts)
 		for _, width := range []int{1, 33, 256} {
-			compareTypes(t, fmt.Sprintf("%v, width %d", c, width), func(r trial) [][]float32 {
+			anyAlignment(t, fmt.Sprintf("%v, width %d", c, width), func(r trial) [][]float32 {
 				to, _ := c.on(r)
 				sorted := r.acts(make([]float32, to.Slots()*width))
 				r.GatherSlots(sorted, r.acts(normal(2, c.rows*width)), to, width)
@@ -118,34 +118,6 @@ func TestSlots(t *testing.T) {
 				return [][]float32{r.read(sorted), r.read(y), r.read(dx)}
 			})
 		}
-	}
-}
-
-// TestExpertWeightsBack compares the derivative of slots' weights with its definition.
-func TestExpertWeightsBack(t *testing.T) {
-	const slots, width = 11, 37
-	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
-		d := fakeOf(t, typ)
-		r := trial{whole{Device: d}, typ}
-		slot := []int32{3, 0, 7, 10, 1, 2, 9, 8, 4, 6, 5}
-		to := &tensor.Routing{Rows: slots, K: 1, Slot: r.numbers(slot), Weights: r.wide(normal(1, slots))}
-		act, dAct, dWeights := r.acts(normal(2, slots*width)), r.acts(normal(3, slots*width)), r.wide(make([]float32, slots))
-		a, b, w := r.read(act), r.read(dAct), r.read(to.Weights)
-		dots := make([]float32, slots)
-		for i := range a {
-			s := slot[i/width]
-			dots[s] += a[i] * b[i]
-			a[i] *= w[s]
-			b[i] *= w[s]
-		}
-		for _, of := range []tensor.Array{dWeights, {}} {
-			x, y := r.acts(normal(2, slots*width)), r.acts(normal(3, slots*width))
-			d.expertWeightsBack(x, y, of, to, width)
-			sameValues(t, "act", r.read(x), a, bound(typ))
-			sameValues(t, "derivative of act", r.read(y), b, bound(typ))
-		}
-		sameValues(t, "derivative of weights", r.read(dWeights), dots, 1e-5)
-		d.Free(act, dAct)
 	}
 }
 

@@ -60,12 +60,3 @@ func (d *Device) addSlots(operation string, y, sorted, weights tensor.Array, r *
 		d.launch(named("add_slots", y.Type), perRow(r.Rows, width), y, sorted, weights, r.Place, int32(r.K), int32(width))
 	}
 }
-
-// expertWeightsBack takes the experts' inner rows and the derivatives of act times its slot's weight. It sets dWeights by
-// slot, unless that is none, and multiplies both kinds of rows by the weights.
-func (d *Device) expertWeightsBack(act, dAct, dWeights tensor.Array, r *tensor.Routing, width int) {
-	if d.typed("ExpertsBack", act, dAct) {
-		d.launch(named("expert_weights_back", act.Type), perRow(r.Slots(), width), act, dAct, dWeights, r.Weights, r.Slot,
-			int32(width))
-	}
-}

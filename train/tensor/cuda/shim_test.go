@@ -59,6 +59,11 @@ extern "C" __global__ void sums(float *to, const float *x, int n) { // of any bl
     float sum = block_sum(v), top = block_max(v);
     if (threadIdx.x == 0) to[blockIdx.x * 2] = sum, to[blockIdx.x * 2 + 1] = top;
 }
+extern "C" __global__ void rounds(bf16 *to, bf16 *pairs, const float *x) {
+    int i = blockIdx.x * 32 + threadIdx.x;
+    store(to + i, x[i]);
+    if (i % 2 == 0) ((unsigned *)pairs)[i / 2] = pack_bf16(x[i], x[i + 1]);
+}
 extern "C" __global__ void unwritten(float *to) {
     __shared__ float never[32];
     DYNAMIC_SHARED(float, nor_this);
@@ -176,6 +181,25 @@ func TestShuffles(t *testing.T) {
 		}
 		d.launch("sums", line(3, threads), out, x, int32(len(values)))
 		sameValues(t, "sums", get(t, d, out), slices.Repeat([]float32{sum, slices.Max(parts)}, 3), 1e-5)
+	}
+}
+
+// TestRounds holds that values are rounded to the nearest, ties to even, alone and in pairs.
+func TestRounds(t *testing.T) {
+	d := openProbes(t)
+	x, values := put(t, d, tensor.F32, some(1, 64*32))
+	for i := range 40 {
+		values[i] = math.Float32frombits(0x3f808000 + uint32(i)*0x10000)
+	}
+	d.Upload(x, values)
+	to, pairs := d.Alloc(tensor.BF16, len(values)), d.Alloc(tensor.BF16, len(values))
+	d.launch("rounds", line(64, 32), to, pairs, x)
+	for _, got := range [][]float32{get(t, d, to), get(t, d, pairs)} {
+		for i, v := range values {
+			if want := rounded(tensor.BF16, v); got[i] != want {
+				t.Fatalf("%g is %g, want %g", v, got[i], want)
+			}
+		}
 	}
 }
 

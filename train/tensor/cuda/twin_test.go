@@ -18,10 +18,20 @@ type whole struct {
 
 type rest struct{ tensor.Device }
 
-// trial is one run of an operation: it makes operands on its device, of values that both devices have alike.
+// trial is one run of an operation: it makes operands on its device, of values that both devices have alike. An array has
+// pad values before and as many behind it, which nothing may change; pad says how the array is aligned, too.
 type trial struct {
 	tensor.Device
-	typ tensor.Type // of activations
+	typ  tensor.Type // of activations
+	pad  int
+	made *[]tensor.Array // with their pads
+}
+
+// padValue is the value of pads.
+const padValue = 0.125
+
+func newTrial(d tensor.Device, typ tensor.Type, pad int) trial {
+	return trial{Device: d, typ: typ, pad: pad, made: &[]tensor.Array{}}
 }
 
 // acts makes an array of activations, wide one of F32, numbers one of integers.
@@ -37,18 +47,35 @@ func (r trial) array(typ tensor.Type, values []float32) tensor.Array {
 			}
 		}
 	}
-	a := r.Alloc(typ, len(values))
-	r.Upload(a, values)
-	return a
+	pad := slices.Repeat([]float32{padValue}, r.pad)
+	all := r.Alloc(typ, len(values)+2*r.pad)
+	r.Upload(all, slices.Concat(pad, values, pad))
+	*r.made = append(*r.made, all)
+	return all.Part(r.pad, r.pad+len(values))
 }
 
 func (r trial) numbers(values []int32) tensor.Ints {
 	var a tensor.Ints
-	if len(values) > 0 {
-		r.GrowInts(&a, len(values))
-		r.UploadInts(a, values)
+	if len(values) == 0 {
+		return a
 	}
-	return a
+	r.GrowInts(&a, len(values)+r.pad)
+	r.UploadInts(a, slices.Concat(make([]int32, r.pad), values))
+	return a.Part(r.pad, a.N)
+}
+
+// check holds that the pads are as they were, and gives the arrays back.
+func (r trial) check(t *testing.T, what string) {
+	t.Helper()
+	for i, a := range *r.made {
+		values := r.read(a)
+		for _, v := range append(values[:r.pad:r.pad], values[a.N-r.pad:]...) {
+			if v != padValue {
+				t.Fatalf("%s: array %d, of %d %s, was written outside of its values", what, i, a.N-2*r.pad, a.Type)
+			}
+		}
+		r.Free(a)
+	}
 }
 
 func (r trial) read(a tensor.Array) []float32 {
@@ -67,8 +94,8 @@ func (r trial) readInts(a tensor.Ints) []float32 {
 	return wide
 }
 
-// compareTypes compares an operation of the card with that of the plain device, for each type of activations. Results, which may
-// be several, must agree within a part of the greatest magnitude; and a card that takes blocks and threads in reverse must
+// compareTypes compares an operation of the card with that of the plain device, for each type of activations. Results, which
+// may be several, must agree within a part of the greatest magnitude; and a card that takes blocks and threads in reverse must
 // give the same bits.
 func compareTypes(t *testing.T, what string, run func(r trial) [][]float32) {
 	t.Helper()
@@ -84,19 +111,42 @@ func compareTypes(t *testing.T, what string, run func(r trial) [][]float32) {
 func compare(t *testing.T, what string, typ tensor.Type, bound float64, run func(r trial) [][]float32) {
 	t.Helper()
 	what = fmt.Sprintf("%s, %s", what, typ)
-	want := run(trial{tensor.New(tensor.Plain(), 1), typ})
-	d := fakeOf(t, typ)
-	got := run(trial{whole{Device: d}, typ})
+	want := run(newTrial(tensor.New(tensor.Plain(), 1), typ, 0))
+	first := onCard(t, what, typ, 16, run)
+	for i := range want {
+		sameValues(t, fmt.Sprintf("%s, result %d", what, i), first[i], want[i], bound)
+	}
 	fakeSet(t, "order", 1, 0)
-	again := run(trial{whole{Device: d}, typ})
+	equalBits(t, what+", blocks and threads in reverse", onCard(t, what, typ, 16, run), first)
 	fakeSet(t, "order", 0, 0)
-	if err := d.Sync(); err != nil {
+}
+
+// anyAlignment is compareTypes and holds that arrays at odd addresses, which are read value by value, give the same bits.
+func anyAlignment(t *testing.T, what string, run func(r trial) [][]float32) {
+	t.Helper()
+	compareTypes(t, what, run)
+	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
+		equalBits(t, what+", at odd addresses", onCard(t, what, typ, 1, run), onCard(t, what, typ, 16, run))
+	}
+}
+
+// onCard runs an operation on the fake card.
+func onCard(t *testing.T, what string, typ tensor.Type, pad int, run func(r trial) [][]float32) [][]float32 {
+	t.Helper()
+	r := newTrial(whole{Device: fakeOf(t, typ)}, typ, pad)
+	out := run(r)
+	if err := r.Sync(); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
+	r.check(t, what)
+	return out
+}
+
+func equalBits(t *testing.T, what string, got, want [][]float32) {
+	t.Helper()
 	for i := range want {
-		sameValues(t, fmt.Sprintf("%s, result %d", what, i), got[i], want[i], bound)
-		if !slices.EqualFunc(got[i], again[i], sameBits) {
-			t.Errorf("%s, result %d: other bits when blocks and threads run in reverse", what, i)
+		if !slices.EqualFunc(got[i], want[i], sameBits) {
+			t.Errorf("%s: result %d has other bits", what, i)
 		}
 	}
 }

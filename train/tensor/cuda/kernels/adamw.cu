@@ -81,11 +81,11 @@ __device__ __forceinline__ unsigned char nearest(float v, const float *table) {
 
 __device__ float encode(unsigned char *codes, const float *v, const float *table, int lane) {
     float top = 0;
-    for (int j = 0; j < 8; j++) top = max_or_nan(top, fabsf(v[j]) != fabsf(v[j]) ? NOT_A_NUMBER : fabsf(v[j]));
+    for (int j = 0; j < 8; j++) top = max_or_nan(top, fabsf(v[j]));
     top = warp_max(top);
     bool positive = false;
     for (int j = 0; j < 8; j++) positive = positive || v[j] == top;
-    float scale = __ballot_sync(FULL, positive) || top != top ? top : -top;
+    float scale = __any_sync(FULL, positive) ? top : -top;
     if (top < SMALLEST) scale = 0;
     for (int j = 0; j < 8; j++) codes[32 * j + lane] = nearest(scale == 0 ? 0 : v[j] / scale, table);
     return scale;

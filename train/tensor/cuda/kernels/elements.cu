@@ -12,7 +12,7 @@ template <class T> __device__ void swiglu(T *dst, const T *gate, const T *up, lo
         float g[4], u[4];
         load4(g, gate + i, left(n, i));
         load4(u, up + i, left(n, i));
-        for (int j = 0; j < 4; j++) g[j] = g[j] / (1 + __expf(-g[j])) * u[j];
+        for (int j = 0; j < 4; j++) g[j] = g[j] / (1 + expf(-g[j])) * u[j];
         store4(dst + i, g, left(n, i));
     }
 }
@@ -27,7 +27,7 @@ template <class T> __device__ void swiglu_back(const T *grad, T *gate, T *up, lo
         load4(g, gate + i, left(n, i));
         load4(u, up + i, left(n, i));
         for (int j = 0; j < 4; j++) {
-            float s = 1 / (1 + __expf(-g[j])), v = g[j];
+            float s = 1 / (1 + expf(-g[j])), v = g[j];
             g[j] = d[j] * u[j] * s * (1 + v * (1 - s));
             u[j] = d[j] * v * s;
         }

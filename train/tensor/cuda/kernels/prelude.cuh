@@ -3,7 +3,6 @@
 
 #define FULL 0xffffffffu // every lane of a warp
 #define INFINITE __int_as_float(0x7f800000)
-#define NOT_A_NUMBER __int_as_float(0x7fffffff)
 
 // bf16 is the upper half of a float.
 struct bf16 { unsigned short bits; };

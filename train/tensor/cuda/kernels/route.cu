@@ -110,25 +110,31 @@ extern "C" __global__ void route_count(int *counts, const int *ids, int slots, i
     for (int e = threadIdx.x; e < experts; e += blockDim.x) counts[(long long)blockIdx.x * experts + e] = here[e];
 }
 
-// Makes of the counts the first place of each expert's slots of each block, and fills start. One block.
+// Makes of the counts the first place of each expert's slots of each block, and fills start. One block: a warp for an expert
+// at a time, a lane for a block of slots.
 extern "C" __global__ void route_start(int *start, int *counts, int blocks, int experts) {
-    for (int e = threadIdx.x; e < experts; e += blockDim.x) {
-        int sum = 0;
-        for (int b = 0; b < blocks; b++) {
-            int n = counts[(long long)b * experts + e];
-            counts[(long long)b * experts + e] = sum;
-            sum += n;
+    int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
+    for (int e = warp; e < experts; e += warps) {
+        int before = 0;
+        for (int from = 0; from < blocks; from += 32) {
+            bool in = from + lane < blocks;
+            int *count = counts + (long long)(from + lane) * experts + e, n = in ? *count : 0, sum = n;
+            for (int by = 1; by < 32; by *= 2) {
+                int other = __shfl_up_sync(FULL, sum, by);
+                if (lane >= by) sum += other;
+            }
+            if (in) *count = before + sum - n;
+            before += __shfl_sync(FULL, sum, 31);
         }
-        start[e + 1] = sum;
+        if (lane == 0) start[e + 1] = before;
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        start[0] = 0;
-        for (int e = 0; e < experts; e++) start[e + 1] += start[e];
+        int sum = start[0] = 0;
+        for (int e = 0; e < experts; e++) start[e + 1] = sum += start[e + 1];
     }
     __syncthreads();
-    for (int e = threadIdx.x; e < experts; e += blockDim.x)
-        for (int b = 0; b < blocks; b++) counts[(long long)b * experts + e] += start[e];
+    for (int i = threadIdx.x; i < blocks * experts; i += blockDim.x) counts[i] += start[i % experts];
 }
 
 // A slot's place is its expert's first in its block, and as many more as slots of the expert are before it there.

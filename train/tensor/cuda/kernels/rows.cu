@@ -84,34 +84,3 @@ extern "C" __global__ void add_slots_bf16(bf16 *y, const bf16 *sorted, const flo
                                           int width) {
     add_slots(y, sorted, weights, place, k, width);
 }
-
-// For the sorted row of each block: the derivative of its slot's weight, act times d_act, unless d_weights is null; then both
-// rows times the weight.
-template <class T>
-__device__ void expert_weights_back(T *act, T *d_act, float *d_weights, const float *weights, const int *slots, int width) {
-    int slot = slots[blockIdx.x];
-    float weight = weights[slot], sum = 0;
-    act += (long long)blockIdx.x * width, d_act += (long long)blockIdx.x * width;
-    for (int i = threadIdx.x * 4; i < width; i += blockDim.x * 4) {
-        float a[4], d[4];
-        load4(a, act + i, width - i);
-        load4(d, d_act + i, width - i);
-        for (int j = 0; j < 4; j++) {
-            sum += a[j] * d[j];
-            a[j] *= weight;
-            d[j] *= weight;
-        }
-        store4(act + i, a, width - i);
-        store4(d_act + i, d, width - i);
-    }
-    sum = block_sum(sum);
-    if (d_weights && threadIdx.x == 0) d_weights[slot] = sum;
-}
-extern "C" __global__ void expert_weights_back_f32(float *act, float *d_act, float *d_weights, const float *weights,
-                                                   const int *slots, int width) {
-    expert_weights_back(act, d_act, d_weights, weights, slots, width);
-}
-extern "C" __global__ void expert_weights_back_bf16(bf16 *act, bf16 *d_act, float *d_weights, const float *weights,
-                                                    const int *slots, int width) {
-    expert_weights_back(act, d_act, d_weights, weights, slots, width);
-}
