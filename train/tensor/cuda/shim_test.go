@@ -94,6 +94,13 @@ extern "C" __global__ void forever(float *to) {
     if (threadIdx.x == 0) __shfl_xor_sync(FULL, 1.f, 1);
     __syncthreads();
 }
+extern "C" __global__ void vector(float *to, int at) { *(float2 *)(to + at) = make_float2(1, 2); }
+extern "C" __global__ void outside(float *to, int at) {
+    __shared__ float s[32];
+    s[threadIdx.x + at] = 1;
+    __syncthreads();
+    to[threadIdx.x] = s[31 - threadIdx.x];
+}
 extern "C" __global__ void odd(float *to) {
     __shared__ __align__(16) unsigned short m[512];
     unsigned r[4];
@@ -237,6 +244,8 @@ func TestShimFaults(t *testing.T) {
 		{"diverged", nil, "lanes of one warp meet in __syncwarp"},
 		{"forever", nil, "waits for ever in __"},
 		{"odd", nil, "is not a multiple of 16"},
+		{"vector", []any{int32(1)}, "of a 'struct float2' is not a multiple of 8"},
+		{"outside", []any{int32(1)}, "index 32 is outside of 'float [32]'"},
 		{"beside", []any{int32(128)}, "a write past an allocation of 512 bytes"},
 		{"beside", []any{int32(-1)}, "a write before an allocation of 512 bytes"},
 	} {
