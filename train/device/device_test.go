@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,18 +28,13 @@ func withCard(run func() int) int {
 	if os.Getenv(realCard) != "" {
 		return run()
 	}
-	dir, err := os.MkdirTemp("", "fake-cuda-")
+	dir, err := cudatest.Build("../tensor/cuda/fake")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	if err := cudatest.Build("../tensor/cuda/fake", dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	os.Setenv(cuda.PathVariable, dir)
-	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	os.Setenv("XDG_CACHE_HOME", cudatest.Kernels(dir))
 	return run()
 }
 

@@ -27,7 +27,7 @@ import (
 //	lines FILE N               a file, stdout or stderr has N lines
 //	corpus FILE                write the small corpus of [corpus]
 //	base DIR                   write a tiny base model
-//	card DIR                   build the libraries that stand in for a card's
+//	card DIR                   put the libraries that stand in for a card's there, and use them
 //	hold DIR                   hold a work directory until the script ends
 //	flip FILE                  change one byte in the middle of a file
 //	hub OWNER/NAME DIR         serve a folder as a data set of the hub until the script ends
@@ -116,9 +116,11 @@ func scriptCard(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: card DIR")
 	}
-	dir := ts.MkAbs(args[0])
-	ts.Check(os.MkdirAll(dir, 0o777))
-	ts.Check(cudatest.Build(filepath.Join(root, "train/tensor/cuda/fake"), dir))
+	dir, err := cudatest.Build(filepath.Join(root, "train/tensor/cuda/fake"))
+	ts.Check(err)
+	ts.Check(os.Symlink(dir, ts.MkAbs(args[0])))
+	ts.Setenv("BZDATA_CUDA_PATH", ts.MkAbs(args[0]))
+	ts.Setenv("XDG_CACHE_HOME", cudatest.Kernels(dir))
 }
 
 func scriptHold(ts *testscript.TestScript, neg bool, args []string) {

@@ -10,15 +10,14 @@ import (
 // Card is what the driver says about one card.
 type Card struct {
 	// Ordinal is the card's number as the driver counts.
-	Ordinal      int    `json:"ordinal"`
-	Name         string `json:"name"`
-	Major        int    `json:"compute_capability_major"`
-	Minor        int    `json:"compute_capability_minor"`
-	MemoryBytes  int64  `json:"memory_bytes"`
-	Processors   int    `json:"multiprocessors"`
-	handle       int32
-	sharedMax    uint32 // bytes of dynamic shared memory of a block, if asked for
-	sharedMinMax uint32 // bytes without asking
+	Ordinal     int    `json:"ordinal"`
+	Name        string `json:"name"`
+	Major       int    `json:"compute_capability_major"`
+	Minor       int    `json:"compute_capability_minor"`
+	MemoryBytes int64  `json:"memory_bytes"`
+	Processors  int    `json:"multiprocessors"`
+	handle      int32
+	sharedMax   uint32 // bytes of shared memory of a block, if asked for
 }
 
 // label names a card in messages.
@@ -38,7 +37,6 @@ func (c *Card) usable() error {
 
 // Attributes of a card, by the numbers of cuda.h.
 const (
-	attributeSharedMax      = 8
 	attributeProcessors     = 16
 	attributeMajor          = 75
 	attributeMinor          = 76
@@ -82,7 +80,7 @@ func (d *driver) attributes(c *Card) error {
 		return int(value)
 	}
 	c.Major, c.Minor, c.Processors = get(attributeMajor), get(attributeMinor), get(attributeProcessors)
-	c.sharedMinMax, c.sharedMax = uint32(get(attributeSharedMax)), uint32(get(attributeSharedMaxOptIn))
+	c.sharedMax = uint32(get(attributeSharedMaxOptIn))
 	return err
 }
 

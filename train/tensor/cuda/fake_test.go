@@ -21,19 +21,14 @@ func TestMain(m *testing.M) {
 
 // withFakes builds the libraries, points [PathVariable] at them, and runs.
 func withFakes(run func() int) int {
-	dir, err := os.MkdirTemp("", "fake-cuda-")
+	dir, err := cudatest.Build("fake")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if err := cudatest.Build("fake", dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	fakes = dir
 	os.Setenv(PathVariable, dir)
-	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	os.Setenv("XDG_CACHE_HOME", cudatest.Kernels(dir))
 	return run()
 }
 

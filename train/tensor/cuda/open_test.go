@@ -142,6 +142,7 @@ func TestArchitecture(t *testing.T) {
 func TestFolders(t *testing.T) {
 	t.Setenv(PathVariable, "/a:/b/c:")
 	t.Setenv("VIRTUAL_ENV", "/venv")
+	t.Setenv("CONDA_PREFIX", "/conda")
 	t.Setenv("HOME", "/home/someone")
 	all := strings.Join(Folders(), " ")
 	if want := "/a /a/lib64 /a/lib /b/c /b/c/lib64 /b/c/lib /usr/local/cuda*/lib64 "; !strings.HasPrefix(all, want) {
@@ -149,7 +150,7 @@ func TestFolders(t *testing.T) {
 	}
 	for _, want := range []string{
 		" /venv/lib/python3*/site-packages/nvidia/*/lib ", " /home/someone/.local/lib/python3*/site-packages/nvidia/*/lib ",
-		" /usr/lib/wsl/lib ", " /usr/lib/python3/dist-packages/nvidia/*/lib ",
+		" /conda/lib/python3*/site-packages/nvidia/*/lib ", " /conda/lib ", " /usr/lib/wsl/lib ", " /usr/lib/python3/dist-packages/nvidia/*/lib ",
 	} {
 		if !strings.Contains(all+" ", want) {
 			t.Errorf("%s\nlacks %s", all, want)
