@@ -93,11 +93,17 @@ static void *bz_prepare(char *top, void (*start)()) {
 #error "the shim switches fibers on amd64 and arm64 only"
 #endif
 
+// bz_next takes a fiber that can run. In order 1 it is the last that became so: a warp runs as far as it can before others
+// begin, so that a barrier that is missing shows.
+static bz_fiber *bz_next(bz_worker *w) {
+    return w->launch->order == 1 ? w->ready[--w->ready_to % BZ_THREADS] : w->ready[w->ready_from++ % BZ_THREADS];
+}
+
 // bz_resume leaves the fiber that runs, if any, for the next that can run, or for the worker's loop.
 static __attribute__((noinline)) void bz_resume(void **from) {
     bz_worker *w = bz_me;
     if (w->ready_from != w->ready_to) {
-        bz_now = w->ready[w->ready_from++ % BZ_THREADS];
+        bz_now = bz_next(w);
         if (from != &bz_now->sp) bz_switch(from, bz_now->sp);
         return;
     }
@@ -286,7 +292,7 @@ static void bz_block(bz_worker *w) {
     bz_begin(w);
     while (w->done < w->threads && !w->failed) {
         if (w->ready_from != w->ready_to) {
-            bz_now = w->ready[w->ready_from++ % BZ_THREADS];
+            bz_now = bz_next(w);
         } else if (w->started == w->threads) {
             bz_stuck(w);
             return;

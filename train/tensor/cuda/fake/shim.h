@@ -4,8 +4,8 @@
 //
 // It is stricter than a card: shared memory holds NaN when a block begins, an asynchronous copy arrives no
 // sooner than it is waited for, what lanes that took no part would give is NaN, and lanes that meet in
-// different operations, threads that wait for ever, an odd address or a write past the shared memory
-// fail the launch with a message.
+// different operations, threads that wait for ever, an odd address, rows of ldmatrix in the same banks or a write
+// past the shared memory fail the launch with a message.
 #pragma once
 #define BZ_SHIM 1
 #include "fibers.h"
@@ -114,6 +114,11 @@ template <int N, bool TRANS> void bz_ldmatrix(unsigned *to, const void *row) {
             rows[i] = (const unsigned short *)((bz_matrix *)lanes[i])->row;
             if ((uintptr_t)rows[i] % 16) bz_fail("ldmatrix: the address of lane %d is not a multiple of 16", i);
             if (!bz_is_shared(rows[i])) bz_fail("ldmatrix: the address of lane %d is not in shared memory", i);
+        }
+        for (int m = 0; m < N; m++) {
+            unsigned banks = 0;
+            for (int i = 8 * m; i < 8 * m + 8; i++) banks |= 1u << (uintptr_t)rows[i] / 16 % 8;
+            if (banks != 0xff) bz_fail("ldmatrix: rows of matrix %d share banks, which takes a card more than one pass", m);
         }
         for (int i = 0; i < 32; i++) {
             bz_matrix *lane = (bz_matrix *)lanes[i];
