@@ -63,6 +63,7 @@ on; a mistake in the plan ends it.
 	}
 	fs := cmd.Flags()
 	f.addRun(fs)
+	f.addRank(fs)
 	fs.StringVar(&f.deadline, "deadline", "", "when the bundle must be there, a `TIME` such as 2026-01-31T12:00:00Z")
 	fs.IntVar(&f.blocksLeft, "blocks-left", 0, "the bundle must be there in `N` blocks")
 	fs.StringVar(&f.phase, "phase-command", "", "ask `CMD` every 10 s how many blocks are left; it prints the number")
