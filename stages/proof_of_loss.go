@@ -138,6 +138,14 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 	if err != nil {
 		return err
 	}
+	if judge.mix != nil {
+		if base, err = judge.mix.Whole(base); err == nil {
+			candidate, err = judge.mix.Whole(candidate)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	s, err := c.compare(t, base, candidate, judge)
 	if err != nil {
 		return err
@@ -155,7 +163,9 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 // compare compares the losses, and writes those of single documents.
 func (c ProofOfLoss) compare(t *pipeline.Task, base, candidate *eval.Losses, by *judge) (s score, err error) {
 	opts := c.options(t, "resample")
-	opts.Stratify = by.mix != nil // a mix has fixed shares
+	if opts.Stratify = by.mix != nil; opts.Stratify { // a mix has fixed shares
+		opts.SourceWeights = by.mix.Weights()
+	}
 	if s.Comparison, err = eval.Compare(base, candidate, opts); err != nil {
 		return s, err
 	}
