@@ -155,7 +155,7 @@ func newPageMaker(fsys store.FS, p *network.Profile, o MixOptions) (*pageMaker, 
 	}
 	for _, s := range m.sources {
 		m.exam.Sources = append(m.exam.Sources, s.Name)
-		m.exam.Mix = append(m.exam.Mix, MixSource{Label: s.Name, Weight: s.Weight})
+		m.exam.Mix = append(m.exam.Mix, MixSource{Label: s.Name, Weight: s.Weight, Own: s.local != nil})
 	}
 	for i := range o.Seeds {
 		m.exam.Seeds = append(m.exam.Seeds, network.CombinedSeed(map[string]uint64{"": o.First + uint64(i)}))
