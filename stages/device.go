@@ -31,8 +31,14 @@ func (l *loadedBase) tell(t *pipeline.Task) {
 	}
 }
 
-// Close gives back what the device holds.
-func (l *loadedBase) Close() error { return l.device.Close() }
+// end keeps what the next run may use, and closes the device. A device that is at fault has nothing more to say than err does.
+func (l *loadedBase) end(err error) error {
+	err = errors.Join(err, l.keep())
+	if closeErr := l.device.Close(); err == nil {
+		return closeErr
+	}
+	return err
+}
 
 // openBase loads the base model for a job on the run's device. Tensors that an earlier run of this process has left as
 // they are in the same files are not read again.
@@ -89,6 +95,7 @@ func fitOn(t *pipeline.Task, cfg model.Config, job model.Job, precision string) 
 	}
 	t.Figure("memory of the card", "%s", fit)
 	t.Progress(0, 1, fit.String())
+	fit.OnWeight = func(done, total int) { t.Progress(float64(done), float64(total), "weights to the card") }
 	return fit, nil
 }
 

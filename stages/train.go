@@ -174,7 +174,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 		return err
 	}
 	loaded := time.Since(began)
-	defer func() { err = errors.Join(err, base.keep(), base.Close()) }()
+	defer func() { err = base.end(err) }()
 	base.tell(t)
 	m := base.Model
 	count := m.SetTrainable(job.Trains)
