@@ -95,6 +95,7 @@ func fitOn(t *pipeline.Task, cfg model.Config, job model.Job, precision string) 
 	}
 	t.Figure("memory of the card", "%s", fit)
 	t.Progress(0, 1, fit.String())
+	fit.OnWeight = func(done, total int) { t.Progress(float64(done), float64(total), "weights to the card") }
 	return fit, nil
 }
 
