@@ -42,6 +42,7 @@ func TestAsync(t *testing.T) {
 
 // TestAsyncFault holds that a fault of queued work shows when it is waited for.
 func TestAsyncFault(t *testing.T) {
+	needsFake(t)
 	fakeSet(t, "async", 1, 0)
 	d := openProbes(t)
 	d.launch("past", dims{grid: [3]uint32{1, 1, 1}, block: [3]uint32{32, 1, 1}, shared: 128}, d.Alloc(tensor.F32, 128))

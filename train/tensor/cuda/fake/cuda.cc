@@ -9,6 +9,7 @@
 //	arch              compute capability: 90
 //	memory            bytes: 8 GiB
 //	lose_at_launch    the launch, counted from 1, at which the device is lost: never
+//	fail_at_call      the call that needs a context, counted from 1, that fails: none
 //	fail_at_alloc     the allocation, counted from 1, that finds no memory: none
 //	order             1 runs blocks and threads in reverse: 0
 //	workers           threads of the operating system: one a core
@@ -34,13 +35,14 @@
 enum Result {
     OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
     INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
-    ILLEGAL_ADDRESS = 700, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801
+    ILLEGAL_ADDRESS = 700, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801,
+    UNKNOWN = 999
 };
 
 struct Setting { const char *name; long long value; };
 static Setting settings[] = {{"devices", 1}, {"driver", 12090}, {"arch", 90}, {"memory", 8ll << 30}, {"lose_at_launch", 0},
-                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}, {"async", 0}};
-enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS, ASYNC };
+                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}, {"async", 0}, {"fail_at_call", 0}};
+enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS, ASYNC, FAIL_CALL };
 
 struct Allocation { size_t bytes; bool host; };
 struct Module { void *library; const bz_entry *entries; int (*run)(bz_launch *, unsigned); };
@@ -55,7 +57,7 @@ static std::recursive_mutex lock;
 static std::map<uintptr_t, Allocation> memory; // by first address
 static std::map<const bz_entry *, Function *> functions;
 static size_t used, peak;
-static unsigned long long launches, allocations;
+static unsigned long long launches, allocations, calls;
 static bool initialized;
 static int contextUsers;
 static int context; // its address is the handle
@@ -68,7 +70,8 @@ static std::string message;
     LOCKED; \
     if (lost) return lost; \
     if (!initialized) return NOT_INITIALIZED; \
-    if (current != &context) return INVALID_CONTEXT
+    if (current != &context) return INVALID_CONTEXT; \
+    if (++calls == (unsigned long long)settings[FAIL_CALL].value) return UNKNOWN
 
 static void readSettings() {
     for (Setting &s : settings) {
@@ -79,12 +82,13 @@ static void readSettings() {
 }
 __attribute__((constructor)) static void start() { readSettings(); }
 
-// fakeCount says how many launches or allocations there were, how many bytes are in use or were at most, or how
-// many allocations there are.
+// fakeCount says how many launches, allocations or calls that need a context there were, how many bytes are in use or
+// were at most, or how many allocations there are.
 API long long fakeCount(const char *name) {
     LOCKED;
     if (!strcmp(name, "launches")) return launches;
     if (!strcmp(name, "allocations")) return allocations;
+    if (!strcmp(name, "calls")) return calls;
     if (!strcmp(name, "used")) return used;
     if (!strcmp(name, "peak")) return peak;
     return !strcmp(name, "live") ? (long long)memory.size() : -1;
@@ -128,11 +132,11 @@ API int fakeEnqueue(int (*work)(void *), void *data) {
     return enqueue([=] { return work(data); });
 }
 
-// fakeSet changes a setting; the number of launches and allocations is then counted anew, and a lost device is back.
+// fakeSet changes a setting; the number of launches, allocations and calls is then counted anew, and a lost device is back.
 API int fakeSet(const char *name, long long value) {
     LOCKED;
     flush();
-    launches = allocations = 0;
+    launches = allocations = calls = 0;
     lost = OK;
     for (Setting &s : settings)
         if (!strcmp(s.name, name)) return s.value = value, OK;
@@ -485,6 +489,7 @@ static const char *name(int r) {
     case LAUNCH_OUT_OF_RESOURCES: return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
     case LAUNCH_FAILED: return "CUDA_ERROR_LAUNCH_FAILED";
     case NOT_SUPPORTED: return "CUDA_ERROR_NOT_SUPPORTED";
+    case UNKNOWN: return "CUDA_ERROR_UNKNOWN";
     }
     return nullptr;
 }
