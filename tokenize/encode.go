@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -61,18 +62,46 @@ func (t *Tokenizer) encodeSegment(dst []int32, text string, special bool) []int3
 }
 
 func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
-	recent := t.recent.Get().(*recentPieces)
+	m := t.memories.Get().(*memory)
+	m.window.begin()
 	for i := 0; i < len(text); {
-		j := t.split.next(text, i)
-		if j-i <= wordBytesMax && i+wordBytesMax <= len(text) {
-			dst = t.encodeWord(dst, text[i:j], keyWithin(text, i, j-i), recent)
-		} else {
-			dst = t.encodePiece(dst, text[i:j])
+		if n := m.window.look(t.split, text, i); n > 0 {
+			dst = t.encodeWindow(dst, text, i, i+n, m)
+			i += n
+			continue
 		}
+		j := t.split.next(text, i)
+		dst = t.encodeAt(dst, text, i, j, &m.recent)
 		i = j
 	}
-	t.recent.Put(recent)
+	t.memories.Put(m)
 	return dst
+}
+
+// encodeWindow encodes the pieces of text[i:end], which begin at i and where m.window says.
+func (t *Tokenizer) encodeWindow(dst []int32, text string, i, end int, m *memory) []int32 {
+	recent := &m.recent
+	base, count := i, (end-i+63)/64
+	for k := range count {
+		at := base + 64*k
+		for starts := m.window.starts[k]; starts != 0; starts &= starts - 1 {
+			j := at + bits.TrailingZeros64(starts)
+			dst = t.encodeAt(dst, text, i, j, recent)
+			i = j
+		}
+	}
+	if i < end {
+		dst = t.encodeAt(dst, text, i, end, recent)
+	}
+	return dst
+}
+
+// encodeAt encodes the piece text[i:j].
+func (t *Tokenizer) encodeAt(dst []int32, text string, i, j int, recent *recentPieces) []int32 {
+	if j-i <= wordBytesMax && i+wordBytesMax <= len(text) {
+		return t.encodeWord(dst, text[i:j], keyWithin(text, i, j-i), recent)
+	}
+	return t.encodePiece(dst, text[i:j])
 }
 
 // encodeWord encodes a piece of a key.

@@ -89,6 +89,12 @@ func (t *wordTable) get(k wordKey, hash uint64) int32 {
 	}
 }
 
+// memory is what a goroutine works with.
+type memory struct {
+	recent recentPieces
+	window window
+}
+
 // recentPieces remembers the ids of short pieces that a goroutine has met lately: most of a text is some
 // thousand pieces, and this table, of 1 MiB, fits into a second-level cache, unlike that of all words. It is
 // direct-mapped: a newer piece takes the slot.

@@ -1,0 +1,148 @@
+package tokenize
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// windowEnds returns where the pieces of text end that encodePieces cuts.
+func windowEnds(p *splitter, w *window, text string) (out []int) {
+	w.begin()
+	for i := 0; i < len(text); {
+		n := w.look(p, text, i)
+		if n == 0 {
+			i = p.next(text, i)
+			out = append(out, i)
+			continue
+		}
+		for at := 1; at < n; at++ {
+			if w.starts[at/64]>>(at%64)&1 != 0 {
+				out = append(out, i+at)
+			}
+		}
+		i += n
+		out = append(out, i)
+	}
+	return out
+}
+
+// sameWindows compares with [splitter.next].
+func sameWindows(t testing.TB, p Pattern, w *window, text string) {
+	t.Helper()
+	s, err := newSplitter(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []int
+	for i := 0; i < len(text); {
+		i = s.next(text, i)
+		want = append(want, i)
+	}
+	if got := windowEnds(s, w, text); !slices.Equal(got, want) {
+		k := 0
+		for k < len(got) && k < len(want) && got[k] == want[k] {
+			k++
+		}
+		t.Fatalf("%s: %q (%d bytes): pieces end at\n%v, want\n%v\nfrom the %dth on", p, text, len(text), got, want, k)
+	}
+}
+
+// TestWindowsExhaustive puts all short strings over alphabets of each class before, across and behind the edge of
+// a block, and at the end of the text.
+func TestWindowsExhaustive(t *testing.T) {
+	w := new(window)
+	for _, alphabet := range []string{"aB's 1\n/!", "as é中\u0301\u2014\u00a0\n'", "sſ'LVeE 9x", "a \t\r\n!/"} {
+		runes, depth := []rune(alphabet), 4
+		if testing.Short() {
+			depth = 2
+		}
+		var visit func(text string, left int)
+		visit = func(text string, left int) {
+			for _, p := range Patterns() {
+				for _, before := range []int{0, 60, 62, 64} {
+					sameWindows(t, p, w, strings.Repeat("b ", before/2)+text)
+					sameWindows(t, p, w, strings.Repeat("b ", before/2)+text+strings.Repeat("- ", 40))
+				}
+			}
+			for _, r := range runes {
+				if left > 0 {
+					visit(text+string(r), left-1)
+				}
+			}
+		}
+		visit("", depth)
+	}
+}
+
+// TestWindowsRandom draws texts of several blocks and windows, of few and of many kinds of characters.
+func TestWindowsRandom(t *testing.T) {
+	w, r := new(window), rand.New(rand.NewPCG(11, 12))
+	pool := []rune("abAB'sStTlLreVE 12\n\r/!.,-_中文ｱえ가\u0301\u0345ǅʰª①Ⅷ\u00a0\u3000😀\x00\u200d\ufffdéÉжЖ\u2014")
+	for range 20000 {
+		var b strings.Builder
+		some := make([]rune, 1+r.IntN(12))
+		for i := range some {
+			some[i] = pool[r.IntN(len(pool))]
+		}
+		odd := r.IntN(3) == 0
+		for n := r.IntN(300) << (r.IntN(2) * r.IntN(5)); n > 0; n-- {
+			switch c := some[r.IntN(len(some))]; {
+			case odd && r.IntN(40) == 0:
+				b.WriteByte(byte(r.IntN(256)))
+			case odd && r.IntN(40) == 0:
+				b.WriteRune(rune(r.IntN(unicode.MaxRune + 1)))
+			default:
+				b.WriteString(strings.Repeat(string(c), 1+r.IntN(2)*r.IntN(1<<r.IntN(8))))
+			}
+		}
+		sameWindows(t, Patterns()[r.IntN(len(Patterns()))], w, b.String())
+	}
+}
+
+// slowBlock says of 64 bytes what they are, byte by byte.
+func slowBlock(text string) (b block) {
+	mark := func(into *uint64, i int, is bool) {
+		if is {
+			*into |= 1 << i
+		}
+	}
+	for i, c := range []byte(text) {
+		mark(&b.letter, i, 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
+		mark(&b.upper, i, 'A' <= c && c <= 'Z')
+		mark(&b.number, i, '0' <= c && c <= '9')
+		mark(&b.space, i, strings.IndexByte("\t\n\v\f\r ", c) >= 0)
+		mark(&b.newline, i, c == '\r' || c == '\n')
+		mark(&b.blank, i, c == ' ')
+		mark(&b.quote, i, c == '\'')
+		mark(&b.slash, i, c == '/')
+		mark(&b.wide, i, c >= 0x80)
+	}
+	return b
+}
+
+// TestClassify compares both kernels with the plain statement for every byte at every place, amid every other.
+func TestClassify(t *testing.T) {
+	fast, plain := make([]block, 2), make([]block, 2)
+	check := func(text string) {
+		classify(text, fast[:len(text)/64])
+		classifyPlain(text, plain[:len(text)/64])
+		for k := range len(text) / 64 {
+			if want := slowBlock(text[64*k : 64*k+64]); fast[k] != want || plain[k] != want {
+				t.Fatalf("%q: %+v and %+v, want %+v", text[64*k:64*k+64], fast[k], plain[k], want)
+			}
+		}
+	}
+	for a := range 256 {
+		for b := range 256 {
+			check(strings.Repeat(string([]byte{byte(a), byte(b)}), 32))
+		}
+		for i := range 128 {
+			text := []byte(strings.Repeat("\x00", 128))
+			text[i] = byte(a)
+			check(string(text))
+		}
+	}
+}
