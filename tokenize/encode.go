@@ -65,58 +65,64 @@ func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
 	m := t.memories.Get().(*memory)
 	m.window.begin()
 	for i := 0; i < len(text); {
-		if n := m.window.look(t.split, text, i); n > 0 {
-			dst = t.encodeWindow(dst, text, i, i+n, m)
-			i += n
-			continue
+		n := m.window.cut(t.split, text, i)
+		if n <= windowBytes {
+			dst = t.encodeWindow(dst, text, i, n, m)
+		} else {
+			dst = t.encodePiece(dst, text[i:i+n])
 		}
-		j := t.split.next(text, i)
-		dst = t.encodeAt(dst, text, i, j, &m.recent)
-		i = j
+		i += n
 	}
 	t.memories.Put(m)
 	return dst
 }
 
-// encodeWindow encodes the pieces of text[i:end], which begin at i and where m.window says.
-func (t *Tokenizer) encodeWindow(dst []int32, text string, i, end int, m *memory) []int32 {
-	recent := &m.recent
-	base, count := i, (end-i+63)/64
-	for k := range count {
-		at := base + 64*k
-		for starts := m.window.starts[k]; starts != 0; starts &= starts - 1 {
-			j := at + bits.TrailingZeros64(starts)
-			dst = t.encodeAt(dst, text, i, j, recent)
-			i = j
+// encodeWindow encodes the pieces of text[i:i+n], which end where m.window says.
+func (t *Tokenizer) encodeWindow(dst []int32, text string, i, n int, m *memory) []int32 {
+	from, last := i, len(text)-wordBytesMax
+	for k, ends := range m.window.ends[:n/64+1] {
+		for ; ends != 0; ends &= ends - 1 {
+			j := from + 64*k + bits.TrailingZeros64(ends)
+			piece := text[i:j]
+			if len(piece) > wordBytesMax {
+				dst, i = t.encodePiece(dst, piece), j
+				continue
+			}
+			var key wordKey
+			if i <= last {
+				key = keyWithin(text, i, j-i)
+			} else {
+				key = keyOf(piece)
+			}
+			hash := key.hash()
+			set := m.recent.set(hash)
+			at := len(dst)
+			if !set[0].is(key) || at+recentIDs > cap(dst) {
+				dst, i = t.encodeRare(dst, piece, key, hash, set), j
+				continue
+			}
+			// All ids are copied, of which some count: how many is not foreseen.
+			*(*[recentIDs]int32)(dst[at : at+recentIDs]) = set[0].ids
+			dst, i = dst[:at+int(set[0].count)], j
 		}
-	}
-	if i < end {
-		dst = t.encodeAt(dst, text, i, end, recent)
 	}
 	return dst
 }
 
-// encodeAt encodes the piece text[i:j].
-func (t *Tokenizer) encodeAt(dst []int32, text string, i, j int, recent *recentPieces) []int32 {
-	if j-i <= wordBytesMax && i+wordBytesMax <= len(text) {
-		return t.encodeWord(dst, text[i:j], keyWithin(text, i, j-i), recent)
+// encodeRare encodes a piece that was not the last one of its set, or for whose ids there may be no room in dst.
+func (t *Tokenizer) encodeRare(dst []int32, piece string, key wordKey, hash uint64, set *recentSet) []int32 {
+	if set[1].is(key) {
+		set[0], set[1] = set[1], set[0]
 	}
-	return t.encodePiece(dst, text[i:j])
-}
-
-// encodeWord encodes a piece of a key.
-func (t *Tokenizer) encodeWord(dst []int32, piece string, key wordKey, recent *recentPieces) []int32 {
-	hash := key.hash()
-	slot := recent.slot(hash)
-	if slot.is(key) {
-		// All ids are copied, of which some count: how many is not foreseen.
-		n := len(dst)
-		dst = append(dst, slot.ids[:]...)
-		return dst[:n+int(slot.count)]
+	if set[0].is(key) {
+		return append(dst, set[0].ids[:set[0].count]...)
 	}
 	n := len(dst)
 	dst = t.encodeKey(dst, piece, key, hash)
-	slot.keep(key, dst[n:])
+	if len(dst)-n <= recentIDs {
+		set[1] = set[0]
+		set[0].keep(key, dst[n:])
+	}
 	return dst
 }
 

@@ -62,7 +62,8 @@ const (
 // window is the working memory of a search.
 type window struct {
 	blocks [windowBlocks + 1]block
-	starts [windowBlocks]uint64
+	// ends has a bit where a piece ends.
+	ends [windowBlocks + 1]uint64
 	// bytes is how far the text was looked at; hard says that a character ended it, final that the text did.
 	bytes       int
 	hard, final bool
@@ -90,13 +91,33 @@ type edge struct {
 // begin makes w ready for another text.
 func (w *window) begin() { w.resume, w.pause = 0, 0 }
 
-// look cuts text from i on, where a piece begins, if that is worth it. It returns how many bytes of whole pieces there
-// are, whose beginnings but the first are marked in w.starts; 0 leaves the next piece to [splitter.next].
-func (w *window) look(p *splitter, text string, i int) int {
-	if p.rules == nil || i < w.resume || len(text)-i < windowBytesMin {
-		return 0
+// cut cuts text from i on, where a piece begins. It returns how many bytes of whole pieces there are, whose ends are
+// marked in w.ends; or more than windowBytes, the length of a single piece.
+func (w *window) cut(p *splitter, text string, i int) int {
+	if p.rules != nil && i >= w.resume && len(text)-i >= windowBytesMin {
+		if n := w.cutByWords(p.rules, text, i); n > 0 {
+			return n
+		}
 	}
-	w.find(p.rules, text[i:])
+	clear(w.ends[:])
+	n := 0
+	for more := true; more && i+n < len(text); more = n < windowBytes && (p.rules == nil || i+n < w.resume) {
+		end := p.next(text, i+n) - i
+		if end > windowBytes {
+			if n == 0 {
+				return end
+			}
+			break
+		}
+		n = end
+		w.ends[n/64] |= 1 << (n % 64)
+	}
+	return n
+}
+
+// cutByWords is cut by words of bits; 0 says that they do not tell where the first piece ends.
+func (w *window) cutByWords(r *cutRules, text string, i int) int {
+	w.find(r, text[i:])
 	n := w.bytes
 	if !w.final {
 		n = w.last()
@@ -110,20 +131,21 @@ func (w *window) look(p *splitter, text string, i int) int {
 		w.pause = min(max(w.pause, pauseBytesMin), pauseBytesMax)
 		w.resume = max(w.resume, i+n+w.pause)
 	}
+	w.ends[n/64] |= 1 << (n % 64)
 	return n
 }
 
 // last returns the last beginning that is marked, or 0.
 func (w *window) last() int {
 	for k := (w.bytes - 1) / 64; k >= 0; k-- {
-		if w.starts[k] != 0 {
-			return 64*k + 63 - bits.LeadingZeros64(w.starts[k])
+		if w.ends[k] != 0 {
+			return 64*k + 63 - bits.LeadingZeros64(w.ends[k])
 		}
 	}
 	return 0
 }
 
-// find marks in w.starts where pieces of text begin, text itself, which begins a piece, excepted.
+// find marks in w.ends where pieces of text begin but the first.
 func (w *window) find(r *cutRules, text string) {
 	w.bytes, w.hard = min(len(text), windowBytes), false
 	w.final = w.bytes == len(text)
@@ -142,7 +164,7 @@ func (w *window) find(r *cutRules, text string) {
 		if hard := w.unforeseen(k, &e) & valid; hard != 0 {
 			at := bits.TrailingZeros64(hard)
 			valid, w.bytes, w.hard, w.final = 1<<at-1, 64*k+at, true, false
-			w.cut(r, text, k, valid, 0, &e)
+			w.cutBlock(r, text, k, valid, 0, &e)
 			k++
 			break
 		}
@@ -150,15 +172,15 @@ func (w *window) find(r *cutRules, text string) {
 		if k+1 < count {
 			next = ^w.blocks[k+1].space << 63
 		}
-		w.cut(r, text, k, valid, next, &e)
+		w.cutBlock(r, text, k, valid, next, &e)
 	}
-	w.starts[0] &^= 1
+	w.ends[0] &^= 1
 	w.settle(&e, k)
 }
 
 // settle drops the beginnings that what follows may yet change.
 func (w *window) settle(e *edge, count int) {
-	clear(w.starts[count:])
+	clear(w.ends[count:])
 	if w.final {
 		return
 	}
@@ -175,8 +197,8 @@ func (w *window) drop(from int) {
 	if k >= windowBlocks {
 		return
 	}
-	w.starts[k] &= 1<<(from%64) - 1
-	clear(w.starts[k+1:])
+	w.ends[k] &= 1<<(from%64) - 1
+	clear(w.ends[k+1:])
 }
 
 // back moves each bit to the byte after it; before is the word before.
@@ -189,9 +211,9 @@ func (w *window) unforeseen(k int, e *edge) uint64 {
 	return b.hard | b.upper&back(b.both, e.both) | b.mark&^b.inner&^back(b.letter, e.letter)
 }
 
-// cut marks the beginnings in block k, as far as bytes are valid. next has the highest bit if no space follows the
+// cutBlock marks the beginnings in block k, as far as bytes are valid. next has the highest bit if no space follows the
 // block.
-func (w *window) cut(r *cutRules, text string, k int, valid, next uint64, e *edge) {
+func (w *window) cutBlock(r *cutRules, text string, k int, valid, next uint64, e *edge) {
 	b := &w.blocks[k]
 	letter, number, space, newline := b.letter&valid, b.number&valid, b.space&valid, b.newline&valid
 	other, inSpace := valid&^(letter|number|space), space
@@ -230,7 +252,7 @@ func (w *window) cut(r *cutRules, text string, k int, valid, next uint64, e *edg
 	if !r.plain {
 		starts = e.contractions(r, text, k, starts, b.quote&symbols, letter)
 	}
-	w.starts[k] = starts
+	w.ends[k] = starts
 	e.letter, e.other, e.kept, e.space, e.newline = letter, other, kept, space, newline
 	e.white, e.blank, e.number, e.both, e.flood = white, b.blank, number, b.both, flood
 }
@@ -245,7 +267,7 @@ func (w *window) afterBreaks(white, newline, valid uint64, k int, e *edge) uint6
 		if before := all & (ends&-ends - 1); before != 0 {
 			begin &^= 1 << (63 - bits.LeadingZeros64(before))
 		} else {
-			w.starts[e.open/64] &^= 1 << (e.open % 64)
+			w.ends[e.open/64] &^= 1 << (e.open % 64)
 		}
 	}
 	if all != 0 {

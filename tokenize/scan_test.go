@@ -12,19 +12,15 @@ import (
 func windowEnds(p *splitter, w *window, text string) (out []int) {
 	w.begin()
 	for i := 0; i < len(text); {
-		n := w.look(p, text, i)
-		if n == 0 {
-			i = p.next(text, i)
-			out = append(out, i)
-			continue
-		}
-		for at := 1; at < n; at++ {
-			if w.starts[at/64]>>(at%64)&1 != 0 {
+		n := w.cut(p, text, i)
+		for at := range min(n, windowBytes) + 1 {
+			if w.ends[at/64]>>(at%64)&1 != 0 && n <= windowBytes {
 				out = append(out, i+at)
 			}
 		}
-		i += n
-		out = append(out, i)
+		if i += n; n > windowBytes {
+			out = append(out, i)
+		}
 	}
 	return out
 }
