@@ -120,7 +120,7 @@ func (r *recentPieces) set(hash uint64) *recentSet { return &r[hash>>(64-recentB
 
 // is reports whether the piece of key k is here.
 func (p *recentPiece) is(k wordKey) bool {
-	return p.head^k.head|p.tail^k.tail|uint64(p.size)^k.size == 0
+	return (p.head^k.head)|(p.tail^k.tail)|(uint64(p.size)^k.size) == 0
 }
 
 // keep puts the piece of key k here, of at most recentIDs ids.
