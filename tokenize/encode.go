@@ -2,8 +2,6 @@ package tokenize
 
 import (
 	"math/bits"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 )
@@ -142,34 +140,41 @@ func (t *Tokenizer) encodeKey(dst []int32, piece string, key wordKey, hash uint6
 }
 
 func (t *Tokenizer) encodeLongPiece(dst []int32, piece string) []int32 {
+	if len(piece) <= cachedPieceBytes {
+		return t.encodeCached(dst, piece, hashString(piece))
+	}
 	if id, ok := t.longWords[piece]; ok {
 		return append(dst, id)
 	}
-	if len(piece) > cachedPieceBytes {
-		return t.merge(dst, piece)
-	}
-	return t.encodeCached(dst, piece, hashString(piece))
+	return t.merge(dst, piece)
 }
 
-// encodeCached encodes a piece that is not one token.
+// encodeCached encodes a piece of at most cachedPieceBytes that t.words does not have.
 func (t *Tokenizer) encodeCached(dst []int32, piece string, hash uint64) []int32 {
 	slot := t.cache.slot(hash)
-	if e := slot.Load(); e != nil && e.piece == piece {
+	if e := slot.Load(); e != nil && e.is(piece) {
 		return append(dst, e.ids...)
 	}
 	start := len(dst)
-	dst = t.merge(dst, piece)
-	slot.Store(&cachedPiece{strings.Clone(piece), slices.Clone(dst[start:])})
+	if id, ok := t.longWords[piece]; ok {
+		dst = append(dst, id)
+	} else {
+		dst = t.merge(dst, piece)
+	}
+	slot.Store(newCachedPiece(piece, dst[start:]))
 	return dst
 }
 
-// pieceCache remembers the ids of pieces that are not one token. It is direct-mapped
+// pieceCache remembers the ids of pieces that are not one short token. It is direct-mapped
 // and shared by all goroutines: entries never change, a newer one takes the slot.
 type pieceCache []atomic.Pointer[cachedPiece]
 
+// cachedPiece is two cache lines, in which all that is needed of most pieces lies.
 type cachedPiece struct {
-	piece string
 	ids   []int32
+	few   [8]int32 // what ids is, if there is room
+	size  uint8
+	bytes [cachedPieceBytes]byte
 }
 
 const (
@@ -178,6 +183,15 @@ const (
 )
 
 func newPieceCache() pieceCache { return make(pieceCache, cacheSlots) }
+
+func newCachedPiece(piece string, ids []int32) *cachedPiece {
+	e := &cachedPiece{size: uint8(len(piece))}
+	copy(e.bytes[:], piece)
+	e.ids = append(e.few[:0], ids...)
+	return e
+}
+
+func (e *cachedPiece) is(piece string) bool { return string(e.bytes[:e.size]) == piece }
 
 func (c pieceCache) slot(hash uint64) *atomic.Pointer[cachedPiece] {
 	return &c[hash>>13%cacheSlots]

@@ -55,13 +55,13 @@ func (w *window) cutBlock(r *cutRules, text string, k int, valid, next uint64, e
 }
 
 // tail returns the line breaks, and slashes between them, that belong to the symbols before them: the carry of an
-// addition runs through them.
+// addition runs through them. Where it begins again, it leaves a bit behind.
 func (e *edge) tail(r *cutRules, other, newline, slash uint64) uint64 {
 	run := newline
 	if r.cased {
 		run |= slash
 	}
-	begin := newline & back(other, e.other) &^ e.flood
+	begin := newline & back(other, e.other)
 	sum, flood := bits.Add64(run, begin, e.flood)
 	e.flood = flood
 	return run&^sum | begin

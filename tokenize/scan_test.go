@@ -3,6 +3,7 @@ package tokenize
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -139,6 +140,29 @@ func TestClassify(t *testing.T) {
 			text := []byte(strings.Repeat("\x00", 128))
 			text[i] = byte(a)
 			check(string(text))
+		}
+	}
+}
+
+// TestPiecesRemembered encodes a text of more pieces than are remembered, twice, and compares with encoding each by
+// itself.
+func TestPiecesRemembered(t *testing.T) {
+	tok, r := loadTest(t, "hf_gpt2.json"), rand.New(rand.NewPCG(13, 14))
+	var words []string
+	for range 4 * recentSets {
+		words = append(words, " "+strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(3)*r.IntN(12))+strconv.Itoa(r.IntN(1<<(1+r.IntN(40)))))
+	}
+	var text strings.Builder
+	for range 2 * len(words) {
+		text.WriteString(words[r.IntN(1+r.IntN(len(words)))])
+	}
+	var want []int32
+	for _, piece := range splitOf(t, PatternGPT2, text.String()) {
+		want = tok.merge(want, piece)
+	}
+	for range 2 {
+		if got := tok.Encode(nil, text.String()); !slices.Equal(got, want) {
+			t.Fatal("ids differ from those of the pieces by themselves")
 		}
 	}
 }
