@@ -1,9 +1,9 @@
 package tokenize
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -151,7 +151,8 @@ func TestPiecesRemembered(t *testing.T) {
 	tok, r := loadTest(t, "hf_gpt2.json"), rand.New(rand.NewPCG(13, 14))
 	var words []string
 	for range 4 * recentSets {
-		words = append(words, " "+strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(3)*r.IntN(12))+strconv.Itoa(r.IntN(1<<(1+r.IntN(40)))))
+		letters := strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(3)*r.IntN(12))
+		words = append(words, fmt.Sprintf(" %s %0*d", letters, r.IntN(20), r.IntN(1<<(1+r.IntN(40)))))
 	}
 	var text strings.Builder
 	for range 2 * len(words) {
