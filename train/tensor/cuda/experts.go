@@ -89,6 +89,40 @@ func (t *expertTables) drop(d *Device) {
 	t.tables = map[string]tensor.Ints{}
 }
 
+// checkExperts returns what is wrong with operands: rows of hidden values, inner rows, and the experts themselves.
+func checkExperts(e tensor.Experts, r *tensor.Routing, rows, inner []tensor.Array) error {
+	n := r.Experts
+	routed := r.Start.N > n && r.Slot.N >= r.Slots() && r.Weights.N >= r.Slots()
+	if len(e.Gate) != n || len(e.Up) != n || len(e.Down) != n || !routed {
+		return fmt.Errorf("%d gates, %d ups and %d downs, and a routing of %d slots to %d experts, do not fit each other",
+			len(e.Gate), len(e.Up), len(e.Down), r.Slots(), n)
+	}
+	typ := rows[0].Type
+	var wrong error
+	check := func(what string, i int, a tensor.Array, values int, typ tensor.Type) {
+		if wrong == nil && (a.N < values || a.Type != typ) {
+			wrong = fmt.Errorf("%s %d: %d values of %s; want %d of %s", what, i, a.N, a.Type, values, typ)
+		}
+	}
+	for i, a := range rows {
+		check("rows", i, a, r.Slots()*e.Hidden, typ)
+	}
+	for i, a := range inner {
+		check("inner rows", i, a, r.Slots()*e.Width, typ)
+	}
+	for _, weights := range [][]*tensor.Weight{e.Gate, e.Up, e.Down} {
+		for i, w := range weights {
+			if w != nil && !w.Data.None() {
+				check("weights of expert", i, w.Data, e.Hidden*e.Width, typ)
+			}
+			if w != nil && !w.Grad.None() {
+				check("gradient of expert", i, w.Grad, e.Hidden*e.Width, tensor.F32)
+			}
+		}
+	}
+	return wrong
+}
+
 // expertKernels are the kernels for one call: for tiles of so many rows and columns.
 type expertKernels struct {
 	tensor.Experts
@@ -114,7 +148,7 @@ func expertShared(rows int) int { return 2 * expertStages * expertStep * (rows +
 
 // chooseExperts returns the kernels for experts and rows. Those on tensor cores come with tiles of 128 rows and, where
 // experts have fewer rows than would fill them, of 64.
-func (d *Device) chooseExperts(e tensor.Experts, r *tensor.Routing, rows ...tensor.Array) *expertKernels {
+func (d *Device) chooseExperts(e tensor.Experts, r *tensor.Routing, rows []tensor.Array) *expertKernels {
 	k := &expertKernels{Experts: e, d: d, table: d.experts.of(d, e), start: r.Start, slots: r.Slots(), experts: r.Experts}
 	if !onTensorCores(e, rows) {
 		k.rows, k.cols, k.gradRows, k.threads = expertPlainSide, expertPlainSide, expertPlainSide, 256
@@ -177,7 +211,12 @@ func (d *Device) Experts(e tensor.Experts, r *tensor.Routing, x, out tensor.Arra
 	if r.Slots() == 0 || d.Err() != nil {
 		return
 	}
-	k := d.chooseExperts(e, r, x, out, inner.Gate, inner.Up, inner.Act)
+	rows, inside := []tensor.Array{x, out}, []tensor.Array{inner.Gate, inner.Up, inner.Act}
+	if err := checkExperts(e, r, rows, inside); err != nil {
+		d.fault(fmt.Errorf("experts: %w", err))
+		return
+	}
+	k := d.chooseExperts(e, r, append(rows, inside...))
 	// Half the columns of a tile on tensor cores are gate's, half are up's.
 	cols := min(k.cols, 64)
 	d.launch("experts_gate_up"+k.suffix, k.grid(e.Width, cols), x, k.table.run(gateWeights), k.table.run(upWeights),
@@ -197,7 +236,12 @@ func (d *Device) ExpertsBack(e tensor.Experts, r *tensor.Routing, x, dy tensor.A
 	}
 	dAct := d.Borrow(dy.Type, r.Slots()*e.Width)
 	defer d.Return(dAct)
-	k := d.chooseExperts(e, r, x, dy, inner.Gate, inner.Up, inner.Act, dAct)
+	rows, inside := []tensor.Array{x, dy}, []tensor.Array{inner.Gate, inner.Up, inner.Act, dAct}
+	if err := checkExperts(e, r, rows, inside); err != nil {
+		d.fault(fmt.Errorf("experts' derivative: %w", err))
+		return
+	}
+	k := d.chooseExperts(e, r, append(rows, inside...))
 	k.nn(dy, downWeights, tensor.Array{}, 0, dAct, e.Width, e.Hidden)
 	d.innerBack(r, inner, dAct, dWeights, e.Width)
 	if down {

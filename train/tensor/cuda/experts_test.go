@@ -154,3 +154,33 @@ func TestExpertTables(t *testing.T) {
 		t.Error("the table of a frozen weight is that of the trained one")
 	}
 }
+
+// TestExpertsRefuses gives operands that do not fit.
+func TestExpertsRefuses(t *testing.T) {
+	d := newFake(t, tensor.BF16)
+	r := newTrial(whole{Device: d}, tensor.BF16, 0)
+	c := expertsCase{slots: []int{1, 3}, hidden: 16, width: 8, trained: allTrained, missing: -1}
+	for want, change := range map[string]func(e *tensor.Experts, route *tensor.Routing, x *tensor.Array, inner *tensor.GLU){
+		"1 gates, 2 ups and 2 downs, and a routing of 4 slots to 2 experts, do not fit each other": func(
+			e *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, _ *tensor.GLU) {
+			e.Gate = e.Gate[:1]
+		},
+		"rows 0: 63 values of bf16; want 64 of bf16": func(_ *tensor.Experts, _ *tensor.Routing, x *tensor.Array, _ *tensor.GLU) {
+			*x = x.From(1)
+		},
+		"inner rows 2: 32 values of f32; want 32 of bf16": func(_ *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, i *tensor.GLU) {
+			i.Act.Type = tensor.F32
+		},
+		"weights of expert 1: 128 values of f32; want 128 of bf16": func(
+			e *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, _ *tensor.GLU) {
+			e.Up[1].Data.Type = tensor.F32
+		},
+	} {
+		e, route, x, out, inner := c.forward(r)
+		change(&e, route, &x, &inner)
+		d.Experts(e, route, x, out, inner)
+		wantFault(t, d, "experts: "+want)
+		d.ExpertsBack(e, route, x, out, inner, tensor.Array{}, true)
+		wantFault(t, d, "experts' derivative: "+want)
+	}
+}
