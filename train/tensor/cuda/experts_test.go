@@ -22,13 +22,13 @@ type expertsCase struct {
 func allTrained(int, int) bool  { return true }
 func noneTrained(int, int) bool { return false }
 func mostTrained(e, w int) bool { return (e+w)%3 != 0 }
-func downTrained(_, w int) bool { return w == 2 }
+func onlyDown(_, w int) bool    { return w == 2 }
 
 var expertsCases = []expertsCase{
 	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 40, width: 24, trained: mostTrained, missing: 0, needIn: true},
 	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 12, width: 20, trained: allTrained, missing: -1, needIn: true},
 	{slots: []int{300, 0, 130, 1}, hidden: 72, width: 136, trained: allTrained, missing: 1, needIn: true},
-	{slots: []int{3}, hidden: 8, width: 8, trained: downTrained, missing: -1},
+	{slots: []int{3}, hidden: 8, width: 8, trained: onlyDown, missing: -1},
 	{slots: []int{65, 64}, hidden: 200, width: 80, trained: noneTrained, missing: -1, needIn: true, noWeights: true},
 	{slots: []int{5, 6}, hidden: 33, width: 17, trained: noneTrained, missing: -1},
 	{slots: few(70), hidden: 64, width: 32, trained: mostTrained, missing: 33, needIn: true},
