@@ -34,8 +34,8 @@ enum Result {
 
 struct Setting { const char *name; long long value; };
 static Setting settings[] = {{"devices", 1}, {"driver", 12090}, {"arch", 90}, {"memory", 8ll << 30}, {"lose_at_launch", 0},
-                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}};
-enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS };
+                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}, {"late", 0}};
+enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS, LATE };
 
 struct Allocation { size_t bytes; bool host; };
 struct Module { void *library; const bz_entry *entries; int (*run)(bz_launch *, unsigned); };
@@ -56,6 +56,9 @@ static int contextUsers;
 static int context; // its address is the handle
 static thread_local void *current;
 static Result lost; // what every call returns after a fault
+// With the setting late a card that is lost says so as a card does, where something is waited for. Until then what is queued
+// is taken and does nothing.
+static Result late;
 static std::string message;
 
 #define LOCKED std::lock_guard<std::recursive_mutex> hold(lock)
@@ -78,7 +81,7 @@ __attribute__((constructor)) static void start() { readSettings(); }
 API int fakeSet(const char *name, long long value) {
     LOCKED;
     launches = allocations = 0;
-    lost = OK;
+    lost = late = OK;
     for (Setting &s : settings)
         if (!strcmp(s.name, name)) return s.value = value, OK;
     return NOT_FOUND;
@@ -245,7 +248,7 @@ API int cuMemGetInfo_v2(size_t *free, size_t *total) {
 }
 
 static Result copy(void *to, const void *from, size_t n, bool ok) {
-    if (n == 0) return OK;
+    if (n == 0 || late) return OK;
     if (!ok) return INVALID_VALUE;
     return memmove(to, from, n), OK;
 }
@@ -267,7 +270,7 @@ API int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) { r
 
 template <class T> static int fill(uintptr_t at, T v, size_t n) {
     NEEDS_CONTEXT;
-    if (n == 0) return OK;
+    if (n == 0 || late) return OK;
     if (!device(at, n * sizeof(T)) || at % sizeof(T)) return INVALID_VALUE;
     for (size_t i = 0; i < n; i++) ((T *)at)[i] = v;
     return OK;
@@ -291,20 +294,24 @@ static double now() {
 API int cuStreamCreate(Stream **s, unsigned) { NEEDS_CONTEXT; return *s = new Stream{alive}, OK; }
 API int cuStreamCreateWithPriority(Stream **s, unsigned flags, int) { return cuStreamCreate(s, flags); }
 API int cuStreamDestroy_v2(Stream *s) { NEEDS_CONTEXT; return s && valid(s) ? (s->magic = 0, delete s, OK) : INVALID_HANDLE; }
-API int cuStreamSynchronize(Stream *s) { NEEDS_CONTEXT; return valid(s) ? checkGuards() : INVALID_HANDLE; }
+static Result waited() { return late ? lost = late : OK; }
+API int cuStreamSynchronize(Stream *s) {
+    NEEDS_CONTEXT;
+    return !valid(s) ? INVALID_HANDLE : waited() ? lost : checkGuards();
+}
 API int cuStreamQuery(Stream *s) { NEEDS_CONTEXT; return valid(s) ? OK : INVALID_HANDLE; }
 API int cuStreamWaitEvent(Stream *s, Event *e, unsigned) {
     NEEDS_CONTEXT;
     return valid(s) && e->magic == alive ? OK : INVALID_HANDLE;
 }
-API int cuCtxSynchronize() { NEEDS_CONTEXT; return checkGuards(); }
+API int cuCtxSynchronize() { NEEDS_CONTEXT; return waited() ? lost : checkGuards(); }
 API int cuEventCreate(Event **e, unsigned) { NEEDS_CONTEXT; return *e = new Event{alive, 0, false}, OK; }
 API int cuEventDestroy_v2(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? (e->magic = 0, delete e, OK) : INVALID_HANDLE; }
 API int cuEventRecord(Event *e, Stream *s) {
     NEEDS_CONTEXT;
     return valid(s) && e->magic == alive ? (e->ms = now(), e->recorded = true, OK) : INVALID_HANDLE;
 }
-API int cuEventSynchronize(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? OK : INVALID_HANDLE; }
+API int cuEventSynchronize(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? waited() : INVALID_HANDLE; }
 API int cuEventQuery(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? OK : INVALID_HANDLE; }
 API int cuEventElapsedTime(float *ms, Event *from, Event *to) {
     NEEDS_CONTEXT;
@@ -373,7 +380,12 @@ API int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsig
     unsigned long long threads = (unsigned long long)bx * by * bz;
     if (extra || gx == 0 || gy == 0 || gz == 0 || threads == 0 || threads > 1024 || bz > 64) return INVALID_VALUE;
     if (gx > 0x7fffffffu || gy > 65535 || gz > 65535 || shared > f->dynamic) return INVALID_VALUE;
-    if (++launches == (unsigned long long)settings[LOSE].value) return fault(LAUNCH_FAILED, "lost, as it was told to be");
+    if (++launches == (unsigned long long)settings[LOSE].value) {
+        if (!settings[LATE].value) return fault(LAUNCH_FAILED, "lost, as it was told to be");
+        message = "lost, as it was told to be, which shows late";
+        late = LAUNCH_FAILED;
+    }
+    if (late) return OK;
     bz_launch l = {};
     l.grid = {gx, gy, gz}, l.block = {bx, by, bz}, l.dynamic = shared, l.order = (unsigned)settings[ORDER].value;
     l.call = f->entry->call, l.args = args;
