@@ -2,6 +2,7 @@ package stages
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"bzdata/eval"
@@ -32,8 +33,29 @@ func openJudge(t *pipeline.Task) (*judge, error) {
 		return nil, err
 	}
 	return &judge{Data: rows, sources: rows.Sources, key: rows.Key, mix: rows, close: rows.Close,
-		measuredOn: fmt.Sprintf("the mix of %s that validators of %s read, rows of %d seeds", strings.Join(rows.Sources, " and "),
-			t.Plan.NetworkOrigin, len(rows.Seeds))}, nil
+		measuredOn: fmt.Sprintf("the mix of %s that validators of %s read, %s of %d seeds", rows.names(), t.Plan.NetworkOrigin,
+			rows.unit(), len(rows.Seeds))}, nil
+}
+
+// names lists the data sets that judge, and those of the network that are left out.
+func (e *MixExam) names() string {
+	if !e.Pages {
+		return strings.Join(e.Sources, " and ")
+	}
+	weights, without := e.scaledWeights()
+	out := strings.Join(slices.DeleteFunc(slices.Clone(e.Sources), func(name string) bool { return weights[name] == 0 }), " and ")
+	if len(without) > 0 {
+		out += ", without " + strings.Join(without, " and ") + ","
+	}
+	return out
+}
+
+// unit is what the exam has of each seed.
+func (e *MixExam) unit() string {
+	if e.Pages {
+		return "pages"
+	}
+	return "rows"
 }
 
 // describe says of which rows a mix is made, and how many of them were trained on; nil if the judge is none.

@@ -59,10 +59,16 @@ on; a mistake in the plan ends it.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitGate, exitInUse, exitLate, exitInterrupted),
 		Args: exactly(1, "one PLAN"),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), env, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("blocks-left") && f.blocksLeft < 1 {
+				return &flagError{fmt.Errorf("--blocks-left %d: want 1 or more", f.blocksLeft)}
+			}
+			return f.run(cmd.Context(), env, args[0])
+		},
 	}
 	fs := cmd.Flags()
 	f.addRun(fs)
+	f.addRank(fs)
 	fs.StringVar(&f.deadline, "deadline", "", "when the bundle must be there, a `TIME` such as 2026-01-31T12:00:00Z")
 	fs.IntVar(&f.blocksLeft, "blocks-left", 0, "the bundle must be there in `N` blocks")
 	fs.StringVar(&f.phase, "phase-command", "", "ask `CMD` every 10 s how many blocks are left; it prints the number")
@@ -131,8 +137,6 @@ func (f *cycleFlags) checkFlags() error {
 	switch {
 	case ways != 1:
 		return &flagError{errors.New("give one of --deadline TIME, --blocks-left N and --phase-command CMD")}
-	case f.blocksLeft < 0:
-		return &flagError{fmt.Errorf("--blocks-left %d: want 1 or more", f.blocksLeft)}
 	case f.block <= 0:
 		return &flagError{fmt.Errorf("--block-time %s: want more than 0", f.block)}
 	case f.reserve < 0:
