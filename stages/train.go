@@ -324,7 +324,11 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta UpdateMeta) er
 		if !p.Trains() {
 			continue
 		}
-		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Values())
+		values := p.Values()
+		if err := m.Device().Err(); err != nil {
+			return err // what could not be copied from the device is no update
+		}
+		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, values)
 		if err != nil {
 			return err
 		}

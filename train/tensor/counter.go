@@ -185,6 +185,13 @@ func (d *Counter) Moments(n int) Moments {
 	return Moments{First: Array{Addr: d.take(bytes, sum), N: n}}
 }
 
+// FreeMoments counts them as given back.
+func (d *Counter) FreeMoments(moments ...Moments) {
+	for _, m := range moments {
+		d.drop(m.First.Addr)
+	}
+}
+
 // ReadMoments returns zeros.
 func (d *Counter) ReadMoments(m Moments) (first, second []float32) {
 	return make([]float32, m.First.N), make([]float32, m.First.N)
