@@ -45,6 +45,9 @@ func withCard(run func() int) int {
 // openCard opens the card, and closes it when the test ends.
 func openCard(t *testing.T, precision tensor.Precision) Device {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs models' kernels on the processor")
+	}
 	name, err := Resolve(CUDA, "auto")
 	if err != nil {
 		t.Fatal(err)

@@ -205,6 +205,9 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	if opt.Kernels, err = f.computing.resolve(); err != nil {
 		return opt, err
 	}
+	if err := stages.CheckDevice(plan, opt.Kernels); err != nil {
+		return opt, err
+	}
 	if opt.MemoryBytes, err = memoryBudget(f.memory); err != nil {
 		return opt, &flagError{fmt.Errorf("--memory: %w", err)}
 	}
