@@ -53,6 +53,10 @@ func Footprint(cfg Config, job Job) (tensor.Usage, error) {
 			dev.Moments(p.Elements())
 		}
 	}
+	// A held-out loss has activations of its own, which stay.
+	if _, _, err := m.Loss(context.Background(), b, nil); err != nil {
+		return tensor.Usage{}, err
+	}
 	_, _, err = m.Backward(context.Background(), b, 1)
 	return dev.Usage(), err
 }

@@ -16,7 +16,10 @@ type state struct {
 	x, dx  tensor.Array
 	tokens tensor.Ints // of the batch, on the device
 	head   headActs
-	counts []LayerCounts
+	// What a load-balancing loss has on the device: the positions that count, and the slope by expert.
+	counted tensor.Ints
+	slope   tensor.Array
+	counts  []LayerCounts
 	// recompute keeps of each layer its input only, see [Model.SetRecompute].
 	recompute bool
 }

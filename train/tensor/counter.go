@@ -116,10 +116,17 @@ func (d *Counter) Free(arrays ...Array) {
 
 // Borrow counts activations, in blocks of the sizes that a card's memory is lent in: eight between powers of two.
 func (d *Counter) Borrow(t Type, n int) Array {
-	bytes := n * t.Bytes()
-	step := 1 << max(0, bits.Len(uint(max(bytes, 1)-1))-4)
-	return Array{Addr: d.take(roundUp(bytes, step), &d.acts), N: n, Type: t}
+	return Array{Addr: d.lend(n * t.Bytes()), N: n, Type: t}
 }
+
+// lend counts a block of such a size.
+func (d *Counter) lend(bytes int) uint64 {
+	step := 1 << max(0, bits.Len(uint(max(bytes, 1)-1))-4)
+	return d.take(roundUp(bytes, step), &d.acts)
+}
+
+// borrowed counts what an operation borrows while it runs.
+func (d *Counter) borrowed(bytes int) { d.drop(d.lend(bytes)) }
 
 // Return counts memory as given back.
 func (d *Counter) Return(arrays ...Array) { d.Free(arrays...) }
@@ -128,7 +135,7 @@ func (d *Counter) Return(arrays ...Array) { d.Free(arrays...) }
 func (d *Counter) Grow(a *Array, t Type, n int) {
 	if d.room(a.Addr) < n*t.Bytes() {
 		d.drop(a.Addr)
-		*a = d.Alloc(t, n)
+		a.Addr = d.lend(n * t.Bytes())
 	}
 	a.N, a.Type = n, t
 }
@@ -139,7 +146,7 @@ func (d *Counter) room(at uint64) int { return int(d.blocks[at].bytes) }
 func (d *Counter) GrowInts(a *Ints, n int) {
 	if d.room(a.Addr) < 4*n {
 		d.drop(a.Addr)
-		a.Addr = d.take(4*n, &d.acts)
+		a.Addr = d.lend(4 * n)
 	}
 	a.N = n
 }
@@ -148,7 +155,7 @@ func (d *Counter) GrowInts(a *Ints, n int) {
 func (d *Counter) GrowDoubles(a *Doubles, n int) {
 	if d.room(a.Addr) < 8*n {
 		d.drop(a.Addr)
-		a.Addr = d.take(8*n, &d.acts)
+		a.Addr = d.lend(8 * n)
 	}
 	a.N = n
 }
