@@ -80,7 +80,7 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	if err := d.start(); err != nil {
 		return nil, fmt.Errorf("card %d (%s): %w", card.Ordinal, card.Name, err)
 	}
-	d.arena = arena{driver: d.driver, bytesMax: o.MemoryBytesMax, sync: d.syncNow}
+	d.arena = newArena(d.driver, o.MemoryBytesMax, d.syncNow)
 	d.modules, err = newModules(d, catalog, o.Cache)
 	return d, err
 }
