@@ -2,7 +2,8 @@ package tensor
 
 import "math/bits"
 
-// The sizes in which a card's memory is given out, in bytes. The device that computes and the one that counts have them from here.
+// The sizes in which a card's memory is given out, in bytes. The device that computes and the one that counts have them from
+// here.
 
 const (
 	// BlockBytes is the granularity of blocks: that of addresses which CUDA's driver returns.
