@@ -224,7 +224,7 @@ func (c Train) job(data train.Data, trains func(name string) bool) (model.Job, e
 	}
 	var first tokenize.Sequence
 	err := data.Sequence(0, &first)
-	return model.Job{Trains: trains, Sequences: c.BatchSize, Length: len(first.Tokens)}, err
+	return model.Job{Trains: trains, Sequences: c.BatchSize, Length: len(first.Tokens), Balanced: c.RouterAux > 0}, err
 }
 
 // experts are the experts to train; none if the plan names other weights.

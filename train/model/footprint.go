@@ -14,7 +14,9 @@ type Job struct {
 	Trains func(name string) bool
 	// Sequences and Length are a batch's shape.
 	Sequences, Length int
-	Precision         tensor.Precision
+	// Balanced adds the routers' load-balancing loss.
+	Balanced  bool
+	Precision tensor.Precision
 	// Recompute is as in [Model.SetRecompute].
 	Recompute bool
 }
@@ -57,7 +59,11 @@ func Footprint(cfg Config, job Job) (tensor.Usage, error) {
 	if _, _, err := m.Loss(context.Background(), b, nil); err != nil {
 		return tensor.Usage{}, err
 	}
-	_, _, err = m.Backward(context.Background(), b, 1)
+	if job.Balanced {
+		_, _, _, err = m.BackwardBalanced(context.Background(), b, 1, Balance{Scale: 1, Attended: make([]bool, b.positions())})
+	} else {
+		_, _, err = m.Backward(context.Background(), b, 1)
+	}
 	return dev.Usage(), err
 }
 
