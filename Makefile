@@ -8,7 +8,7 @@ VENV    ?= $(CURDIR)/.venv
 CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit compiler short cross race fuzz bench bench-peers interop tokenizers cuda-compile gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit compiler short cross race fuzz bench bench-peers interop tokenizers cuda-compile cuda-test gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ tokenizers: ## ids of the files TOKENIZERS on the texts of the folder CORPUS aga
 
 cuda-compile: ## compile the kernels of a card with NVIDIA's compilers for every architecture, and say what they take of it
 	examples/interop/cuda.sh $(VENV)
+
+cuda-test: ## the tests of kernels and models on this machine's NVIDIA card
+	BZDATA_TEST_CARD=1 $(GO) test -count=1 -timeout 30m ./train/tensor/cuda ./train/device
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)

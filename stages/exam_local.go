@@ -15,20 +15,26 @@ import (
 type localRows struct {
 	fsys  store.FS
 	files []string
-	n     int64
+	n     int64 // 0 before they are counted
 }
 
 // localColumns are the columns that may hold the text, the first one that is there; validators look in the same.
 var localColumns = []string{"text", "content"}
 
-// openLocalRows counts the rows.
-func openLocalRows(fsys store.FS, files []string) (*localRows, error) {
-	l := &localRows{fsys: fsys, files: files}
-	err := l.each(func(string) bool { l.n++; return true })
-	if err == nil && l.n == 0 {
-		err = &pipeline.DataError{Msg: files[0] + " has no row; put text there, or remove it"}
+// count counts the rows, once.
+func (l *localRows) count() (int64, error) {
+	if l.n > 0 {
+		return l.n, nil
 	}
-	return l, err
+	n := int64(0)
+	err := l.each(func(string) bool { n++; return true })
+	if err == nil && n == 0 {
+		err = &pipeline.DataError{Msg: l.files[0] + " has no row; put text there, or remove it"}
+	}
+	if err == nil {
+		l.n = n
+	}
+	return n, err
 }
 
 // pageRows are the rows of a page: all, where there are few.
@@ -39,15 +45,25 @@ func (l *localRows) pageRows() int64 {
 	return network.PageRows
 }
 
-// read returns the texts of rows from one on.
-func (l *localRows) read(from, rows int64) (out []string, err error) {
-	at := int64(0)
-	err = l.each(func(text string) bool {
-		if at >= from {
-			out = append(out, text)
+// read returns the texts of pages, all read in one pass over the files.
+func (l *localRows) read(pages []network.Page) ([][]string, error) {
+	out, last := make([][]string, len(pages)), int64(0)
+	at := map[int64][]int{} // pages by the block of rows that their first row is in
+	for i, p := range pages {
+		at[p.Offset/network.PageRows] = append(at[p.Offset/network.PageRows], i)
+		last = max(last, p.Offset+l.pageRows())
+	}
+	row := int64(0)
+	err := l.each(func(text string) bool {
+		for block := max(0, (row-l.pageRows())/network.PageRows); block <= row/network.PageRows; block++ {
+			for _, i := range at[block] {
+				if from := pages[i].Offset; row >= from && row < from+l.pageRows() {
+					out[i] = append(out[i], text)
+				}
+			}
 		}
-		at++
-		return at < from+rows
+		row++
+		return row < last
 	})
 	return out, err
 }

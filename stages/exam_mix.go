@@ -64,6 +64,8 @@ type MixSource struct {
 	Files  int     `json:"files"`     // of the data set, or pages that the seeds read of it
 	There  int     `json:"mirrored"`  // of them
 	Rows   int     `json:"rows_read"` // judged, of all seeds, each once; of pages, sequences
+	// Own says that text which somebody has put into the mirror stands in place of the data set's.
+	Own bool `json:"own_text,omitempty"`
 }
 
 // mixSources are the data sets of a mix, and their files.

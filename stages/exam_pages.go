@@ -42,7 +42,7 @@ func pagedSources(fsys store.FS, p *network.Profile, dir string) ([]*pagedSource
 		}
 		switch {
 		case len(files) > 0:
-			s.local, err = openLocalRows(fsys, files)
+			s.local = &localRows{fsys: fsys, files: files}
 		case of.TextAt != "":
 			s.absent = s.elsewhere()
 		case of.Config != "":
@@ -85,25 +85,31 @@ func (s *pagedSource) draw(seed *big.Int) ([]network.Page, error) {
 		rows = append(rows, split.Rows)
 	}
 	if s.local != nil {
-		if s.local.n < 2*network.PageRows {
-			return []network.Page{{}}, nil
+		n, err := s.local.count()
+		if err != nil || n < 2*network.PageRows {
+			return []network.Page{{}}, err
 		}
-		of.RowsMax, rows = 0, []int64{s.local.n}
+		of.RowsMax, rows = 0, []int64{n}
 	}
 	return of.DrawPages(seed, rows)
 }
 
-// texts reads the rows of a page; false says that the mirror lacks it.
-func (s *pagedSource) texts(page network.Page) ([]string, bool, error) {
+// texts reads the rows of pages, and counts those that the mirror lacks.
+func (s *pagedSource) texts(pages []network.Page) (out [][]string, lacks int, err error) {
 	if s.local != nil {
-		texts, err := s.local.read(page.Offset, s.local.pageRows())
-		return texts, true, err
+		out, err = s.local.read(pages)
+		return out, 0, err
 	}
-	texts, err := s.pages.Read(s.splits[page.Part], page.Offset)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil
+	for _, page := range pages {
+		texts, err := s.pages.Read(s.splits[page.Part], page.Offset)
+		if errors.Is(err, fs.ErrNotExist) {
+			lacks++
+		} else if err != nil {
+			return nil, 0, err
+		}
+		out = append(out, texts)
 	}
-	return texts, err == nil, err
+	return out, lacks, nil
 }
 
 // of names a page for people.
@@ -149,7 +155,7 @@ func newPageMaker(fsys store.FS, p *network.Profile, o MixOptions) (*pageMaker, 
 	}
 	for _, s := range m.sources {
 		m.exam.Sources = append(m.exam.Sources, s.Name)
-		m.exam.Mix = append(m.exam.Mix, MixSource{Label: s.Name, Weight: s.Weight})
+		m.exam.Mix = append(m.exam.Mix, MixSource{Label: s.Name, Weight: s.Weight, Own: s.local != nil})
 	}
 	for i := range o.Seeds {
 		m.exam.Seeds = append(m.exam.Seeds, network.CombinedSeed(map[string]uint64{"": o.First + uint64(i)}))
@@ -157,15 +163,19 @@ func newPageMaker(fsys store.FS, p *network.Profile, o MixOptions) (*pageMaker, 
 	return m, m.find()
 }
 
-// find lists what the exam is made of, counts the pages, and leaves data sets out that have none.
+// find lists what the exam is made of, counts the pages, and leaves data sets out that have none. Files that
+// somebody has put there are not read: they may be large, and a window leaves no time.
 func (m *pageMaker) find() error {
-	if err := m.eachPage(m.count); err != nil {
+	mirrored := func(s *pagedSource) bool { return s.absent == "" && s.local == nil }
+	if err := m.eachPage(mirrored, m.count); err != nil {
 		return err
 	}
 	for i, s := range m.sources {
 		switch {
 		case s.local != nil:
 			m.files = append(m.files, s.local.files...)
+			m.exam.Mix[i].Files = m.options.Seeds * s.Pages
+			m.exam.Mix[i].There = m.exam.Mix[i].Files
 		case s.absent == "" && s.Config == "":
 			m.files = append(m.files, s.pages.SplitsFile())
 		}
@@ -190,10 +200,6 @@ func (m *pageMaker) count(_, source int, pages []network.Page) error {
 	s, mix := m.sources[source], &m.exam.Mix[source]
 	for _, page := range pages {
 		mix.Files++
-		if s.local != nil {
-			mix.There++
-			continue
-		}
 		if name := s.pages.File(s.splits[page.Part], page.Offset); store.Exists(s.pages.FS, name) {
 			mix.There++
 			m.files = append(m.files, name)
@@ -202,15 +208,15 @@ func (m *pageMaker) count(_, source int, pages []network.Page) error {
 	return nil
 }
 
-// eachPage calls visit with the pages of all seeds and of the data sets that are there, in their order.
-func (m *pageMaker) eachPage(visit func(seed, source int, pages []network.Page) error) error {
+// eachPage calls visit with the pages of all seeds and of the data sets that choose takes, in their order.
+func (m *pageMaker) eachPage(choose func(*pagedSource) bool, visit func(seed, source int, pages []network.Page) error) error {
 	for i, digits := range m.exam.Seeds {
 		seed, err := network.PageSeed(digits)
 		if err != nil {
 			return err
 		}
 		for k, s := range m.sources {
-			if s.absent != "" {
+			if !choose(s) {
 				continue
 			}
 			pages, err := s.draw(seed)
@@ -239,7 +245,8 @@ func openPages(ctx context.Context, fsys store.FS, p *network.Profile, base stri
 		return nil, err
 	}
 	m.exam.BySeed = make([][]int, len(m.exam.Seeds))
-	err = m.eachPage(func(seed, source int, pages []network.Page) error {
+	there := func(s *pagedSource) bool { return s.absent == "" }
+	err = m.eachPage(there, func(seed, source int, pages []network.Page) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -260,7 +267,11 @@ func openPages(ctx context.Context, fsys store.FS, p *network.Profile, base stri
 // add adds the batches of a seed and a data set: documents joined with an EOS behind each and cut into whole sequences,
 // shuffled, as many as a validator takes.
 func (m *pageMaker) add(seed, source int, pages []network.Page) error {
-	s := m.sources[source]
+	s, mix := m.sources[source], &m.exam.Mix[source]
+	if s.local != nil { // fewer than the profile says, where the rows are few
+		mix.Files -= s.Pages - len(pages)
+		mix.There = mix.Files
+	}
 	batches, lacks, err := m.pages(s, source, pages)
 	if err != nil {
 		return err
@@ -291,7 +302,7 @@ func (m *pageMaker) add(seed, source int, pages []network.Page) error {
 		fmt.Fprintf(m.hash, "%d:", source)
 		m.hash.Write(buf)
 	}
-	m.exam.Mix[source].Rows += len(batches)
+	mix.Rows += len(batches)
 	if m.options.OnRow != nil {
 		m.options.OnRow(seed*len(m.sources)+source+1, len(m.exam.Seeds)*len(m.sources))
 	}
@@ -308,15 +319,12 @@ func (m *pageMaker) pages(s *pagedSource, source int, pages []network.Page) (out
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, page := range pages {
-		texts, there, err := s.texts(page)
-		if err != nil {
-			return nil, 0, err
-		}
-		if !there {
-			lacks++
-		}
-		for i, text := range texts {
+	texts, lacks, err := s.texts(pages)
+	if err != nil {
+		return nil, 0, err
+	}
+	for k, page := range pages {
+		for i, text := range texts[k] {
 			info := tokenize.DocumentInfo{Ordinal: m.ordinal, Source: uint32(source),
 				ID: fmt.Sprintf("%s:%d", s.of(page), page.Offset+int64(i))}
 			m.ordinal++

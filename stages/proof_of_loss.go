@@ -177,6 +177,7 @@ func (c ProofOfLoss) compare(t *pipeline.Task, base, candidate *eval.Losses, by 
 	if err != nil {
 		return s, err
 	}
+	judged.SourceWeights = opts.SourceWeights
 	if s.Mix, err = by.describe(t); err != nil {
 		return s, err
 	}

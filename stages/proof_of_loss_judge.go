@@ -2,7 +2,6 @@ package stages
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"bzdata/eval"
@@ -42,8 +41,18 @@ func (e *MixExam) names() string {
 	if !e.Pages {
 		return strings.Join(e.Sources, " and ")
 	}
-	weights, without := e.scaledWeights()
-	out := strings.Join(slices.DeleteFunc(slices.Clone(e.Sources), func(name string) bool { return weights[name] == 0 }), " and ")
+	var with, without []string
+	for _, s := range e.Mix {
+		switch {
+		case s.Rows == 0:
+			without = append(without, s.Label)
+		case s.Own:
+			with = append(with, "own text in place of "+s.Label)
+		default:
+			with = append(with, s.Label)
+		}
+	}
+	out := strings.Join(with, " and ")
 	if len(without) > 0 {
 		out += ", without " + strings.Join(without, " and ") + ","
 	}

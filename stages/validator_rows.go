@@ -111,7 +111,11 @@ func findPages(p *pipeline.Plan, fsys store.FS, profile *network.Profile) (files
 func (m *pageMaker) outlook(first uint64) string {
 	var sources []string
 	for _, s := range m.exam.Mix {
-		sources = append(sources, fmt.Sprintf("%s %g (%d of %d pages in the mirror)", s.Label, s.Weight, s.There, s.Files))
+		of := ""
+		if s.Own {
+			of = " of own text"
+		}
+		sources = append(sources, fmt.Sprintf("%s %g (%d of %d pages%s in the mirror)", s.Label, s.Weight, s.There, s.Files, of))
 	}
 	return fmt.Sprintf("judges by up to %d packed sequences of %d tokens of each data set for each of %d seeds from %d, as "+
 		"validators of %s read them: %s", m.profile.Evaluate.BatchesMax, m.options.SequenceLength, m.options.Seeds, first,

@@ -149,7 +149,7 @@ func (l *losable) ask(t *testing.T, at int, do func(*model.Model, *model.Stream,
 	if err := l.d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	fakeSet(t, "late", 1, 0)
+	fakeSet(t, "async", 1, 0)
 	fakeSet(t, "lose_at_launch", at, 0)
 	got := do(l.m, l.s, b)
 	launches := fakeCount(t, "launches")

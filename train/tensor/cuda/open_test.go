@@ -14,6 +14,7 @@ import (
 // folder makes a folder with links to some of the fake libraries.
 func folder(t *testing.T, libraries ...string) string {
 	t.Helper()
+	needsFake(t)
 	dir := t.TempDir()
 	for _, name := range libraries {
 		if err := os.Symlink(filepath.Join(fakes, name), filepath.Join(dir, name)); err != nil {
@@ -114,6 +115,7 @@ func TestVersions(t *testing.T) {
 
 // TestCards opens what is no card for the kernels.
 func TestCards(t *testing.T) {
+	needsFake(t)
 	wantNoDevice(t, Options{Ordinal: 1}, "there is no card 1: the driver shows 1, counted from 0")
 	fakeSet(t, "arch", 75, 90)
 	wantNoDevice(t, Options{}, "compute capability 7.5", "need 8.0")

@@ -218,6 +218,7 @@ func TestRounds(t *testing.T) {
 
 // TestShimPoison holds that what was never written, or not yet, is NaN.
 func TestShimPoison(t *testing.T) {
+	needsFake(t)
 	for order, name := range []string{"forward", "backward"} {
 		fakeSet(t, "order", order, 0)
 		d := openProbes(t)
@@ -241,6 +242,7 @@ func TestShimPoison(t *testing.T) {
 
 // TestShimFaults holds that mistakes that a card would not report fail the launch, or the next wait.
 func TestShimFaults(t *testing.T) {
+	needsFake(t)
 	for _, c := range []struct {
 		kernel string
 		args   []any
