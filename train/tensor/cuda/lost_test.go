@@ -26,7 +26,7 @@ func TestLostLate(t *testing.T) {
 			if want.err != nil || launches == 0 {
 				t.Fatalf("%d launches: %v", launches, want.err)
 			}
-			for at := launches; at > 0; at -= 1 + launches/20 {
+			for at := launches; at > 0; at -= 1 + launches/25 {
 				if got, _ := card.ask(t, at, ask); got.err == nil && !slices.Equal(got.values, want.values) {
 					t.Fatalf("lost at launch %d of %d: no error, and another result", at, launches)
 				}
@@ -79,6 +79,9 @@ func trainLost(m *model.Model, _ *model.Stream, b model.Batch) (a asked) {
 		return sum, err
 	}}
 	_, a.err = train.Run(context.Background(), m, oneSequence(b.Tokens), cfg, hooks)
+	if a.err == nil && m.Device().Sync() != nil {
+		return asked{} // a fault before the run's end must have been its own
+	}
 	for _, p := range m.Params() {
 		if p.Trains() {
 			a.values = append(a.values, p.Values()...)
