@@ -171,12 +171,23 @@ func (r *run) stored(prefix string, p *model.Param, values func() []float32) che
 	}
 }
 
-// storedMoments describes a trainable tensor's moments.
+// storedMoments describes a trainable tensor's moments. They come from the device together, when the first are written.
 func (r *run) storedMoments(i int, p *model.Param) []checkpoint.Tensor {
-	read := func() (first, second []float32) { return r.m.Device().ReadMoments(r.moments[i]) }
+	var second []float32
+	read := func() (first []float32) {
+		first, second = r.m.Device().ReadMoments(r.moments[i])
+		return first
+	}
 	return []checkpoint.Tensor{
-		r.stored(firstPrefix, p, func() []float32 { first, _ := read(); return first }),
-		r.stored(secondPrefix, p, func() []float32 { _, second := read(); return second }),
+		r.stored(firstPrefix, p, read),
+		r.stored(secondPrefix, p, func() []float32 {
+			if second == nil {
+				read()
+			}
+			values := second
+			second = nil // one tensor's copy at a time is enough
+			return values
+		}),
 	}
 }
 
