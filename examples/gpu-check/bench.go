@@ -134,6 +134,10 @@ type difference struct {
 	apart    float64 // of all as a vector, by its length
 }
 
+// floor is the magnitude below which results are taken to be roundings of what cancels, as the derivative of a softmax over
+// one value does.
+const floor = 1e-2
+
 // differ compares results. What is not a number where it should be one is infinitely far.
 func differ(got, want []float32) difference {
 	if len(got) != len(want) {
@@ -151,5 +155,5 @@ func differ(got, want []float32) difference {
 	if worst == 0 {
 		return difference{}
 	}
-	return difference{worst / top, math.Sqrt(sum / size)}
+	return difference{worst / max(top, floor), math.Sqrt(sum) / max(math.Sqrt(size), floor*math.Sqrt(float64(len(want))))}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"bzdata/train/tensor"
 )
@@ -131,7 +132,8 @@ func losses(b bench, s shape, _ tensor.Device) {
 	}
 }
 
-// optimizer makes three updates of an expert's matrix; what is compared is the way that the master goes.
+// optimizer makes three updates of an expert's matrix; what is compared is the way that the master goes, in
+// learning rates.
 func optimizer(b bench, s shape, _ tensor.Device) {
 	n := s.hidden * s.width
 	start := draw(1, n, 0.02)
@@ -151,11 +153,11 @@ func optimizer(b bench, s shape, _ tensor.Device) {
 	}
 	way := make([]float32, n)
 	for i, v := range b.Master(w) {
-		way[i] = v - start[i]
+		way[i] = (v - start[i]) / float32(rule.LearningRate)
 	}
 	b.left("AdamW", way)
 	first, second := b.ReadMoments(m)
-	b.left("ReadMoments", first, second)
+	b.left("ReadMoments", slices.Clone(first), slices.Clone(second))
 	b.SetMoments(m, second, second)
 	first, _ = b.ReadMoments(m)
 	b.left("SetMoments", first)

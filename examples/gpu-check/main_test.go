@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,5 +78,108 @@ func TestParts(t *testing.T) {
 		if !p.Passed || len(p.Bounds) == 0 || p.Error != "" {
 			t.Errorf("%s: %+v", p.Part, p)
 		}
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err = do(t, tinySizes(), path, "all")
+	if n := strings.Count(out, "and nothing has changed"); err != nil || n != len(parts()) {
+		t.Errorf("%d parts are not run again: %v\n%s", n, err, out)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the results are others: %v", err)
+	}
+	compareWithPeer(t, path)
+}
+
+// compareWithPeer prints the results for a document, beside a peer's that is half as fast and takes twice the memory.
+func compareWithPeer(t *testing.T, path string) {
+	t.Helper()
+	file, err := openResults(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var figures []peerFigure
+	for _, p := range file.Parts {
+		for _, f := range p.Figures {
+			switch f.Unit {
+			case rate:
+				figures = append(figures, peerFigure{f.What, "eager", float64(f.Value) / 2, f.Unit})
+			case size, seconds:
+				figures = append(figures, peerFigure{f.What, "eager", float64(f.Value) * 2, f.Unit})
+			}
+		}
+	}
+	data, err := json.Marshal(map[string]any{"versions": "torch 9", "figures": figures})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer := filepath.Join(t.TempDir(), "peer.json")
+	if err := os.WriteFile(peer, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := run(context.Background(), &out, tinySizes(), options{results: path, peer: peer, markdown: true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Fake card 0; driver CUDA 12.9, NVRTC 12.9, cuBLASLt", "| kernels | passed |", "with eager, torch 9: 2.00 times as fast as the peer",
+		"with eager, torch 9: 0.50 times the peer's", "with eager, torch 9: 2.00 times the peer's",
+		"| throughput | training, sequences of 16: speed |", "- faults: without libnvrtc: ",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+// TestFailure holds that a result out of its bound fails its part, which is run again, and that another key runs it, too.
+func TestFailure(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	wrong := tinySizes()
+	wrong.bounds.lossSingle = -1
+	out, err := do(t, wrong, path, "model", "faults")
+	if err == nil || err.Error() != "1 of 2 parts failed" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"FAILED deepseek_v2, f32: loss, relative: ", ", more than -1", "\nmodel FAILED qwen3_moe, f32: loss"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if out, err = do(t, tinySizes(), path, "model", "faults"); err != nil || strings.Count(out, "nothing has changed") != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	other := tinySizes()
+	other.name = "other"
+	if out, err = do(t, other, path, "faults"); err != nil || strings.Contains(out, "nothing has changed") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestDeadline holds that a part whose time is over fails and says why.
+func TestDeadline(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	var out bytes.Buffer
+	err := run(context.Background(), &out, tinySizes(), options{results: path, limit: time.Nanosecond}, []string{"kernels", "training"})
+	if err == nil || !strings.Contains(out.String(), "training FAILED context deadline exceeded") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+func TestArguments(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.json")
+	for names, want := range map[string]string{"": "name the parts to run, or all; see --list", "speed": `there is no part "speed"; see --list`} {
+		if _, err := do(t, tinySizes(), path, strings.Fields(names)...); err == nil || err.Error() != want {
+			t.Errorf("%q: %v", names, err)
+		}
+	}
+	var out bytes.Buffer
+	if err := run(context.Background(), &out, tinySizes(), options{list: true}, nil); err != nil || strings.Count(out.String(), "\n") != 8 {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	if err := run(context.Background(), &out, tinySizes(), options{results: path, markdown: true}, nil); err == nil {
+		t.Error("results that are not there are printed")
 	}
 }
