@@ -8,7 +8,7 @@ VENV    ?= $(CURDIR)/.venv
 CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers cuda-compile gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers cuda-compile gpu-check gpu-check-build gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ tokenizers: ## ids of the files TOKENIZERS on the texts of the folder CORPUS aga
 
 cuda-compile: ## compile the kernels of a card with NVIDIA's compilers for every architecture, and say what they take of it
 	examples/interop/cuda.sh $(VENV)
+
+gpu-check-build: ## build bin/gpu-check, which is all that a machine with a card needs: bench/GPU.md
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/gpu-check ./examples/gpu-check
+
+gpu-check: gpu-check-build ## on a machine with a card: results, speed and memory, into bin/gpu-check.json, which is gone on with
+	bin/gpu-check --results bin/gpu-check.json all
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)

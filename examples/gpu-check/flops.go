@@ -27,7 +27,8 @@ func workOf(cfg model.Config, length int) work {
 	hidden, heads := float64(cfg.HiddenSize), float64(cfg.NumAttentionHeads)
 	qk := float64(cfg.QKNopeHeadDim + cfg.QKRopeHeadDim)
 	rank, v := float64(cfg.KVLoraRank), float64(cfg.VHeadDim)
-	attention := hidden*heads*qk + hidden*(rank+float64(cfg.QKRopeHeadDim)) + rank*heads*(float64(cfg.QKNopeHeadDim)+v) + heads*v*hidden
+	attention := hidden*heads*qk + hidden*(rank+float64(cfg.QKRopeHeadDim)) +
+		rank*heads*(float64(cfg.QKNopeHeadDim)+v) + heads*v*hidden
 	expert := 3 * hidden * float64(cfg.MoeIntermediateSize)
 	return work{
 		layers: cfg.NumHiddenLayers - cfg.FirstKDenseReplace, first: cfg.FirstKDenseReplace,

@@ -17,7 +17,8 @@ func routing(b bench, s shape, unmasked bool) *tensor.Routing {
 	whole := func(n int) tensor.Ints { return b.ints(make([]int32, n)) }
 	slots := rows * s.topK
 	r := &tensor.Routing{Rows: rows, Experts: s.experts, K: s.topK, Probs: b.array(tensor.F32, logits),
-		Weights: b.zeros(tensor.F32, slots), IDs: whole(slots), Place: whole(slots), Slot: whole(slots), Start: whole(s.experts + 1)}
+		Weights: b.zeros(tensor.F32, slots), IDs: whole(slots), Place: whole(slots), Slot: whole(slots),
+		Start: whole(s.experts + 1)}
 	if unmasked {
 		r.Unmasked = b.zeros(tensor.F32, n)
 	}
@@ -116,7 +117,8 @@ func experts(b bench, s shape, host tensor.Device) {
 	e, r, x, out, inner := outputs(b, s)
 	b.gives("Experts", out, inner.Act)
 	_, _, _, _, known := outputs(newBench(host, b.typ), s)
-	inner = tensor.GLU{Gate: b.array(b.typ, known.Gate.Host), Up: b.array(b.typ, known.Up.Host), Act: b.array(b.typ, known.Act.Host)}
+	inner = tensor.GLU{Gate: b.array(b.typ, known.Gate.Host), Up: b.array(b.typ, known.Up.Host),
+		Act: b.array(b.typ, known.Act.Host)}
 	dy, dWeights := b.acts(7, r.Slots()*s.hidden), b.wide(8, r.Slots())
 	b.ExpertsBack(e, r, x, dy, inner, dWeights, true)
 	b.gives("ExpertsBack", dy, dWeights)

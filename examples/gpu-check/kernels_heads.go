@@ -46,8 +46,8 @@ func latentKeys(b bench, s shape, _ tensor.Device) {
 
 // attention is that of latent heads, whose values lie between keys, and that of heads which share keys and values.
 func attention(b bench, s shape, host tensor.Device) {
-	grouped := tensor.AttendShape{Sequences: s.sequences, Length: s.length, Heads: s.heads, KVHeads: s.kvHeads, QKDim: s.v, VDim: s.v,
-		Scale: float32(1 / math.Sqrt(float64(s.v)))}
+	grouped := tensor.AttendShape{Sequences: s.sequences, Length: s.length, Heads: s.heads, KVHeads: s.kvHeads, QKDim: s.v,
+		VDim: s.v, Scale: float32(1 / math.Sqrt(float64(s.v)))}
 	if s.kvHeads == s.heads && s.heads%4 == 0 {
 		grouped.KVHeads = s.heads / 4
 	}
@@ -71,7 +71,8 @@ func attendTo(b bench, s tensor.AttendShape, gap int, host tensor.Device) {
 		h.Array = b.zeros(b.typ, h.N)
 		return h
 	}
-	d := tensor.AttendGrads{Q: zero(a.Q), K: zero(a.K), V: zero(a.V), Out: tensor.PackedHeads(b.acts(9, a.Out.N), s.Heads, s.VDim)}
+	d := tensor.AttendGrads{Q: zero(a.Q), K: zero(a.K), V: zero(a.V),
+		Out: tensor.PackedHeads(b.acts(9, a.Out.N), s.Heads, s.VDim)}
 	b.AttendBack(a, d, s)
 	b.gives("AttendBack", d.Q.Array, d.K.Array, d.V.Array)
 }

@@ -130,7 +130,8 @@ func plan24(ctx context.Context, c *check) error {
 }
 
 // follow trains lite until its steps are made or the time is over.
-func (c *check) follow(ctx context.Context, j job, bytesMax int64, asked tensor.Precision, end time.Time) ([]train.Metrics, error) {
+func (c *check) follow(ctx context.Context, j job, bytesMax int64, asked tensor.Precision,
+	end time.Time) ([]train.Metrics, error) {
 	fit, err := c.fit(j, bytesMax, asked)
 	if err != nil {
 		return nil, err

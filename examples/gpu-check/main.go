@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 )
 
@@ -38,6 +39,8 @@ func main() {
 	flag.BoolVar(&o.markdown, "markdown", false, "print the results for bench/GPU.md, and run nothing")
 	flag.DurationVar(&o.limit, "limit", 9*time.Minute, "time for each part")
 	flag.Parse()
+	// Memory is full of weights, in large blocks: half as much again for garbage would be too much.
+	debug.SetGCPercent(20)
 	if err := run(context.Background(), os.Stdout, fullSizes(), o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "gpu-check:", err)
 		os.Exit(1)

@@ -29,7 +29,7 @@ func parts() []part {
 		{"training", "50 steps of one of them in every precision against the processor's", training},
 		{"plan24", "DeepSeek-V2-Lite trained in 22.5 GB against the same run without a bound", plan24},
 		{"throughput", "DeepSeek-V2-Lite: tokens per second, utilisation, peak memory, time by operation", throughput},
-		{"evaluation", "DeepSeek-V2-Lite: base and candidate on 51 x 1024 tokens by 3 seeds, weights in the host's memory", evaluation},
+		{"evaluation", "DeepSeek-V2-Lite in the host's memory: base and candidate on 51 x 1024 tokens, 3 seeds", evaluation},
 		{"faults", "what is said when memory, a card or a library is missing", faults},
 	}
 }

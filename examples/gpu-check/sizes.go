@@ -75,13 +75,13 @@ func fullBounds() bounds {
 // fullSizes are those for a card.
 func fullSizes() sizes {
 	lite := liteConfig()
-	short := shape{length: 1024, sequences: 1, hidden: 2048, heads: 16, kvHeads: 16, nope: 128, rope: 64, v: 128, rank: 512, experts: 64,
-		topK: 6, width: 1408, trained: 8, vocab: 102400, logits: 256}
+	short := shape{length: 1024, sequences: 1, hidden: 2048, heads: 16, kvHeads: 16, nope: 128, rope: 64, v: 128, rank: 512,
+		experts: 64, topK: 6, width: 1408, trained: 8, vocab: 102400, logits: 256}
 	long := short
 	long.length = 4096
 	return sizes{
 		name: "full", shapes: append(oddShapes(), short, long), mixtures: mixtures(), lite: lite, trained: 8,
-		sequences: 4, length: 256, steps: 50, rate: 1e-3, liteRate: 1e-4,
+		sequences: 4, length: 256, steps: 50, rate: 2e-4, liteRate: 1e-4,
 		plan: job{1, 1024, 200, 7 * time.Minute}, planBytes: 22_500_000_000, slackBytes: 512 << 20,
 		throughput: []job{{8, 1024, 0, 90 * time.Second}, {2, 4096, 0, 90 * time.Second}}, warmup: 3, timed: 20,
 		judged: 51, judgedLength: 1024, judgedBatch: 8, judgedSeeds: 3, bounds: fullBounds(),
@@ -91,17 +91,17 @@ func fullSizes() sizes {
 // liteConfig is DeepSeek-V2-Lite's.
 func liteConfig() model.Config {
 	return model.Config{
-		ModelType: "deepseek_v2", HiddenSize: 2048, NumHiddenLayers: 27, NumAttentionHeads: 16, NumKeyValueHeads: 16, VocabSize: 102400,
-		IntermediateSize: 10944, FirstKDenseReplace: 1, MoeIntermediateSize: 1408, NRoutedExperts: 64, NSharedExperts: 2,
-		NumExpertsPerTok: 6, TopkMethod: "greedy", NGroup: 1, TopkGroup: 1, KVLoraRank: 512, QKNopeHeadDim: 128, QKRopeHeadDim: 64,
-		VHeadDim: 128, RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 10000, MaxPositionEmbeddings: 163840,
-		InitializerRange: 0.02,
+		ModelType: "deepseek_v2", HiddenSize: 2048, NumHiddenLayers: 27, NumAttentionHeads: 16, NumKeyValueHeads: 16,
+		VocabSize: 102400, IntermediateSize: 10944, FirstKDenseReplace: 1, MoeIntermediateSize: 1408,
+		NRoutedExperts: 64, NSharedExperts: 2, NumExpertsPerTok: 6, TopkMethod: "greedy", NGroup: 1, TopkGroup: 1,
+		KVLoraRank: 512, QKNopeHeadDim: 128, QKRopeHeadDim: 64, VHeadDim: 128, RoutedScalingFactor: 1, RMSNormEps: 1e-6,
+		RopeTheta: 10000, MaxPositionEmbeddings: 163840, InitializerRange: 0.02,
 		RopeScaling: &model.RopeScaling{Type: "yarn", Factor: 40, OriginalMax: 4096, BetaFast: 32, BetaSlow: 1, MScale: 0.707,
 			MScaleAllDim: 0.707},
 	}
 }
 
-// mixtures are models of 57 and 70 M weights.
+// mixtures are models of 56 and 50 M weights.
 func mixtures() []named {
 	latent := liteConfig()
 	latent.HiddenSize, latent.NumHiddenLayers, latent.NumAttentionHeads, latent.NumKeyValueHeads = 512, 6, 8, 8
@@ -109,9 +109,9 @@ func mixtures() []named {
 	latent.NumExpertsPerTok, latent.KVLoraRank, latent.MaxPositionEmbeddings = 4, 128, 4096
 	grouped := model.Config{
 		ModelType: "qwen3_moe", HiddenSize: 512, NumHiddenLayers: 6, NumAttentionHeads: 8, NumKeyValueHeads: 2, HeadDim: 64,
-		VocabSize: 8192, IntermediateSize: 1408, MoeIntermediateSize: 256, NRoutedExperts: 16, NumExpertsPerTok: 4, NormTopkProb: true,
-		DecoderSparseStep: 1, RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 1e6, MaxPositionEmbeddings: 4096,
-		InitializerRange: 0.02,
+		VocabSize: 8192, IntermediateSize: 1408, MoeIntermediateSize: 256, NRoutedExperts: 16, NumExpertsPerTok: 4,
+		NormTopkProb: true, DecoderSparseStep: 1, RoutedScalingFactor: 1, RMSNormEps: 1e-6, RopeTheta: 1e6,
+		MaxPositionEmbeddings: 4096, InitializerRange: 0.02,
 	}
 	return []named{{"deepseek_v2", latent}, {"qwen3_moe", grouped}}
 }
@@ -134,11 +134,11 @@ func (s shape) qk() int   { return s.nope + s.rope }
 // oddShapes are no multiples of tiles.
 func oddShapes() []shape {
 	return []shape{
-		{sequences: 1, length: 1, hidden: 8, heads: 1, kvHeads: 1, nope: 8, rope: 4, v: 8, rank: 8, experts: 2, topK: 1, width: 8, trained: 1,
-			vocab: 3, logits: 1},
-		{sequences: 2, length: 37, hidden: 72, heads: 4, kvHeads: 2, nope: 16, rope: 8, v: 24, rank: 20, experts: 9, topK: 3, width: 40,
-			trained: 4, vocab: 131, logits: 5, groups: 3, topGroups: 2, admits: 5},
-		{sequences: 3, length: 67, hidden: 100, heads: 6, kvHeads: 3, nope: 25, rope: 14, v: 33, rank: 27, experts: 5, topK: 2, width: 31,
-			trained: 5, vocab: 257, logits: 70, admits: 3},
+		{sequences: 1, length: 1, hidden: 8, heads: 1, kvHeads: 1, nope: 8, rope: 4, v: 8, rank: 8, experts: 2, topK: 1, width: 8,
+			trained: 1, vocab: 3, logits: 1},
+		{sequences: 2, length: 37, hidden: 72, heads: 4, kvHeads: 2, nope: 16, rope: 8, v: 24, rank: 20, experts: 9, topK: 3,
+			width: 40, trained: 4, vocab: 131, logits: 5, groups: 3, topGroups: 2, admits: 5},
+		{sequences: 3, length: 67, hidden: 100, heads: 6, kvHeads: 3, nope: 25, rope: 14, v: 33, rank: 27, experts: 5, topK: 2,
+			width: 31, trained: 5, vocab: 257, logits: 70, admits: 3},
 	}
 }

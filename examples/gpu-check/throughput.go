@@ -86,7 +86,8 @@ func (c *check) measure(ctx context.Context, j job, card string) error {
 		return err
 	}
 	m := &meter{opened: o, warmup: c.warmup, timed: c.timed, end: time.Now().Add(j.time)}
-	hooks := train.Hooks{OnStep: m.onStep, OnLoad: m.onLoad(c.trained), Stop: func() bool { return m.byOperation == operationSteps }}
+	hooks := train.Hooks{OnStep: m.onStep, OnLoad: m.onLoad(c.trained),
+		Stop: func() bool { return m.byOperation == operationSteps }}
 	recipe := recipe(j.sequences, c.warmup+c.timed+operationSteps, c.liteRate)
 	res, err := train.Run(ctx, o.Model, newCorpus(c.lite, 4096, j.length, 13), recipe, hooks)
 	memory, memoryErr := o.card.Memory()

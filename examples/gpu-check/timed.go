@@ -250,7 +250,8 @@ func (t *timed) Experts(e tensor.Experts, r *tensor.Routing, x, out tensor.Array
 }
 
 // ExpertsBack is timed.
-func (t *timed) ExpertsBack(e tensor.Experts, r *tensor.Routing, x, dy tensor.Array, inner tensor.GLU, dWeights tensor.Array, needIn bool) {
+func (t *timed) ExpertsBack(e tensor.Experts, r *tensor.Routing, x, dy tensor.Array, inner tensor.GLU, dWeights tensor.Array,
+	needIn bool) {
 	t.time("ExpertsBack", func() { t.Device.ExpertsBack(e, r, x, dy, inner, dWeights, needIn) })
 }
 
