@@ -154,7 +154,7 @@ func training(ctx context.Context, c *check) error {
 	}
 	first, last := want[0].LossNats, want[len(want)-1].LossNats
 	c.note("%s on the processor: %.4f to %.4f nats in %d steps, %.0f s", m.name, first, last, len(want), took)
-	c.within("the last loss on the processor, as a part of the first", last/first, 0.999)
+	c.within("on the processor: "+falls, last/first, 0.999)
 	for _, p := range tensor.Precisions() {
 		card, err := cuda.New(cuda.Options{Precision: p})
 		if err != nil {
