@@ -8,7 +8,7 @@ VENV    ?= $(CURDIR)/.venv
 CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit short cross race fuzz bench bench-peers interop tokenizers cuda-compile gpu-check gpu-check-build gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit compiler short cross race fuzz bench bench-peers interop tokenizers cuda-compile cuda-test gpu-check gpu-check-build gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,14 @@ cross: ## build for linux/arm64 and darwin/arm64, and without the GPU device
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
 	CGO_ENABLED=0 $(GO) build -tags nocuda -o /dev/null ./cmd/bzdata
 
-unit: ## all tests, in random order
+unit: compiler ## all tests, in random order
 	$(GO) test -shuffle=on -timeout 20m ./...
 
-short: ## the short tests under the race detector
+# The tests of the GPU device build the libraries that stand in for a card's.
+compiler: ## g++, which tests of the GPU device need; fetched where apt can
+	@command -v g++ >/dev/null || { apt-get update -qq && apt-get install -y -qq g++; }
+
+short: compiler ## the short tests under the race detector
 	$(GO) test -race -short -timeout 20m ./...
 
 race: ## all tests under the race detector
@@ -92,6 +96,9 @@ tokenizers: ## ids of the files TOKENIZERS on the texts of the folder CORPUS aga
 
 cuda-compile: ## compile the kernels of a card with NVIDIA's compilers for every architecture, and say what they take of it
 	examples/interop/cuda.sh $(VENV)
+
+cuda-test: ## the tests of kernels and models on this machine's NVIDIA card
+	BZDATA_TEST_CARD=1 $(GO) test -count=1 -timeout 30m ./train/tensor/cuda ./train/device
 
 gpu-check-build: ## build bin/gpu-check, which is all that a machine with a card needs: bench/GPU.md
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/gpu-check ./examples/gpu-check

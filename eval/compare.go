@@ -18,6 +18,9 @@ type CompareOptions struct {
 	// Stratify resamples within each source, keeping its number of documents: right when the data set
 	// was made with fixed shares. Sources of fewer than 8 documents form one stratum, or join the last.
 	Stratify bool
+	// SourceWeights are the parts that sources have in the mean loss, by their numbers; those of sources without a
+	// document are shared out among the others. Nil weighs each token alike.
+	SourceWeights []float64
 	// DocumentsMin is the effective number of documents below which there is no verdict; 100.
 	DocumentsMin float64
 	// Workers is the number of goroutines, 1 if 0. It changes no bit.
@@ -149,7 +152,11 @@ func Compare(base, candidate *Losses, opts CompareOptions) (Comparison, error) {
 		c.EqualLosses = c.EqualLosses && a.Nats == b.Nats
 	}
 	pairs := pair(base, candidate)
-	c.Difference = difference(pairs, opts, 0)
+	weighed, err := weigh(pairs, opts.SourceWeights)
+	if err != nil {
+		return Comparison{}, err
+	}
+	c.Difference = difference(weighed, opts, 0)
 	if bits, ok := base.BitsPerByte(); ok && c.NonFinite == 0 {
 		c.BaseBitsPerByte = bits
 		c.CandidateBitsPerByte, _ = candidate.BitsPerByte()
@@ -208,6 +215,30 @@ func pair(base, candidate *Losses) []pairedDocument {
 	return out
 }
 
+// weigh makes each source's tokens count as many as its weight says, and leaves their number in all.
+func weigh(docs []pairedDocument, weights []float64) ([]pairedDocument, error) {
+	if weights == nil {
+		return docs, nil
+	}
+	tokens, all, sum := map[uint32]float64{}, 0.0, 0.0
+	for _, d := range docs {
+		if int(d.source) >= len(weights) || !(weights[d.source] > 0) {
+			return nil, fmt.Errorf("source %d has documents, but no weight", d.source)
+		}
+		if tokens[d.source] == 0 {
+			sum += weights[d.source]
+		}
+		tokens[d.source] += d.tokens
+		all += d.tokens
+	}
+	out := slices.Clone(docs)
+	for i, d := range docs {
+		by := weights[d.source] / sum * all / tokens[d.source]
+		out[i] = pairedDocument{d.source, by * d.base, by * d.candidate, by * d.tokens}
+	}
+	return out, nil
+}
+
 // difference estimates the difference and its interval from at least one document. Streams of random
 // numbers differ by number.
 func difference(docs []pairedDocument, opts CompareOptions, stream uint64) Difference {
@@ -219,7 +250,7 @@ func difference(docs []pairedDocument, opts CompareOptions, stream uint64) Diffe
 		squares += d.tokens * d.tokens
 	}
 	out := Difference{
-		Tokens: int(tokens), Documents: len(docs), EffectiveDocuments: tokens * tokens / squares,
+		Tokens: int(math.Round(tokens)), Documents: len(docs), EffectiveDocuments: tokens * tokens / squares,
 	}
 	if !finite(base) || !finite(candidate) {
 		return out

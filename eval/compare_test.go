@@ -402,3 +402,45 @@ func ExampleComparison_String() {
 	fmt.Println(c)
 	// Output: held-out 2.4113 → 2.3801, −0.0312 [−0.0355, −0.0269]
 }
+
+// TestCompareWeighs gives sources their parts in the mean loss, whatever their numbers of tokens.
+func TestCompareWeighs(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	base, candidate := &Losses{Sources: []string{"a", "b", "none"}}, &Losses{Sources: []string{"a", "b", "none"}}
+	means := [2][2]float64{}
+	for i := range 400 {
+		source, tokens := uint32(0), 10
+		if i%4 == 0 {
+			source, tokens = 1, 30
+		}
+		was := float64(tokens) * (2 + float64(source) + rng.Float64())
+		is := was - float64(tokens)*(0.1+0.3*float64(source)+0.1*rng.Float64())
+		for k, l := range []*Losses{base, candidate} {
+			nats := []float64{was, is}[k]
+			l.Sequences = append(l.Sequences, SequenceLoss{nats, tokens})
+			l.Documents = append(l.Documents, DocumentLoss{Ordinal: uint64(i), Source: source, Nats: nats, Tokens: tokens})
+			means[k][source] += nats / 3000
+		}
+	}
+	c, err := Compare(base, candidate, CompareOptions{Stratify: true, SourceWeights: []float64{0.6, 0.2, 0.2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := 0.75*(means[1][0]-means[0][0]) + 0.25*(means[1][1]-means[0][1])
+	if math.Abs(c.Difference.Difference-want) > 1e-9 || c.Tokens != 6000 || c.Documents != 400 {
+		t.Errorf("%+v, want a difference of %v", c.Difference, want)
+	}
+	if math.Abs(c.Base-0.75*means[0][0]-0.25*means[0][1]) > 1e-9 || !(c.Interval.Low < want && want < c.Interval.High) {
+		t.Errorf("%+v", c.Difference)
+	}
+	if got := c.Sources[1].Difference.Difference; math.Abs(got-means[1][1]+means[0][1]) > 1e-9 || c.Sources[1].Tokens != 3000 {
+		t.Errorf("source b: %+v", c.Sources[1])
+	}
+	plain, err := Compare(base, candidate, CompareOptions{Stratify: true})
+	if err != nil || plain.Difference.Difference == c.Difference.Difference {
+		t.Errorf("without weights: %+v, %v", plain.Difference, err)
+	}
+	if _, err := Compare(base, candidate, CompareOptions{SourceWeights: []float64{1}}); err == nil {
+		t.Error("a source without a weight is weighed")
+	}
+}

@@ -15,6 +15,8 @@ type Judged struct {
 	DataKey string `json:"data_key"`
 	// Documents have a target each.
 	Documents []JudgedDocument `json:"documents"`
+	// SourceWeights are those of [CompareOptions].
+	SourceWeights []float64 `json:"source_weights,omitempty"`
 }
 
 // JudgedDocument is one document's sums of token losses, in nats.
@@ -155,7 +157,11 @@ func ContrastOf(first, second []Judged, opts CompareOptions) (Contrast, error) {
 		}
 		mean = append(mean, p)
 	}
-	c.Difference = difference(mean, opts, 0)
+	weighed, err := weigh(mean, first[0].SourceWeights)
+	if err != nil {
+		return Contrast{}, err
+	}
+	c.Difference = difference(weighed, opts, 0)
 	if c.NonFinite > 0 {
 		return c, nil
 	}
@@ -170,11 +176,18 @@ func ContrastOf(first, second []Judged, opts CompareOptions) (Contrast, error) {
 
 // updateMean is the update's mean token loss.
 func (j Judged) updateMean() float64 {
-	nats, tokens := 0.0, 0
-	for _, d := range j.Documents {
-		nats, tokens = nats+d.Update, tokens+d.Tokens
+	docs := make([]pairedDocument, len(j.Documents))
+	for i, d := range j.Documents {
+		docs[i] = pairedDocument{source: d.Source, candidate: d.Update, tokens: float64(d.Tokens)}
 	}
-	return nats / float64(tokens)
+	if weighed, err := weigh(docs, j.SourceWeights); err == nil { // as the difference's were
+		docs = weighed
+	}
+	nats, tokens := 0.0, 0.0
+	for _, d := range docs {
+		nats, tokens = nats+d.candidate, tokens+d.tokens
+	}
+	return nats / tokens
 }
 
 // pool widens the interval by what the seeds say.

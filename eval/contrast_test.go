@@ -127,7 +127,7 @@ func TestSameExam(t *testing.T) {
 		t.Error(err)
 	}
 	for name, do := range change {
-		b := Judged{a.DataKey, append([]JudgedDocument{}, a.Documents...)}
+		b := Judged{DataKey: a.DataKey, Documents: append([]JudgedDocument{}, a.Documents...)}
 		do(&b)
 		if SameExam(a, b) == nil {
 			t.Errorf("a difference in %s was not found", name)
@@ -154,5 +154,29 @@ func TestJudgedRoundTrip(t *testing.T) {
 	}
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil || !math.IsNaN(got.Documents[2].Update) {
 		t.Errorf("read %+v, %v", got, err)
+	}
+}
+
+// TestContrastWeighs gives sources their parts in the mean, in the difference as in that of each seed.
+func TestContrastWeighs(t *testing.T) {
+	judged := func(a, b float64) Judged {
+		j := Judged{SourceWeights: []float64{0.9, 0.1}}
+		for i := range 40 {
+			d := JudgedDocument{Ordinal: uint64(i), Tokens: 10, Update: 10 * (a + 0.01*float64(i%3))}
+			if i%4 > 0 {
+				d.Source, d.Update = 1, 10*(b+0.01*float64(i%5))
+			}
+			j.Documents = append(j.Documents, d)
+		}
+		return j
+	}
+	c, err := ContrastOf([]Judged{judged(2, 3), judged(2, 3)}, []Judged{judged(1.5, 3.2), judged(1.4, 3.1)}, CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []float64{0.9*-0.5 + 0.1*0.2, 0.9*-0.6 + 0.1*0.1}
+	if math.Abs(c.Seeds[0]-want[0]) > 1e-9 || math.Abs(c.Seeds[1]-want[1]) > 1e-9 ||
+		math.Abs(c.Difference.Difference-(want[0]+want[1])/2) > 1e-9 {
+		t.Errorf("%v and %v, want %v", c.Difference.Difference, c.Seeds, want)
 	}
 }

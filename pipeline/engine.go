@@ -53,6 +53,8 @@ type Options struct {
 	// OnEvent is told what happens; it is called from one goroutine at a time.
 	OnEvent func(Event)
 	Warm    *Warm // what stages keep in memory for the next run of this process; nil keeps nothing
+	// Rank asks for the miner's rank in place of the plan's rank_file, and ends when ctx does; nil asks nobody.
+	Rank func(ctx context.Context) (int, error)
 }
 
 // Event is one thing that happened in a run.

@@ -6,9 +6,9 @@ import "bzdata/pipeline/store"
 // several go by it: the one that makes the exam, the one that judges, and, for their warnings, those that choose
 // training text.
 type Evaluate struct {
-	SourcesFrom    Path `yaml:"sources_from" required:"true" doc:"An expert group's config.yaml, whose data sets, weights and shares are those of the validators."`
-	Mirror         Path `yaml:"mirror" required:"true" doc:"Local folder with the files of each data set in PATH/NAME or PATH below it; bzdata mirror fills it."`
-	Rows           int  `yaml:"rows" min:"1" max:"1000000" doc:"Rows of each seed, at most."`
+	SourcesFrom    Path `yaml:"sources_from" doc:"An expert group's config.yaml, whose data sets, weights and shares are those of the validators; none for a network whose profile names them, such as Subnet 9."`
+	Mirror         Path `yaml:"mirror" required:"true" doc:"Local folder with the files of each data set in PATH/NAME or PATH below it, or its pages; bzdata mirror fills it."`
+	Rows           int  `yaml:"rows" min:"1" max:"1000000" doc:"Rows of each seed, at most; of Subnet 9 it is pages, as many as the profile says."`
 	Seeds          int  `yaml:"seeds" min:"1" max:"100" doc:"Seeds by which validators would choose rows: they are derived from seed, seed + 1, and so on. Rows of several seeds are judged once."`
 	SequenceLength int  `yaml:"sequence_length" min:"8" network:"tokenize.sequence_length" doc:"Tokens of a row; longer rows are cut as the profile says."`
 }

@@ -128,6 +128,8 @@ type Task struct {
 	Host string
 	// Warm is what stages keep in memory for the next run; it may be nil.
 	Warm *Warm
+	// Rank is that of [Options].
+	Rank func(ctx context.Context) (int, error)
 	// Progress tells how far the task is; it may be called from any goroutine.
 	Progress func(done, total float64, unit string)
 
@@ -413,6 +415,7 @@ func (n *node) task(dir string) *Task {
 		Plan: n.run.plan, Step: n.step, FS: o.FS, Inputs: o.Inputs,
 		Scratch: n.scratch(),
 		Workers: o.Workers, MemoryBytes: o.MemoryBytes, Kernels: o.Kernels, Now: o.clock(), Host: o.Host, Warm: o.Warm,
+		Rank:     o.Rank,
 		Report:   &TaskReport{Key: n.key, Stage: n.stage, Name: n.name, Build: o.Build},
 		Progress: func(done, total float64, unit string) { n.run.progress(n, done, total, unit) },
 		dir:      dir, run: n.run, node: n, shard: n.shard, held: &account{of: &n.run.memory},

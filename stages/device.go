@@ -31,8 +31,14 @@ func (l *loadedBase) tell(t *pipeline.Task) {
 	}
 }
 
-// Close gives back what the device holds.
-func (l *loadedBase) Close() error { return l.device.Close() }
+// end keeps what the next run may use, and closes the device. A device that is at fault has nothing more to say than err does.
+func (l *loadedBase) end(err error) error {
+	err = errors.Join(err, l.keep())
+	if closeErr := l.device.Close(); err == nil {
+		return closeErr
+	}
+	return err
+}
 
 // openBase loads the base model for a job on the run's device. Tensors that an earlier run of this process has left as
 // they are in the same files are not read again.
@@ -63,6 +69,19 @@ func openBase(t *pipeline.Task, job model.Job, precision string) (l *loadedBase,
 	return &loadedBase{m, b.from, keep, warm.read, dev}, nil
 }
 
+// CheckDevice reports what a plan asks for that the device of a name does not have, before anything runs.
+func CheckDevice(p *pipeline.Plan, name string) error {
+	for _, s := range p.Stages {
+		c, ok := s.Config.(Train)
+		if !ok || device.OnCard(name) || c.Precision == autoPrecision || c.Precision == string(tensor.Single) {
+			continue
+		}
+		return &pipeline.UsageError{Msg: fmt.Sprintf("train.precision %s is for a card, and this run computes on "+
+			"the processor, in f32; write auto, or run with --device cuda", c.Precision)}
+	}
+	return nil
+}
+
 // cardReserveBytes are left on a card for its context, the compiled kernels and the workspace of matrix products.
 const cardReserveBytes = 1 << 30
 
@@ -73,10 +92,6 @@ func fitOn(t *pipeline.Task, cfg model.Config, job model.Job, precision string) 
 		asked = tensor.Precision(precision)
 	}
 	if !device.OnCard(t.Kernels) {
-		if asked != "" && asked != tensor.Single {
-			return model.Fit{}, &pipeline.UsageError{Msg: fmt.Sprintf("train.precision %s is for a card, and this run "+
-				"computes on the processor, in f32; write auto, or run with --device cuda", precision)}
-		}
 		return model.Fit{Job: model.Job{Precision: tensor.Single}}, nil
 	}
 	free, err := device.FreeBytes(t.Kernels)
@@ -89,6 +104,7 @@ func fitOn(t *pipeline.Task, cfg model.Config, job model.Job, precision string) 
 	}
 	t.Figure("memory of the card", "%s", fit)
 	t.Progress(0, 1, fit.String())
+	fit.OnWeight = func(done, total int) { t.Progress(float64(done), float64(total), "weights to the card") }
 	return fit, nil
 }
 

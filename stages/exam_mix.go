@@ -24,7 +24,9 @@ import (
 
 // MixOptions say of which rows a validator's exam is made.
 type MixOptions struct {
-	SourcesFrom    string // an expert group's config.yaml, whose data sets and weights count
+	// SourcesFrom is an expert group's config.yaml, whose data sets and weights count; empty for a network whose
+	// profile names them.
+	SourcesFrom    string
 	Mirror         string // folder with the files of each data set in PATH/NAME or PATH below it
 	Rows           int    // of each seed, at most
 	Seeds          int    // number of combined seeds, derived from First
@@ -41,6 +43,8 @@ type MixExam struct {
 	Exam
 	Seeds []string // combined
 	First uint64   // which the first of them is made of, the second of First + 1, and so on
+	// Pages says that the sequences are packed pages, of which each is judged as a whole: see [MixExam.Whole].
+	Pages bool
 	// BySeed has the sequences of each seed, in the order in which its validator reads them.
 	BySeed [][]int
 	// Rows counts the rows of all seeds, with those that several have as often as they have them.
@@ -57,9 +61,11 @@ type MixExam struct {
 type MixSource struct {
 	Label  string  `json:"source"`
 	Weight float64 `json:"weight"`
-	Files  int     `json:"files"`     // of the data set
+	Files  int     `json:"files"`     // of the data set, or pages that the seeds read of it
 	There  int     `json:"mirrored"`  // of them
-	Rows   int     `json:"rows_read"` // judged, of all seeds, each once
+	Rows   int     `json:"rows_read"` // judged, of all seeds, each once; of pages, sequences
+	// Own says that text which somebody has put into the mirror stands in place of the data set's.
+	Own bool `json:"own_text,omitempty"`
 }
 
 // mixSources are the data sets of a mix, and their files.
@@ -72,6 +78,9 @@ type mixSources struct {
 
 // OpenMix reads the rows and tokenizes them with the base's tokenizer.
 func OpenMix(ctx context.Context, fsys store.FS, p *network.Profile, base string, o MixOptions) (*MixExam, error) {
+	if p.Evaluate.Paged() {
+		return openPages(ctx, fsys, p, base, o)
+	}
 	m, err := newMixMaker(fsys, p, o)
 	if err != nil {
 		return nil, err
@@ -79,7 +88,7 @@ func OpenMix(ctx context.Context, fsys store.FS, p *network.Profile, base string
 	if m.tok, err = tokenize.Load(fsys, filepath.Join(base, "tokenizer.json")); err != nil {
 		return nil, err
 	}
-	m.pack = m.tokenize().options(m.tok)
+	m.pack = examPacking(p, m.tok, m.options.SequenceLength)
 	exam, err := m.make(ctx)
 	if err != nil {
 		return nil, err
@@ -106,8 +115,8 @@ func ChooseMix(
 
 // newMixMaker finds the files of a mix.
 func newMixMaker(fsys store.FS, p *network.Profile, o MixOptions) (*mixMaker, error) {
-	if err := mixable(p); err != nil {
-		return nil, &pipeline.UsageError{Msg: err.Error()}
+	if err := mixable(p, o.SourcesFrom); err != nil {
+		return nil, err
 	}
 	config, err := checkpoint.ReadGroupConfig(fsys, o.SourcesFrom)
 	if err != nil {
@@ -139,19 +148,32 @@ func newMixMaker(fsys store.FS, p *network.Profile, o MixOptions) (*mixMaker, er
 }
 
 // mixable says why a network's rows cannot be imitated.
-func mixable(p *network.Profile) error {
-	if p.Tokenize.Packing != string(tokenize.PackTruncatePad) {
-		return errors.New(p.Name + " does not read rows of files one by one, and what it reads cannot be mirrored; judge it " +
-			"on tokens")
+func mixable(p *network.Profile, sourcesFrom string) error {
+	switch {
+	case p.Tokenize.Packing != string(tokenize.PackTruncatePad):
+		return &pipeline.UsageError{Msg: fmt.Sprintf("%s packs what it reads (%s), and its evaluate.sources have no "+
+			"pages: which rows they are is not known; state pages, or leave evaluate out and judge on held-out text of your own",
+			p.Name, p.Tokenize.Packing)}
+	case sourcesFrom == "":
+		return noSources(p)
 	}
 	return nil
 }
 
-// tokenize is how the rows become sequences.
-func (m *mixMaker) tokenize() Tokenize {
-	t := m.profile.Tokenize
-	return Tokenize{SequenceLength: m.options.SequenceLength, Packing: t.Packing, SpecialTokens: t.SpecialTokens,
-		LongDocuments: t.LongDocuments}
+// noSources says that nobody names the data sets.
+func noSources(p *network.Profile) error {
+	return &pipeline.UsageError{Msg: p.Name + " names no data sets of its validators; set sources_from, the expert " +
+		"group's config.yaml"}
+}
+
+// examPacking is how a profile's validators make sequences. They find special tokens that a text spells out, since
+// Hugging Face tokenizers do.
+func examPacking(p *network.Profile, tok *tokenize.Tokenizer, length int) tokenize.PackOptions {
+	t := p.Tokenize
+	o := Tokenize{SequenceLength: length, Packing: t.Packing, SpecialTokens: t.SpecialTokens,
+		LongDocuments: t.LongDocuments}.options(tok)
+	o.FindSpecial = true
+	return o
 }
 
 // orElse is the first value that is not 0.

@@ -210,7 +210,15 @@ func TestMixMistakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	usage(open(sn9, mixOptions(dir)), "judge it on tokens")
+	usage(open(sn9, mixOptions(dir)), "leave sources_from out")
+	none := mixOptions(dir)
+	none.SourcesFrom = ""
+	usage(open(sn9, none), "holds nothing of the data sets that validators of sn9@6.0.4 read; run bzdata mirror")
+	usage(open(mixProfile(t), none), "set sources_from, the expert group's config.yaml")
+	for i := range sn9.Evaluate.Sources {
+		sn9.Evaluate.Sources[i].Pages = 0
+	}
+	usage(open(sn9, mixOptions(dir)), "judge on held-out text of your own")
 	config := func(from, to string) stages.MixOptions {
 		write(t, filepath.Join(dir, "config.yaml"), strings.Replace(mixConfig, from, to, 1))
 		return mixOptions(dir)

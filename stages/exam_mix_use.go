@@ -39,31 +39,19 @@ func (e *MixExam) Judge(p *network.Profile, base, candidate *eval.Losses) ([]net
 }
 
 // Trained counts the rows of the exam, and of each seed, that begin like a training document of a run's
-// tokens, for as many tokens as both sequences have room for.
+// tokens, for as many tokens as both sequences have room for; of an exam of pages the sequences in which such a
+// document begins.
 func (e *MixExam) Trained(data eval.Data) (rows int, bySeed []int, err error) {
-	var s tokenize.Sequence
-	if err := e.Sequence(0, &s); err != nil {
+	find := e.trainedRows
+	if e.Pages {
+		find = e.trainedPages
+	}
+	trained, err := find(data)
+	if err != nil {
 		return 0, nil, err
 	}
-	prefixes, room := map[uint64]bool{}, len(s.Tokens)
-	for i := range data.Sequences() {
-		if err := data.Sequence(i, &s); err != nil {
-			return 0, nil, err
-		}
-		room = min(room, len(s.Tokens))
-		for _, seg := range s.Segments {
-			if seg.From == 0 {
-				prefixes[hashTokens(s.Tokens[seg.Start:min(seg.End, seg.Start+room)])] = true
-			}
-		}
-	}
-	trained := make([]bool, e.Sequences())
-	for i := range trained {
-		if err := e.Sequence(i, &s); err != nil {
-			return 0, nil, err
-		}
-		seg := s.Segments[0]
-		if trained[i] = prefixes[hashTokens(s.Tokens[seg.Start:min(seg.End, seg.Start+room)])]; trained[i] {
+	for _, t := range trained {
+		if t {
 			rows++
 		}
 	}
@@ -77,6 +65,35 @@ func (e *MixExam) Trained(data eval.Data) (rows int, bySeed []int, err error) {
 		bySeed = append(bySeed, n)
 	}
 	return rows, bySeed, nil
+}
+
+// trainedRows marks the rows that begin like a training document.
+func (e *MixExam) trainedRows(data eval.Data) (trained []bool, err error) {
+	var s tokenize.Sequence
+	if err := e.Sequence(0, &s); err != nil {
+		return nil, err
+	}
+	prefixes, room := map[uint64]bool{}, len(s.Tokens)
+	for i := range data.Sequences() {
+		if err := data.Sequence(i, &s); err != nil {
+			return nil, err
+		}
+		room = min(room, len(s.Tokens))
+		for _, seg := range s.Segments {
+			if seg.From == 0 {
+				prefixes[hashTokens(s.Tokens[seg.Start:min(seg.End, seg.Start+room)])] = true
+			}
+		}
+	}
+	trained = make([]bool, e.Sequences())
+	for i := range trained {
+		if err := e.Sequence(i, &s); err != nil {
+			return nil, err
+		}
+		seg := s.Segments[0]
+		trained[i] = prefixes[hashTokens(s.Tokens[seg.Start:min(seg.End, seg.Start+room)])]
+	}
+	return trained, nil
 }
 
 func hashTokens(ids []int32) uint64 {
@@ -97,6 +114,10 @@ type MixReport struct {
 	Short      []string       `json:"short,omitempty"`
 	Trained    *int           `json:"trained"` // of the distinct; null without training tokens
 	OfSeed     []int          `json:"trained_of_seed,omitempty"`
+	// Pages says that the rows are sequences of packed pages; Weights are then those of the data sets in the mean loss.
+	Pages   bool               `json:"pages,omitempty"`
+	Weights map[string]float64 `json:"weights,omitempty"`
+	Without []string           `json:"data_sets_left_out,omitempty"` // those that have no sequence
 }
 
 // Report describes the exam, with the rows that are among training tokens, if there are any.
@@ -104,6 +125,9 @@ func (e *MixExam) Report(train eval.Data) (*MixReport, error) {
 	m := &MixReport{Seeds: e.Seeds, Rows: e.Rows, Distinct: e.Sequences(), LeftOut: e.Dropped, Short: e.Short}
 	for _, own := range e.BySeed {
 		m.RowsOfSeed = append(m.RowsOfSeed, len(own))
+	}
+	if m.Pages = e.Pages; m.Pages {
+		m.Weights, m.Without = e.scaledWeights()
 	}
 	if train == nil {
 		return m, nil
@@ -116,14 +140,29 @@ func (e *MixExam) Report(train eval.Data) (*MixReport, error) {
 // String is one line.
 func (m *MixReport) String() string {
 	out := fmt.Sprintf("%d rows of %d seeds, %d distinct", m.Rows, len(m.Seeds), m.Distinct)
+	if m.Pages {
+		out = fmt.Sprintf("%d packed sequences of the pages of %d seeds, weighed", m.Distinct, len(m.Seeds))
+		for _, name := range slices.Sorted(maps.Keys(m.Weights)) {
+			out += fmt.Sprintf(" %s %.3g", name, m.Weights[name])
+		}
+		if len(m.Without) > 0 {
+			out += ", without " + strings.Join(m.Without, " and ")
+		}
+	}
 	for _, why := range slices.Sorted(maps.Keys(m.LeftOut)) {
 		out += fmt.Sprintf(", %d left out as %s", m.LeftOut[why], why)
 	}
 	for _, why := range m.Short {
-		out += ", " + why
+		if !m.Pages { // they are long there, and notes of validator_rows
+			out += ", " + why
+		}
 	}
 	if m.Trained == nil {
 		return out + "; training rows unknown without training tokens"
 	}
-	return out + fmt.Sprintf("; %d are training rows, by seed %s", *m.Trained, strings.Trim(fmt.Sprint(m.OfSeed), "[]"))
+	are := "are training rows"
+	if m.Pages {
+		are = "have a training document in them"
+	}
+	return out + fmt.Sprintf("; %d %s, by seed %s", *m.Trained, are, strings.Trim(fmt.Sprint(m.OfSeed), "[]"))
 }

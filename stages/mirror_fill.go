@@ -17,25 +17,31 @@ type MirrorFill struct {
 	Now      func() string // in RFC 3339
 	// OnFile is told of each file before it is fetched, and again, with all its bytes, when it is there.
 	OnFile func(source string, file mirror.File, bytes int64)
+	// OnPage is told of each page that is there, of those that are needed of a data set.
+	OnPage func(source string, done, total int)
 }
 
 // MirrorFilled is what a mirror holds of a data set.
 type MirrorFilled struct {
 	Source   string `json:"source"`
-	Commit   string `json:"commit"`
-	Files    int    `json:"files"`    // of the data set
-	Needed   int    `json:"needed"`   // of them, for the rows
-	Mirrored int    `json:"mirrored"` // there
-	Fetched  int    `json:"fetched"`  // of them now
-	Bytes    int64  `json:"bytes"`    // of those fetched
+	Commit   string `json:"commit,omitempty"` // of the data set, but where single pages are fetched
+	Pages    bool   `json:"pages,omitempty"`  // what is counted are pages of rows and not files
+	Files    int    `json:"files"`            // of the data set
+	Needed   int    `json:"needed"`           // of them, for the rows
+	Mirrored int    `json:"mirrored"`         // there
+	Fetched  int    `json:"fetched"`          // of them now
+	Bytes    int64  `json:"bytes"`            // of those fetched
 }
 
 // FillMirror fetches what validators of the seeds would read: it goes through their rows as [OpenMix] does, and
 // fetches each file when the rows come to it, so that no file is fetched that no row is in. The exam that it
 // returns has no sequences.
 func FillMirror(ctx context.Context, hub mirror.Hub, p *network.Profile, f MirrorFill) (*MixExam, []MirrorFilled, error) {
-	if err := mixable(p); err != nil {
-		return nil, nil, &pipeline.UsageError{Msg: err.Error()}
+	if p.Evaluate.Paged() {
+		return fillPages(ctx, hub, p, f)
+	}
+	if err := mixable(p, f.SourcesFrom); err != nil {
+		return nil, nil, err
 	}
 	config, err := checkpoint.ReadGroupConfig(hub, f.SourcesFrom)
 	if err != nil {

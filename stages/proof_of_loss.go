@@ -33,7 +33,8 @@ comes from resampling documents. The gate passes if the loss falls by more than 
 chosen the training text, the loss is also told apart by its threshold: an update may be better at what it
 was trained on only. The figures are written as out/score.json, and as ‹proof/val_loss›, ‹chain/w_i_score›, which
 is what the network's profile pays, and ‹chain/rank_in_group› to the metrics of the training, in the row after
-its last step.
+its last step. The rank is what ‹metrics.rank_file› holds, or what the command of ‹--rank-command› prints; one
+that cannot be had is a note.
 
 With the plan's section ‹evaluate› the exam is made of the rows that the network's validators would read, those of
 several seeds pooled and each judged once; the held-out documents then only select. The interval resamples
@@ -129,11 +130,21 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 		return err
 	}
 	defer judge.close()
+	rank, stopRank := askRank(ctx, t)
+	defer stopRank()
 	opts := eval.Options{BatchSize: c.BatchSize, Sources: judge.sources, TokensMax: streamTokens(t, m.Config(), 2),
 		OnProgress: func(done, total int) { t.Progress(float64(done), float64(total), "layers") }}
 	base, candidate, err := eval.NewEvaluator(m, judge, opts).Losses(ctx, update)
 	if err != nil {
 		return err
+	}
+	if judge.mix != nil {
+		if base, err = judge.mix.Whole(base); err == nil {
+			candidate, err = judge.mix.Whole(candidate)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	s, err := c.compare(t, base, candidate, judge)
 	if err != nil {
@@ -145,14 +156,16 @@ func (c ProofOfLoss) run(ctx context.Context, t *pipeline.Task) (err error) {
 	if err := c.network(t, &s, base, candidate, judge.mix); err != nil {
 		return err
 	}
-	s.measure(t, update.Meta.StepsRun)
+	s.measure(t, update.Meta.StepsRun, rank)
 	return c.report(t, s)
 }
 
 // compare compares the losses, and writes those of single documents.
 func (c ProofOfLoss) compare(t *pipeline.Task, base, candidate *eval.Losses, by *judge) (s score, err error) {
 	opts := c.options(t, "resample")
-	opts.Stratify = by.mix != nil // a mix has fixed shares
+	if opts.Stratify = by.mix != nil; opts.Stratify { // a mix has fixed shares
+		opts.SourceWeights = by.mix.Weights()
+	}
 	if s.Comparison, err = eval.Compare(base, candidate, opts); err != nil {
 		return s, err
 	}
@@ -164,6 +177,7 @@ func (c ProofOfLoss) compare(t *pipeline.Task, base, candidate *eval.Losses, by 
 	if err != nil {
 		return s, err
 	}
+	judged.SourceWeights = opts.SourceWeights
 	if s.Mix, err = by.describe(t); err != nil {
 		return s, err
 	}

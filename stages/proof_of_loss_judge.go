@@ -32,8 +32,39 @@ func openJudge(t *pipeline.Task) (*judge, error) {
 		return nil, err
 	}
 	return &judge{Data: rows, sources: rows.Sources, key: rows.Key, mix: rows, close: rows.Close,
-		measuredOn: fmt.Sprintf("the mix of %s that validators of %s read, rows of %d seeds", strings.Join(rows.Sources, " and "),
-			t.Plan.NetworkOrigin, len(rows.Seeds))}, nil
+		measuredOn: fmt.Sprintf("the mix of %s that validators of %s read, %s of %d seeds", rows.names(), t.Plan.NetworkOrigin,
+			rows.unit(), len(rows.Seeds))}, nil
+}
+
+// names lists the data sets that judge, and those of the network that are left out.
+func (e *MixExam) names() string {
+	if !e.Pages {
+		return strings.Join(e.Sources, " and ")
+	}
+	var with, without []string
+	for _, s := range e.Mix {
+		switch {
+		case s.Rows == 0:
+			without = append(without, s.Label)
+		case s.Own:
+			with = append(with, "own text in place of "+s.Label)
+		default:
+			with = append(with, s.Label)
+		}
+	}
+	out := strings.Join(with, " and ")
+	if len(without) > 0 {
+		out += ", without " + strings.Join(without, " and ") + ","
+	}
+	return out
+}
+
+// unit is what the exam has of each seed.
+func (e *MixExam) unit() string {
+	if e.Pages {
+		return "pages"
+	}
+	return "rows"
 }
 
 // describe says of which rows a mix is made, and how many of them were trained on; nil if the judge is none.

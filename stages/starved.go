@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"bzdata/eval/mirror"
+	"bzdata/eval/network"
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
 	"bzdata/train/checkpoint"
@@ -27,14 +28,9 @@ func Starved(p *pipeline.Plan, fsys store.FS, ledgers map[string]*pipeline.Ledge
 	if p.Evaluate == nil {
 		return nil, nil
 	}
-	name := p.Path(string(p.Evaluate.SourcesFrom))
-	config, err := checkpoint.ReadGroupConfig(fsys, name)
+	sets, err := weighedSets(p, fsys)
 	if err != nil {
-		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate.sources_from: %s: %v", name, err), Err: err}
-	}
-	sets, err := mirror.SourcesOf(config.Data)
-	if err != nil {
-		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate.sources_from: %s: %v", name, err), Err: err}
+		return nil, err
 	}
 	weights := weightsOf(p.Sources(), sets)
 	out := map[string][]string{}
@@ -53,6 +49,34 @@ func Starved(p *pipeline.Plan, fsys store.FS, ledgers map[string]*pipeline.Ledge
 		}
 	}
 	return out, nil
+}
+
+// weighedSets are the data sets that validators read, by their profile or by an expert group.
+func weighedSets(p *pipeline.Plan, fsys store.FS) ([]mirror.Weighted, error) {
+	profile, err := network.Find(fsys, p.Dir(), p.Network.Profile)
+	switch {
+	case err != nil:
+		return nil, &pipeline.UsageError{Msg: err.Error(), Err: err}
+	case profile.Evaluate.Paged():
+		var out []mirror.Weighted
+		for _, s := range profile.Evaluate.Sources {
+			of := mirror.Source{Path: s.Path, Name: s.Config}
+			out = append(out, mirror.Weighted{Source: of, Weight: s.Weight, Label: s.Name})
+		}
+		return out, nil
+	case p.Evaluate.SourcesFrom == "":
+		return nil, fmt.Errorf("evaluate: %w", noSources(profile))
+	}
+	name := p.Path(string(p.Evaluate.SourcesFrom))
+	config, err := checkpoint.ReadGroupConfig(fsys, name)
+	if err != nil {
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate.sources_from: %s: %v", name, err), Err: err}
+	}
+	sets, err := mirror.SourcesOf(config.Data)
+	if err != nil {
+		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate.sources_from: %s: %v", name, err), Err: err}
+	}
+	return sets, nil
 }
 
 // weightsOf are the shares that validators give the plan's sources; those that they do not read have none.

@@ -24,7 +24,7 @@ type Train struct {
 	MaxSteps     int            `yaml:"max_steps" min:"1" network:"train.max_steps" doc:"Optimizer steps."`
 	BatchSize    int            `yaml:"batch_size" min:"1" network:"train.batch_size" doc:"Sequences of one forward and backward pass."`
 	Accumulation int            `yaml:"gradient_accumulation_steps" min:"1" network:"train.gradient_accumulation_steps" doc:"Batches of one optimizer step."`
-	LearningRate float64        `yaml:"learning_rate" min:"0" network:"train.learning_rate" doc:"Learning rate at the schedule's top."`
+	LearningRate float64        `yaml:"learning_rate" min:"0" max:"1" network:"train.learning_rate" doc:"Learning rate at the schedule's top."`
 	Schedule     string         `yaml:"schedule" enum:"cosine|constant|wsd" network:"train.schedule" doc:"How the learning rate runs."`
 	WarmupSteps  int            `yaml:"warmup_steps" min:"0" network:"train.warmup_steps" doc:"Steps of linear warm-up; at most a tenth of max_steps is used."`
 	Beta1        float64        `yaml:"beta1" min:"0" max:"1" network:"train.beta1" doc:"AdamW's decay of the first moment."`
@@ -174,7 +174,7 @@ func (c Train) run(ctx context.Context, t *pipeline.Task) (err error) {
 		return err
 	}
 	loaded := time.Since(began)
-	defer func() { err = errors.Join(err, base.keep(), base.Close()) }()
+	defer func() { err = base.end(err) }()
 	base.tell(t)
 	m := base.Model
 	count := m.SetTrainable(job.Trains)

@@ -1,16 +1,13 @@
 package stages
 
 import (
-	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"bzdata/pipeline"
-	"bzdata/pipeline/store"
 	"bzdata/train"
 	"bzdata/train/metrics"
 	"bzdata/train/model"
@@ -151,9 +148,9 @@ func (m *meter) close(ended bool) {
 	}
 }
 
-// measure adds a proof of loss to the metrics of the training that made the update, as the row after
-// its last step.
-func (s score) measure(t *pipeline.Task, stepsRun int) {
+// measure adds a proof of loss, and the miner's rank if there is one, to the metrics of the training that made
+// the update, as the row after its last step.
+func (s score) measure(t *pipeline.Task, stepsRun int, rank func() (int, error)) {
 	var made *pipeline.Step
 	for i := range t.Plan.Stages {
 		if t.Plan.Stages[i].Label() == t.Step.Label() {
@@ -171,12 +168,12 @@ func (s score) measure(t *pipeline.Task, stepsRun int) {
 		{Name: metrics.ProofLossReduction, Number: s.Base - s.Candidate},
 		{Name: metrics.Score, Number: s.pays()},
 	}
-	rank, err := readRank(t)
+	n, err := rank()
 	if err != nil {
-		t.Note("metrics: rank_file: %v; chain/rank_in_group is left out", err)
+		t.Note("metrics: %v; chain/rank_in_group is left out", err)
 	}
-	if rank > 0 {
-		values = append(values, metrics.Value{Name: metrics.Rank, Number: float64(rank)})
+	if n > 0 {
+		values = append(values, metrics.Value{Name: metrics.Rank, Number: float64(n)})
 	}
 	log.Add(stepsRun+1, t.Now(), values, nil)
 	log.Close(true)
@@ -191,22 +188,4 @@ func (s score) pays() float64 {
 		return s.Network.Score
 	}
 	return max(0, s.Base-s.Candidate)
-}
-
-// readRank reads the rank that the user's own software found; 0 is none.
-func readRank(t *pipeline.Task) (int, error) {
-	name := string(t.Plan.Metrics.RankFile)
-	if name == "" {
-		return 0, nil
-	}
-	data, err := store.ReadAll(t.Inputs, t.Plan.Path(name))
-	if err != nil {
-		return 0, err
-	}
-	const bytesMax = 100
-	rank, err := strconv.Atoi(strings.TrimSpace(string(data[:min(len(data), bytesMax)])))
-	if err != nil || rank < 1 {
-		return 0, fmt.Errorf("%s holds no rank; write a number such as 3", name)
-	}
-	return rank, nil
 }

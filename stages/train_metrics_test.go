@@ -171,6 +171,38 @@ func checkRows(t *testing.T, res *pipeline.Result, workdir string, rows []map[st
 	}
 }
 
+// TestRankAsked puts the rank that the user's software tells in place of the file's, and costs nothing if it does not.
+func TestRankAsked(t *testing.T) {
+	trainsModels(t)
+	dir := modelCorpus(t, 200)
+	write(t, filepath.Join(dir, "rank.txt"), "4")
+	plan := modelPlan + "metrics: {rank_file: rank.txt}\n"
+	opt := metricsOptions(dir)
+	opt.Rank = func(context.Context) (int, error) { return 2, nil }
+	want := outTree(t, parse(t, dir, plan), opt)
+	rows := rowsOf(t, opt.Workdir)
+	if got := rows[len(rows)-1]["chain/rank_in_group"]; got != 2.0 {
+		t.Errorf("the rank is %v", got)
+	}
+	opt.Workdir, opt.Rank = filepath.Join(dir, "fails"), func(context.Context) (int, error) { return 0, errors.New("no chain") }
+	res, err := pipeline.Run(t.Context(), parse(t, dir, plan), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows = rowsOf(t, opt.Workdir)
+	if last := rows[len(rows)-1]; last["chain/rank_in_group"] != nil || last["chain/w_i_score"] == nil {
+		t.Errorf("the last row is %v", last)
+	}
+	stage, err := res.Stage("proof_of_loss")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(stage.Notes, "metrics: no chain; chain/rank_in_group is left out") {
+		t.Errorf("notes: %q", stage.Notes)
+	}
+	sameTree(t, "whatever the rank", outTree(t, parse(t, dir, plan), opt), want)
+}
+
 // noMetricsFS is a disk that has no room for metrics.
 type noMetricsFS struct{ store.FS }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"bzdata/pipeline"
@@ -23,6 +22,7 @@ type fitted struct {
 	StepS     float64 `json:"step_s"`
 	EvaluateS float64 `json:"evaluate_s"` // of the select part
 	ReserveS  float64 `json:"reserve_s"`  // from the end of training to the deadline
+	MoreS     float64 `json:"more_s"`     // of it, what is kept beside what was measured
 	LeftS     float64 `json:"left_s"`     // until the deadline, when it was fitted
 	SequenceS float64 `json:"sequence_s"` // of an evaluation
 	LoadedS   float64 `json:"loaded_s"`   // for reading all weights
@@ -48,8 +48,6 @@ const (
 	checkpointShare = 4
 	// fasterMax is how many times the fitted steps are made at most, if the machine becomes faster.
 	fasterMax = 4
-	// slowSteps are the latest steps of which the slowest tells whether there is time for one more.
-	slowSteps = 5
 )
 
 // readWindow puts the window into the stage's key.
@@ -125,6 +123,7 @@ func (c *Train) measure(
 	}
 	w, step, evaluate := t.Plan.Window, seconds(f.StepS), seconds(f.EvaluateS)
 	f.LeftS = w.Left().Seconds()
+	f.MoreS = w.Reserve.Seconds()
 	f.ReserveS = reserve(evaluate, judging+seconds(float64(written)/writeBytesPerS), w.Reserve)
 	if f.Steps = train.FitSteps(w.Left()-seconds(f.ReserveS), step, evaluate, c.EvalSteps); f.Steps < 1 {
 		return nil, &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, %.1f s of them are kept "+
@@ -251,122 +250,6 @@ func trainedBytes(m *model.Model) int64 {
 		}
 	}
 	return n
-}
-
-// pace watches how long steps take, and ends training in time.
-type pace struct {
-	*fitted
-	w         *pipeline.Window
-	evaluates bool // after the last step
-	began     time.Time
-	latest    []time.Duration
-
-	firstStep   time.Duration // from the beginning to the first step
-	steps       int
-	stepping    time.Duration // all steps
-	evaluations int
-	evaluating  time.Duration // all evaluations
-}
-
-// hooks makes training end in time.
-func (f *fitted) hooks(w *pipeline.Window, h *train.Hooks) {
-	// Nothing but the clock ends training: the machine may have been busier when it was measured.
-	p, told, before, begin := &pace{fitted: f, w: w, evaluates: h.Evaluate != nil}, h.OnStep, h.BeforeStep, h.OnBegin
-	f.pace = p
-	h.Stop, h.Elapsed, h.OnStep = p.stop, p.elapsed, func(s train.Metrics) { p.stepped(); told(s) }
-	h.BeforeStep = func(step int) { p.beforeStep(); before(step) }
-	h.OnBegin = func(at train.Result) {
-		if len(at.Evaluations) > 0 || at.Steps > 0 {
-			f.first = nil // the next evaluation is of other weights
-		}
-		begin(at)
-	}
-	if h.Evaluate != nil {
-		h.Evaluate = p.evaluate(h.Evaluate)
-	}
-}
-
-// evaluate times evaluations. The first loss of all is known if it was measured just before.
-func (p *pace) evaluate(
-	measure func(context.Context, *model.Model) (float64, error),
-) func(context.Context, *model.Model) (float64, error) {
-	return func(ctx context.Context, m *model.Model) (float64, error) {
-		if loss := p.first; loss != nil {
-			p.first = nil
-			return *loss, nil
-		}
-		start := p.w.Now()
-		loss, err := measure(ctx, m)
-		p.evaluations, p.evaluating = p.evaluations+1, p.evaluating+p.w.Now().Sub(start)
-		return loss, err
-	}
-}
-
-// beforeStep says when the first step begins.
-func (p *pace) beforeStep() {
-	if p.firstStep > 0 || p.w.Began.IsZero() {
-		return
-	}
-	p.firstStep = p.w.Now().Sub(p.w.Began)
-	if p.w.OnFirstStep != nil {
-		p.w.OnFirstStep(p.firstStep)
-	}
-}
-
-// keep lets later windows of this process go by what this one has taken.
-func (f *fitted) keep(t *pipeline.Task, of string, selected int) error {
-	k, p := keptPace{of, *f}, f.pace
-	if p.steps > 0 {
-		k.StepS = p.stepping.Seconds() / float64(p.steps)
-	}
-	if p.evaluations > 0 {
-		k.EvaluateS = p.evaluating.Seconds() / float64(p.evaluations)
-		k.SequenceS = k.EvaluateS / float64(selected)
-	}
-	k.first, k.pace = nil, nil
-	return t.Warm.Put(paceName, k)
-}
-
-// stop is asked before each step: whether it and an evaluation would go beyond what is left before the
-// reserve, if the step takes as long as the slowest of the latest. If steps have become slower than what is kept
-// in reserve allows for, the rest will be slower as well.
-func (p *pace) stop() bool {
-	p.began = p.w.Now()
-	most := seconds(p.StepS)
-	for _, d := range p.latest {
-		most = max(most, d)
-	}
-	slower := p.usual().Seconds() / p.StepS
-	need := most.Seconds() + p.ReserveS*max(1, slower/reserveFactor)
-	if p.evaluates {
-		need += p.EvaluateS * max(1, slower)
-	}
-	return p.w.Left().Seconds() < need
-}
-
-// usual is the median of the latest steps, of which those that are not made yet are taken to be as long as
-// measured: one step that the machine was called away from tells nothing of the others.
-func (p *pace) usual() time.Duration {
-	steps := slices.Clone(p.latest)
-	for len(steps) < slowSteps {
-		steps = append(steps, seconds(p.StepS))
-	}
-	slices.Sort(steps)
-	return steps[slowSteps/2]
-}
-
-// elapsed is the share of the time for training that is over.
-func (p *pace) elapsed() float64 {
-	return (p.LeftS - p.w.Left().Seconds()) / (p.LeftS - p.ReserveS)
-}
-
-// stepped follows each step.
-func (p *pace) stepped() {
-	took := p.w.Now().Sub(p.began)
-	p.steps, p.stepping = p.steps+1, p.stepping+took
-	if p.latest = append(p.latest, took); len(p.latest) > slowSteps {
-		p.latest = p.latest[1:]
-	}
 }
 
 // stepsRun are the steps that were made, also those behind the state that a run fell back to.

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -72,6 +73,58 @@ func TestPaceEndsInTime(t *testing.T) {
 		if rest := f.LeftS - f.ReserveS; kind%3 != 2 && kind != 1 && trained+2*f.EvaluateS < rest-2*f.StepS {
 			t.Errorf("window %d: %.1f s of %.1f s were trained in", i, trained, rest)
 		}
+	}
+}
+
+// TestPaceOfShortSteps trains with steps of milliseconds on machines that are busy from some moment on, and then call
+// the program away now and then, so that most steps take as long as ever: the time that passes tells how much slower
+// the machine is, and the bundle is there before the deadline.
+func TestPaceOfShortSteps(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 300 {
+		clock := &simulated{time.Unix(1_700_000_000, 0)}
+		deadline := clock.at.Add(time.Duration(20+rng.IntN(20)) * time.Second)
+		w := &pipeline.Window{Deadline: func() time.Time { return deadline }, Now: clock.now}
+		judging, busyFrom := 0.5+rng.Float64(), clock.at.Add(time.Duration(rng.IntN(8))*time.Second)
+		f := &fitted{StepS: 0.002 + 0.002*rng.Float64(), LeftS: w.Left().Seconds(), MoreS: 1}
+		f.ReserveS = reserve(0, time.Duration(judging*1e9), time.Second)
+		away := 0.12 + 0.08*rng.Float64() // after each 40 ms of work: 4 to 6 times slower
+		work := 0.0
+		take := func(seconds float64) {
+			for clock.take(seconds); clock.at.After(busyFrom) && work+seconds >= 0.04; seconds -= 0.04 {
+				clock.take(away)
+			}
+			work = max(0, math.Mod(work+seconds, 0.04))
+		}
+		p := &pace{fitted: f, w: w}
+		for !p.stop() {
+			take(f.StepS)
+			p.stepped()
+		}
+		if take(judging); w.Left() < 0 {
+			t.Fatalf("window %d: %v late after %d steps of %.4f s, reserve %.1f s, judging %.1f s at 40 ms of work to %.2f s away",
+				i, -w.Left(), p.steps, f.StepS, f.ReserveS, judging, away)
+		}
+	}
+}
+
+// TestPaceOfEvaluations leaves room for an evaluation as long as the slowest of the latest.
+func TestPaceOfEvaluations(t *testing.T) {
+	clock := &simulated{time.Unix(1_700_000_000, 0)}
+	deadline := clock.at.Add(20 * time.Second)
+	w := &pipeline.Window{Deadline: func() time.Time { return deadline }, Now: clock.now}
+	p := &pace{fitted: &fitted{StepS: 1, EvaluateS: 1, ReserveS: 5, MoreS: 5}, w: w, evaluates: true}
+	for took, stops := range map[time.Duration]bool{time.Second: false, 14 * time.Second: false, 15 * time.Second: true} {
+		p.measured = nil
+		p.evaluated(took)
+		p.evaluated(time.Second)
+		if got := p.stop(); got != stops {
+			t.Errorf("after an evaluation of %s, training ends: %v", took, got)
+		}
+	}
+	p.evaluated(time.Second) // the slow one is long ago
+	if p.evaluated(time.Second); p.stop() {
+		t.Error("an evaluation of long ago ends training")
 	}
 }
 

@@ -23,7 +23,7 @@ type ValidatorRows struct{}
 
 func validatorRowsSpec() pipeline.Spec[ValidatorRows] {
 	return pipeline.Spec[ValidatorRows]{
-		Name: "validator_rows", Version: 1,
+		Name: "validator_rows", Version: 2,
 		Summary: "Picks and tokenizes the rows by which a network's validators would judge.",
 		Doc: code(`
 A plan with the section ‹evaluate› and a ‹proof_of_loss› gets this stage before its training. It reads the data
@@ -32,7 +32,14 @@ the seeds, shares them among nodes, leaves rows out by the profile's own rules, 
 validators do it, and tokenizes each row once with the base model's tokenizer. ‹proof_of_loss› judges by the
 result. It depends on the mirror's files, config.yaml, profile and tokenizer, not on the base's weights or the training
 text: so that it can be made before a network's window, by ‹bzdata run PLAN --until validator_rows›, and is there
-for every cycle in the same work directory. A cycle that finds none, or one of other files, makes it anew, and says so.`),
+for every cycle in the same work directory. A cycle that finds none, or one of other files, makes it anew, and says so.
+
+Validators of Subnet 9 draw pages of 50 rows by the seed, from each of the profile's data sets. Their documents are
+joined, an EOS behind each, cut into sequences, shuffled by the seed, and the first ones of each data set judge,
+whose mean losses are weighed by the profile. ‹evaluate.sources_from› is left out then, and ‹evaluate.rows› has no
+meaning. The text of one of the data sets is not at the hub: files of JSONL or Parquet in the mirror's folder
+PATH/NAME stand in its place, as for any of them, and pages are drawn among their rows. A data set that the mirror
+lacks is left out by name, and the weights of the others are scaled up.`),
 		Example: `
 validator_rows: {}`,
 		Makes: []pipeline.Data{pipeline.ValidatorRows},
@@ -51,9 +58,12 @@ func (c ValidatorRows) reads(p *pipeline.Plan) []pipeline.Read {
 		return nil // a mistake, which Complete reports
 	}
 	find := func(fsys store.FS, dir string) ([]string, []string, error) { return c.find(p, fsys, dir) }
-	return []pipeline.Read{readTokenizer(p), readProfile(p),
-		{Name: "sources", Paths: []string{string(e.SourcesFrom)},
-			Value: fmt.Sprintf("%d rows, %d seeds from %d, %d tokens", e.Rows, e.Seeds, p.Seed, e.SequenceLength)},
+	sources := pipeline.Read{Name: "sources",
+		Value: fmt.Sprintf("%d rows, %d seeds from %d, %d tokens", e.Rows, e.Seeds, p.Seed, e.SequenceLength)}
+	if e.SourcesFrom != "" {
+		sources.Paths = []string{string(e.SourcesFrom)}
+	}
+	return []pipeline.Read{readTokenizer(p), readProfile(p), sources,
 		{Name: "mirror", Paths: []string{string(e.Mirror)}, Find: find}}
 }
 
@@ -63,14 +73,17 @@ func (c ValidatorRows) find(p *pipeline.Plan, fsys store.FS, dir string) (files,
 	if err != nil {
 		return nil, nil, &pipeline.UsageError{Msg: err.Error(), Err: err}
 	}
-	m, err := newMixMaker(fsys, profile, MixOptionsOf(p))
-	if err != nil {
-		return nil, nil, fmt.Errorf("evaluate: %w", err)
-	}
 	base, err := model.ReadConfig(fsys, p.Path(string(p.Network.Base.Model)))
 	if longest := base.MaxPositionEmbeddings; err == nil && longest > 0 && p.Evaluate.SequenceLength > longest {
 		return nil, nil, &pipeline.UsageError{Msg: fmt.Sprintf("evaluate: rows of %d tokens are longer than the base model's "+
 			"max_position_embeddings %d; set evaluate.sequence_length", p.Evaluate.SequenceLength, longest)}
+	}
+	if profile.Evaluate.Paged() {
+		return findPages(p, fsys, profile)
+	}
+	m, err := newMixMaker(fsys, profile, MixOptionsOf(p))
+	if err != nil {
+		return nil, nil, fmt.Errorf("evaluate: %w", err)
 	}
 	if manifest := filepath.Join(dir, mirror.ManifestName); store.Exists(fsys, manifest) {
 		files = append(files, manifest)
@@ -83,6 +96,31 @@ func (c ValidatorRows) find(p *pipeline.Plan, fsys store.FS, dir string) (files,
 		}
 	}
 	return files, []string{m.outlook(p.Seed)}, nil
+}
+
+// findPages lists the pages of the mirror, and says what will be judged.
+func findPages(p *pipeline.Plan, fsys store.FS, profile *network.Profile) (files, remarks []string, err error) {
+	m, err := newPageMaker(fsys, profile, MixOptionsOf(p))
+	if err != nil {
+		return nil, nil, fmt.Errorf("evaluate: %w", err)
+	}
+	return m.files, append([]string{m.outlook(p.Seed)}, m.exam.Short...), nil
+}
+
+// outlook is one line about the sequences to come.
+func (m *pageMaker) outlook(first uint64) string {
+	var sources []string
+	for _, s := range m.exam.Mix {
+		of := ""
+		if s.Own {
+			of = " of own text"
+		}
+		sources = append(sources, fmt.Sprintf("%s %g (%d of %d pages%s in the mirror)", s.Label, s.Weight, s.There, s.Files, of))
+	}
+	return fmt.Sprintf("judges by up to %d packed sequences of %d tokens of each data set for each of %d seeds from %d, as "+
+		"validators of %s read them: %s", m.profile.Evaluate.BatchesMax, m.options.SequenceLength, m.options.Seeds, first,
+		m.profile.Name,
+		strings.Join(sources, ", "))
 }
 
 // outlook is one line about the rows to come.
@@ -98,8 +136,12 @@ func (m *mixMaker) outlook(first uint64) string {
 // MixOptionsOf are the options that a plan's section evaluate stands for.
 func MixOptionsOf(p *pipeline.Plan) MixOptions {
 	e := p.Evaluate
-	return MixOptions{SourcesFrom: p.Path(string(e.SourcesFrom)), Mirror: p.Path(string(e.Mirror)), Rows: e.Rows,
-		Seeds: e.Seeds, First: p.Seed, SequenceLength: e.SequenceLength}
+	o := MixOptions{Mirror: p.Path(string(e.Mirror)), Rows: e.Rows, Seeds: e.Seeds, First: p.Seed,
+		SequenceLength: e.SequenceLength}
+	if e.SourcesFrom != "" {
+		o.SourcesFrom = p.Path(string(e.SourcesFrom))
+	}
+	return o
 }
 
 // completeEvaluate adds the stage that makes the exam, right before the training, whose window has to leave
@@ -139,7 +181,8 @@ type rowsMeta struct {
 	LeftOut map[string]int `json:"left_out"`
 	Short   []string       `json:"short,omitempty"`
 	Mix     []MixSource    `json:"mix"`
-	Files   []string       `json:"files"` // of shards
+	Files   []string       `json:"files"`           // of shards
+	Pages   bool           `json:"pages,omitempty"` // see [MixExam]
 	// Sequences is their number.
 	Sequences int `json:"sequences"`
 }
@@ -160,7 +203,7 @@ func (c ValidatorRows) run(ctx context.Context, t *pipeline.Task) error {
 	}
 	defer exam.Close()
 	meta := rowsMeta{DataKey: exam.Key, First: exam.First, Seeds: exam.Seeds, BySeed: exam.BySeed, Rows: exam.Rows,
-		LeftOut: exam.Dropped, Short: exam.Short, Mix: exam.Mix, Sequences: exam.Sequences()}
+		LeftOut: exam.Dropped, Short: exam.Short, Mix: exam.Mix, Pages: exam.Pages, Sequences: exam.Sequences()}
 	if meta.Files, err = c.write(t, profile, exam); err != nil {
 		return err
 	}
@@ -178,8 +221,7 @@ func (c ValidatorRows) write(t *pipeline.Task, p *network.Profile, exam *MixExam
 	if err != nil {
 		return nil, err
 	}
-	m := mixMaker{profile: p, options: MixOptionsOf(t.Plan)}
-	meta, err := tok.ShardMeta(m.tokenize().options(tok))
+	meta, err := tok.ShardMeta(examPacking(p, tok, t.Plan.Evaluate.SequenceLength))
 	if err != nil {
 		return nil, err
 	}
@@ -214,14 +256,23 @@ func (c ValidatorRows) write(t *pipeline.Task, p *network.Profile, exam *MixExam
 
 func (c ValidatorRows) report(t *pipeline.Task, exam *MixExam) {
 	table := &pipeline.Table{Columns: []string{"data set", "weight", "rows", "files mirrored", "files"}}
+	note := "Rows of all seeds, each once. What a validator reads is a prefix of it, as long as the network's loop goes."
+	if exam.Pages {
+		table.Columns = []string{"data set", "weight", "sequences", "pages mirrored", "pages"}
+		note = "Packed sequences of all seeds, as many of each data set as a validator takes. Weights are those of the mean " +
+			"loss; those of data sets without a sequence are shared out among the others."
+	}
 	for _, s := range exam.Mix {
 		table.Rows = append(table.Rows, []string{s.Label, fmt.Sprintf("%g", s.Weight), fmt.Sprint(s.Rows), fmt.Sprint(s.There),
 			fmt.Sprint(s.Files)})
 	}
-	t.Panel(pipeline.Panel{Title: "Rows that validators would read", Table: table,
-		Note: "Rows of all seeds, each once. What a validator reads is a prefix of it, as long as the network's loop goes."})
-	t.Figure("validators' rows", "%d rows of %d seeds, %d distinct; %d left out by the profile's rules", exam.Rows,
-		len(exam.Seeds), exam.Sequences(), sumOf(exam.Dropped))
+	t.Panel(pipeline.Panel{Title: "Rows that validators would read", Table: table, Note: note})
+	if exam.Pages {
+		t.Figure("validators' rows", "%d packed sequences of the pages of %d seeds", exam.Sequences(), len(exam.Seeds))
+	} else {
+		t.Figure("validators' rows", "%d rows of %d seeds, %d distinct; %d left out by the profile's rules", exam.Rows,
+			len(exam.Seeds), exam.Sequences(), sumOf(exam.Dropped))
+	}
 	t.Value("rows", float64(exam.Rows))
 	t.Value("distinct_rows", float64(exam.Sequences()))
 	for _, why := range exam.Short {
@@ -252,7 +303,7 @@ func openRows(t *pipeline.Task) (*MixExam, error) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, rowsName), err)
 	}
 	e := &MixExam{First: meta.First, Seeds: meta.Seeds, BySeed: meta.BySeed, Rows: meta.Rows, Dropped: meta.LeftOut,
-		Short: meta.Short, Mix: meta.Mix}
+		Short: meta.Short, Mix: meta.Mix, Pages: meta.Pages}
 	for _, s := range meta.Mix {
 		e.Sources = append(e.Sources, s.Label)
 	}

@@ -15,6 +15,7 @@ type Hub interface {
 	store.FS
 	// Commit returns the commit that a remote name's revision stands for.
 	Commit(name string) (string, error)
+	Viewer
 }
 
 // List finds the files of a source at the hub, in the order in which validators read them. None is fetched but

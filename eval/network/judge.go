@@ -31,9 +31,13 @@ type Judgement struct {
 // count alike.
 func (p *Profile) Judge(base, candidate *eval.Losses) (Judgement, error) {
 	size := max(1, p.Evaluate.BatchSize)
-	j, err := p.judge(eval.BatchLosses(base, size), eval.BatchLosses(candidate, size))
+	b, c := eval.BatchLosses(base, size), eval.BatchLosses(candidate, size)
+	j, err := p.judge(b, c)
 	if err != nil || len(p.Evaluate.Sources) == 0 {
 		return j, err
+	}
+	if len(p.sourceLosses(base)) > 0 {
+		j.Batches, j.NaN = len(c), max(notFinite(b), notFinite(c)) // the limit is one of each data set
 	}
 	weighed := func(l *eval.Losses, otherwise float64) float64 {
 		loss, err := WeightedLoss(p.Evaluate.Sources, p.sourceLosses(l))
@@ -43,6 +47,15 @@ func (p *Profile) Judge(base, candidate *eval.Losses) (Judgement, error) {
 		return loss
 	}
 	return p.scored(j, weighed(base, j.Baseline), weighed(candidate, j.Loss))
+}
+
+func notFinite(means []float64) (n int) {
+	for _, m := range means {
+		if !finite(m) {
+			n++
+		}
+	}
+	return n
 }
 
 // sourceLosses are the mean losses of the sources that are called like the profile's data sets.

@@ -3,6 +3,7 @@ package network
 import (
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"bzdata/eval"
@@ -65,6 +66,13 @@ func TestJudgeWeighs(t *testing.T) {
 	want := (0.30*3 + 0.35*2.5) / 0.65
 	if err != nil || math.Abs(got.Loss-want) > 1e-12 || math.Abs(got.Baseline-(0.30*4+0.35*2)/0.65) > 1e-12 {
 		t.Errorf("%+v, %v; want %v", got, err, want)
+	}
+	if got.Batches != 4 {
+		t.Errorf("%d batches", got.Batches)
+	}
+	many, better := slices.Repeat(base, 50), slices.Repeat(candidate, 50) // 100 of each data set
+	if got, err = p.Judge(lossesOf(many, "FINEWEB", "PES2OX"), lossesOf(better, "FINEWEB", "PES2OX")); err != nil || got.Batches != 200 {
+		t.Errorf("%+v, %v", got, err)
 	}
 	if got, err = p.Judge(lossesOf(base, "x", "y"), lossesOf(candidate, "x", "y")); err != nil || got.Loss != 2.75 {
 		t.Errorf("without a known source: %+v, %v", got, err)

@@ -131,6 +131,12 @@ type Source struct {
 	Name   string  `yaml:"name"`
 	Path   string  `yaml:"path"`
 	Weight float64 `yaml:"weight"`
+	Config string  `yaml:"config"` // the only configuration that is read; empty for all but default
+	Pages  int     `yaml:"pages"`  // that a validator reads, see [Source.DrawPages]
+	// RowsMax is the greatest number of a page's first row; 0 draws by the numbers of rows that the hub tells.
+	RowsMax int64 `yaml:"rows_max"`
+	// TextAt says where the text is, if its rows at the hub only point to it.
+	TextAt string `yaml:"text_at"`
 }
 
 // Update says how the result of training is stored.

@@ -28,6 +28,10 @@ func withCard(run func() int) int {
 	if os.Getenv(realCard) != "" {
 		return run()
 	}
+	if s := cuda.Inspect(nil); s.Unsupported != "" {
+		fmt.Println("no tests: " + s.Unsupported)
+		return 0
+	}
 	dir, err := cudatest.Build("../tensor/cuda/fake")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -41,6 +45,9 @@ func withCard(run func() int) int {
 // openCard opens the card, and closes it when the test ends.
 func openCard(t *testing.T, precision tensor.Precision) Device {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs models' kernels on the processor")
+	}
 	name, err := Resolve(CUDA, "auto")
 	if err != nil {
 		t.Fatal(err)

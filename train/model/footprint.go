@@ -77,7 +77,12 @@ func (f Fit) String() string {
 	return line
 }
 
-func gb(bytes int64) string { return fmt.Sprintf("%.2f GB", float64(bytes)/1e9) }
+func gb(bytes int64) string {
+	if bytes < 1e8 {
+		return fmt.Sprintf("%.2f MB", float64(bytes)/1e6)
+	}
+	return fmt.Sprintf("%.2f GB", float64(bytes)/1e9)
+}
 
 // FitError says that no way to keep a job fits.
 type FitError struct {

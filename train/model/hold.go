@@ -15,6 +15,8 @@ type Hold struct {
 	// takes those of one layer at a time to the device. Embedding and head, and what is trained, are on the device all the
 	// time. For a card that the model does not fit into; it makes no difference to the bits.
 	LayersOnHost bool
+	// OnWeight, if not nil, is called after each weight that was read.
+	OnWeight func(done, total int)
 }
 
 // onHost reports whether a layer's weight is one that is to stay in the host's memory.

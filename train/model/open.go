@@ -58,20 +58,22 @@ func ReadConfig(fsys store.FS, dir string) (Config, error) {
 	return cfg, nil
 }
 
-// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does, which loads
-// the experts of hold. On the
-// processor the slices that weights gives become the model's own.
+// FromSource makes a model of a configuration and weights from anywhere, as [OpenGroup] does, and holds
+// them as it is told. On the processor the slices that weights gives become the model's own.
 func FromSource(cfg Config, weights checkpoint.Source, hold Hold, dev tensor.Device) (*Model, error) {
 	m, err := build(cfg, dev, hold.Own)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range m.params {
+	for i, p := range m.params {
 		if err := fits(p, weights); err != nil {
 			return nil, err
 		}
 		if err := p.load(weights, hold.LayersOnHost && m.onHost(p)); err != nil {
 			return nil, err
+		}
+		if hold.OnWeight != nil {
+			hold.OnWeight(i+1, len(m.params))
 		}
 	}
 	return m, dev.Err()

@@ -59,10 +59,16 @@ on; a mistake in the plan ends it.
 
 ` + exitStatus(exitDone, exitFailed, exitUsage, exitData, exitGate, exitInUse, exitLate, exitInterrupted),
 		Args: exactly(1, "one PLAN"),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), env, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("blocks-left") && f.blocksLeft < 1 {
+				return &flagError{fmt.Errorf("--blocks-left %d: want 1 or more", f.blocksLeft)}
+			}
+			return f.run(cmd.Context(), env, args[0])
+		},
 	}
 	fs := cmd.Flags()
 	f.addRun(fs)
+	f.addRank(fs)
 	fs.StringVar(&f.deadline, "deadline", "", "when the bundle must be there, a `TIME` such as 2026-01-31T12:00:00Z")
 	fs.IntVar(&f.blocksLeft, "blocks-left", 0, "the bundle must be there in `N` blocks")
 	fs.StringVar(&f.phase, "phase-command", "", "ask `CMD` every 10 s how many blocks are left; it prints the number")
@@ -107,17 +113,25 @@ func (f *cycleFlags) run(ctx context.Context, env *environment, file string) err
 	}
 	left := clock.deadline().Sub(clock.now())
 	if left <= 0 {
-		return &pipeline.LateError{Msg: fmt.Sprintf("too late: the deadline, %s, is over; nothing is written",
-			clock.deadline().UTC().Format(time.RFC3339))}
+		return c.tooLate("the deadline, %s, is over", clock.deadline().UTC().Format(time.RFC3339))
 	}
 	if left <= f.reserve {
-		return &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, and %s are kept as reserve; "+
-			"nothing is written", left.Seconds(), f.reserve)}
+		return c.tooLate("%.1f s are left until the deadline, and %s are kept as reserve", left.Seconds(), f.reserve)
 	}
 	if f.dry {
 		return c.outlook()
 	}
 	return c.run(ctx)
+}
+
+// tooLate is about a cycle that does not begin. It leaves everything as it is, also the bundle of an earlier one,
+// which may be on its way.
+func (c *cycle) tooLate(format string, args ...any) error {
+	msg := "too late: " + fmt.Sprintf(format, args...) + "; nothing is written"
+	if _, err := c.opt.FS.Readlink(filepath.Join(c.opt.Workdir, "out", "bundle")); err == nil {
+		msg += ", and out/bundle is still that of an earlier cycle"
+	}
+	return &pipeline.LateError{Msg: msg}
 }
 
 // checkFlags asks for one way to the deadline.
@@ -131,8 +145,6 @@ func (f *cycleFlags) checkFlags() error {
 	switch {
 	case ways != 1:
 		return &flagError{errors.New("give one of --deadline TIME, --blocks-left N and --phase-command CMD")}
-	case f.blocksLeft < 0:
-		return &flagError{fmt.Errorf("--blocks-left %d: want 1 or more", f.blocksLeft)}
 	case f.block <= 0:
 		return &flagError{fmt.Errorf("--block-time %s: want more than 0", f.block)}
 	case f.reserve < 0:
@@ -260,18 +272,31 @@ func (c *cycle) carryOut(ctx context.Context) error {
 		}
 		c.plan.Window = &pipeline.Window{ID: id, Deadline: c.clock.deadline, Reserve: c.flags.reserve, Now: c.clock.now,
 			Began: c.began, OnFirstStep: func(after time.Duration) { c.record.FirstStepS = after.Seconds() }}
-		err = run()
-		var late *pipeline.LateError
-		if err != nil && errors.As(context.Cause(within), &late) {
-			err = late
-		}
-		var usage *pipeline.UsageError
-		if errors.As(err, &usage) || ctx.Err() != nil {
-			return err // none, or to be gone on with
+		err, ended := outcome(ctx, within, run())
+		if !ended {
+			return err
 		}
 		return cmp.Or(err, c.finish(err))
 	}
 	return c.flags.carryOut(within, c.env, c.plan, c.opt)
+}
+
+// outcome says what a run within a window came to, and whether that is the end of the cycle: not if there was none, the
+// plan being wrong, nor if the user interrupted it, since the same command goes on then, also from a bundle that
+// was just there. A run that the deadline cut off was too late; a verdict before it stands.
+func outcome(ctx, within context.Context, err error) (end error, ended bool) {
+	var (
+		late  *pipeline.LateError
+		usage *pipeline.UsageError
+		gate  *pipeline.GateError
+	)
+	if err != nil && !errors.As(err, &gate) && errors.As(context.Cause(within), &late) {
+		err = late
+	}
+	if ctx.Err() != nil {
+		return cmp.Or(err, ctx.Err()), false
+	}
+	return err, !errors.As(err, &usage)
 }
 
 // next runs the command that is to follow.

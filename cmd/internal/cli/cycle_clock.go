@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -64,15 +63,16 @@ func (f *cycleFlags) follow(ctx context.Context, env *environment, c *clock) {
 
 // askPhase asks the command how many blocks are left.
 func (f *cycleFlags) askPhase(ctx context.Context, c *clock) error {
-	out, err := exec.CommandContext(ctx, "sh", "-c", f.phase).Output()
+	asked := c.now() // the answer may have been true from then on
+	out, err := ask(ctx, "--phase-command", f.phase, askedWithin)
 	if err != nil {
-		return fmt.Errorf("--phase-command %s: %w", f.phase, err)
+		return err
 	}
 	blocks, err := strconv.ParseInt(string(bytes.TrimSpace(out)), 10, 32)
 	if err != nil || blocks < 0 {
 		return fmt.Errorf("--phase-command %s: it prints %.40q; want the number of blocks that are left", f.phase, out)
 	}
-	c.at.Store(c.now().Add(time.Duration(blocks) * f.block).UnixNano())
+	c.at.Store(asked.Add(time.Duration(blocks) * f.block).UnixNano())
 	return nil
 }
 

@@ -52,8 +52,8 @@ func (f *cycleFlags) runLoop(ctx context.Context, env *environment, file string,
 	opt pipeline.Options) (err error) {
 	l := &cycleLoop{flags: f, env: env, file: file, plan: plan, opt: opt, used: f.expect - 1}
 	defer func() { err = errors.Join(err, f.inputs.Close()) }()
-	if plan.Network.Base.Checkpoints == "" {
-		return usageOf("--loop waits for the network's checkpoints; give --base DIR, or set network.base.checkpoints")
+	if err := checkLoop(plan); err != nil {
+		return err
 	}
 	past, err := readCycles(opt.FS, opt.Workdir)
 	if err != nil {
@@ -70,6 +70,14 @@ func (f *cycleFlags) runLoop(ctx context.Context, env *environment, file string,
 		}
 	}
 	return nil
+}
+
+// checkLoop asks for something to wait for.
+func checkLoop(plan *pipeline.Plan) error {
+	if plan.Network.Base.Checkpoints == "" {
+		return usageOf("--loop waits for the network's checkpoints; give --base DIR, or set network.base.checkpoints")
+	}
+	return checkCycle(plan)
 }
 
 // cycle waits for the nth cycle and carries it out. The error is of what ends the loop.
@@ -111,7 +119,7 @@ func (l *cycleLoop) reload(ctx context.Context) error {
 	}
 	plan, err := l.flags.parse(ctx, l.file)
 	if err == nil {
-		err = checkCycle(plan)
+		err = checkLoop(plan)
 	}
 	if err != nil {
 		return err

@@ -96,6 +96,10 @@ func TestLoopReload(t *testing.T) {
 	if err := l.reload(t.Context()); exitCode(err, nil) != exitUsage {
 		t.Errorf("a wrong plan: %v", err)
 	}
+	put(t, filepath.Join(dir, "plan.yaml"), strings.Replace(loopPlan, ", checkpoints: net", "", 1))
+	if err := l.reload(t.Context()); exitCode(err, nil) != exitUsage || !strings.Contains(err.Error(), "network.base.checkpoints") {
+		t.Errorf("a plan without checkpoints to wait for: %v", err)
+	}
 }
 
 // TestLoopInterrupted ends a loop that waits.

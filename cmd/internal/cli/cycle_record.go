@@ -82,6 +82,9 @@ func (c *cycle) window() (id string, err error) {
 	if c.record.Version != nil {
 		version = *c.record.Version
 	}
+	if _, err := readCycles(fsys, dir); err != nil {
+		return "", err // the record could not be added to in the end
+	}
 	name := filepath.Join(dir, pipeline.WindowName)
 	data, err := store.ReadAll(fsys, name)
 	var before cycleRecord
@@ -115,7 +118,7 @@ func (c *cycle) finish(runErr error) error {
 	if c.record.Missed = errors.As(runErr, &late); runErr != nil {
 		c.record.Error = runErr.Error()
 	}
-	if err := errors.Join(c.figures(), c.bundle(runErr)); err != nil {
+	if err := errors.Join(c.figures(runErr), c.bundle(runErr)); err != nil {
 		return err
 	}
 	past, err := readCycles(fsys, dir)
@@ -135,8 +138,9 @@ func (c *cycle) finish(runErr error) error {
 	return fsys.Remove(filepath.Join(dir, pipeline.WindowName))
 }
 
-// figures takes over what the run has found, as far as it got.
-func (c *cycle) figures() error {
+// figures takes over what the run has found. Of a run that failed, before its verdict or behind it, what is there may be
+// of an earlier cycle.
+func (c *cycle) figures(runErr error) error {
 	var update struct {
 		Steps int `json:"steps_run"`
 	}
@@ -148,8 +152,12 @@ func (c *cycle) figures() error {
 			Outcome string `json:"outcome"`
 		} `json:"verdict"`
 	}
-	if c.record.Missed {
-		return nil // what is there may be of an earlier cycle
+	var gate *pipeline.GateError
+	switch {
+	case c.record.Missed:
+		return nil
+	case runErr != nil && !errors.As(runErr, &gate):
+		return c.trainKey()
 	}
 	err := errors.Join(c.readOut("update/update.json", &update), c.readOut("score.json", &score), c.trainKey())
 	c.record.Steps, c.record.DifferenceNats, c.record.IntervalNats = update.Steps, score.Difference, score.Interval

@@ -58,7 +58,8 @@ lies below zero, whatever the network's own ranking does.
 With --mirror and --sources-from the exam is what validators of several seeds would read: the
 group's data sets are interleaved by their weights, rows are selected by the seed, shared among
 nodes, and left out by the profile's own rules. A row that several seeds have is judged once. With
---tokens besides, the rows that were trained on are counted.
+--tokens besides, the rows that were trained on are counted. Subnet 9's are pages, without
+--sources-from, and its data sets are weighed in the mean loss.
 
 The candidate is a run's out/update or out/bundle, a model folder, or files as the network names
 them; tensors of an expert group need --groups, the folder of the groups. With --rivals, a JSON list
@@ -97,14 +98,17 @@ score is what the profile calls one: a loss for Block Zero's code and Subnet 9.
 	return cmd
 }
 
+// errTogether is about flags of which one is missing.
+var errTogether = errors.New("--mirror and --sources-from go together")
+
 // check finds mistakes of the flags.
 func (f *evalFlags) check() error {
 	var err error
 	switch {
 	case f.base == "" || f.candidate == "" || f.tokens+f.mix.Mirror == "":
 		err = errors.New("eval wants --base DIR, --candidate PATH and --tokens DIR or --mirror DIR; see bzdata eval --help")
-	case (f.mix.Mirror == "") != (f.mix.SourcesFrom == ""):
-		err = errors.New("--mirror and --sources-from go together")
+	case f.mix.Mirror == "" && f.mix.SourcesFrom != "":
+		err = errTogether
 	case f.mix.Mirror != "" && f.profile == "":
 		err = errors.New("--mirror goes with --profile, whose rows are read")
 	case f.mix.Rows < 1 || f.mix.SequenceLength < 0:
@@ -163,8 +167,15 @@ func (f *evalFlags) run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	opts := eval.CompareOptions{Seed: f.seed, Confidence: f.confidence, DocumentsMin: f.documentsMin, Workers: f.workers,
-		Stratify: e.exam != nil} // a mix has fixed shares
+	var weights []float64
+	if e.exam != nil {
+		if base, candidate, err = wholeOf(e.exam, base, candidate); err != nil {
+			return err
+		}
+		weights = e.exam.Weights()
+	}
+	opts := eval.CompareOptions{SourceWeights: weights, Seed: f.seed, Confidence: f.confidence,
+		DocumentsMin: f.documentsMin, Workers: f.workers, Stratify: e.exam != nil} // a mix has fixed shares
 	if e.Comparison, err = eval.Compare(base, candidate, opts); err != nil {
 		return &flagError{err}
 	}
@@ -192,6 +203,9 @@ func (f *evalFlags) rules() (*network.Profile, []network.Rival, error) {
 	profile, err := network.Find(store.OS(), ".", f.profile)
 	if err != nil {
 		return nil, nil, &flagError{fmt.Errorf("--profile: %w", err)}
+	}
+	if f.mix.Mirror != "" && f.mix.SourcesFrom == "" && !profile.Evaluate.Paged() {
+		return nil, nil, &flagError{errTogether}
 	}
 	if f.rivals == "" {
 		return profile, nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 
+	"bzdata/eval"
 	"bzdata/eval/network"
 	"bzdata/pipeline/store"
 	"bzdata/stages"
@@ -31,6 +32,14 @@ func (f *evalFlags) openExam(ctx context.Context, p *network.Profile, e *evaluat
 	defer trained.Close()
 	e.Mix, err = exam.Report(trained)
 	return &exam.Exam, err
+}
+
+// wholeOf makes the sequences of an exam of pages count as one document each.
+func wholeOf(exam *stages.MixExam, base, candidate *eval.Losses) (b, c *eval.Losses, err error) {
+	if b, err = exam.Whole(base); err == nil {
+		c, err = exam.Whole(candidate)
+	}
+	return b, c, err
 }
 
 // where names the exam.

@@ -91,7 +91,7 @@ func (f *hashFlags) folders(w io.Writer, dirs []string) error {
 func (f *hashFlags) run(env *environment, files []string) error {
 	lint, done, err := f.linter(env.stderr)
 	if err != nil {
-		return err
+		return missingIsUsage(err)
 	}
 	faults := 0
 	for _, name := range files {
@@ -132,6 +132,9 @@ func (f *hashFlags) linter(w io.Writer) (*checkpoint.Rules, func() error, error)
 		return rules, done, nil
 	}
 	base, err := checkpoint.OpenDir(store.OS(), f.base)
+	if err != nil && !store.Exists(store.OS(), f.base) {
+		err = &pipeline.UsageError{Msg: f.base + " is not there; check the path", Err: err}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,7 +181,11 @@ func (f *hashFlags) file(w io.Writer, name string, rules *checkpoint.Rules) (n i
 		_, err = fmt.Fprintf(w, "%s: %s\n", name, f)
 		return 1, err
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case !store.Exists(store.OS(), name):
+		return 0, &pipeline.UsageError{Msg: name + " is not there; check the path", Err: err}
+	default:
 		return 0, &pipeline.DataError{Msg: err.Error()}
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()

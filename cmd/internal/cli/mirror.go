@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"bzdata/eval/mirror"
@@ -31,7 +32,7 @@ type mirrorFlags struct {
 func newMirror(env *environment) *cobra.Command {
 	f := &mirrorFlags{}
 	cmd := &cobra.Command{
-		Use:   "mirror (PLAN | --sources-from FILE --to DIR)",
+		Use:   "mirror (PLAN | [--sources-from FILE] --to DIR)",
 		Short: "Fetch the rows that validators would judge by, for a plan's evaluate",
 		Long: `Mirror fetches from the Hugging Face hub what the section evaluate of a plan reads: the files of the
 data sets that an expert group's config.yaml names, found as the library datasets finds them by
@@ -39,6 +40,10 @@ configuration, split and revision. It goes through the rows of every seed as a v
 and fetches a file when the rows come to it: so what is fetched is what rows and seeds need, and
 --files-max bounds it. Nodes share whole files where every data set has a multiple of their number,
 and rows otherwise; files are read in the order of their names, and seeds choose rows.
+
+Validators of Subnet 9 read pages of rows, which the seed draws, from the hub's datasets server, and
+so does mirror: DIR/PATH/pages has them. --sources-from is not needed then. The text of one of its
+data sets is not at the hub; the answer says where to put text of its kind.
 
 A file's hash is compared with the hub's, and it appears whole under DIR/PATH/NAME. DIR/mirror.json
 has revision, size, entity tag and SHA-256 of each. A run that was cut off goes on, and what is
@@ -95,7 +100,7 @@ func (f *mirrorFlags) run(ctx context.Context, env *environment, args []string) 
 	if f.progress == "none" {
 		show.out = io.Discard
 	}
-	f.OnFile, f.Now = show.file, func() string { return time.Now().UTC().Format(time.RFC3339) }
+	f.OnFile, f.OnPage, f.Now = show.file, show.page, func() string { return time.Now().UTC().Format(time.RFC3339) }
 	exam, filled, err := stages.FillMirror(lock.Context(ctx), f.inputs, profile, f.MirrorFill)
 	if err := errors.Join(err, lock.Release()); err != nil {
 		return pipeline.AsDiskError(f.Mirror, cmp.Or(ctx.Err(), err))
@@ -111,8 +116,9 @@ func (f *mirrorFlags) run(ctx context.Context, env *environment, args []string) 
 func (f *mirrorFlags) check(args []string) error {
 	var err error
 	switch {
-	case len(args) > 1 || len(args) == 0 && (f.SourcesFrom == "" || f.Mirror == ""):
-		err = errors.New("mirror wants one PLAN, or --sources-from FILE and --to DIR; see bzdata mirror --help")
+	case len(args) > 1 || len(args) == 0 && f.Mirror == "":
+		err = errors.New("mirror wants one PLAN, or --to DIR, with --sources-from FILE but for Subnet 9; " +
+			"see bzdata mirror --help")
 	case f.Rows < 1 || f.Seeds < 1 || f.FilesMax < 0:
 		err = errors.New("--rows and --seeds want 1 or more, --files-max 0 or more")
 	}
@@ -138,7 +144,7 @@ func (f *mirrorFlags) from(ctx context.Context, args []string) (*network.Profile
 	}
 	if plan.Evaluate == nil {
 		return nil, &pipeline.UsageError{Msg: fmt.Sprintf("%s has no section evaluate, so that there is nothing to mirror; add "+
-			"evaluate: {sources_from: FILE, mirror: DIR}", plan.File)}
+			"evaluate: {sources_from: FILE, mirror: DIR}, without sources_from for Subnet 9", plan.File)}
 	}
 	f.MixOptions = stages.MixOptionsOf(plan)
 	return network.Find(store.OS(), plan.Dir(), plan.Network.Profile)
@@ -153,6 +159,14 @@ func (f *mirrorFlags) show(env *environment, m mirrored, args []string) error {
 		})
 	}
 	for _, s := range m.Sources {
+		if s.Pages && s.Needed == 0 {
+			continue // below it is said why
+		}
+		if s.Pages {
+			fmt.Fprintf(env.stdout, "%s: %s needed, %d in the mirror, %d fetched now (%s)\n", s.Source, plural(s.Needed, "page"),
+				s.Mirrored, s.Fetched, report.Size(s.Bytes))
+			continue
+		}
 		fmt.Fprintf(env.stdout, "%s: %d of %s needed, %d in the mirror, %d fetched now (%s), commit %.12s\n", s.Source, s.Needed,
 			plural(s.Files, "file"), s.Mirrored, s.Fetched, report.Size(s.Bytes), s.Commit)
 	}
@@ -162,11 +176,14 @@ func (f *mirrorFlags) show(env *environment, m mirrored, args []string) error {
 	for _, why := range m.Short {
 		fmt.Fprintln(env.stdout, why)
 	}
-	next := ""
+	place, next := filepath.Join(m.Mirror, mirror.ManifestName), ""
+	if slices.ContainsFunc(m.Sources, func(s stages.MirrorFilled) bool { return s.Pages }) {
+		place = m.Mirror
+	}
 	if len(args) == 1 {
 		next = fmt.Sprintf("; next: bzdata run %s --until validator_rows, before the window", args[0])
 	}
-	_, err := fmt.Fprintf(env.stdout, "mirror: %s%s\n", filepath.Join(m.Mirror, mirror.ManifestName), next)
+	_, err := fmt.Fprintf(env.stdout, "mirror: %s%s\n", place, next)
 	return err
 }
 
@@ -180,6 +197,18 @@ type mirrorProgress struct {
 
 // progressEvery is how long a file comes without a word.
 const progressEvery = 10 * time.Second
+
+// page tells of pages, of the last one and now and then.
+func (p *mirrorProgress) page(source string, done, total int) {
+	now := p.now()
+	if p.told.IsZero() {
+		p.told = now
+	}
+	if done == total || now.Sub(p.told) >= progressEvery {
+		p.told = now
+		fmt.Fprintf(p.out, "%s: %d of %d pages\n", source, done, total)
+	}
+}
 
 func (p *mirrorProgress) file(source string, f mirror.File, bytes int64) {
 	now := p.now()

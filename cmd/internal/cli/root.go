@@ -71,38 +71,6 @@ them, and checks on held-out text whether the update lowers the loss.`,
 	return root
 }
 
-// unknownCommand is the mistake of a first argument that names no command.
-func unknownCommand(root *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	var names []string
-	for _, c := range root.Commands() {
-		names = append(names, c.Name())
-	}
-	hint := "see bzdata help"
-	if s := pipeline.Suggest(args[0], names); s != "" {
-		hint = s
-	}
-	return &flagError{fmt.Errorf("unknown command %q; %s", args[0], hint)}
-}
-
-// newHelp replaces cobra's command, which answers unknown topics with success.
-func newHelp(*environment) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Explain a command",
-		Long:  "Help explains the program, or one of its commands.\n\n" + exitStatus(exitDone, exitUsage),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			about, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return unknownCommand(cmd.Root(), args)
-			}
-			return about.Help()
-		},
-	}
-}
-
 func writeRootHelp(w io.Writer, root *cobra.Command, groups []group) {
 	fmt.Fprintf(w, "%s\n\nUsage:\n  bzdata COMMAND [flags]\n", root.Long)
 	for _, g := range groups {

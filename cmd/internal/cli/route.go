@@ -263,6 +263,9 @@ func (f *routeFlags) fromRecords(context.Context, *environment) (*routeResult, e
 		ranking.Add(line, layer, experts, weights)
 	}
 	layers, err := acc.ReadRecordDir(store.OS(), f.records)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missingIsUsage(err)
+	}
 	if err != nil {
 		return nil, &pipeline.DataError{Msg: err.Error()}
 	}

@@ -36,6 +36,7 @@ type runFlags struct {
 	progress string
 	computing
 	json string
+	rank string
 
 	allowExec bool
 	quiet     bool // standard output gets no summary
@@ -69,6 +70,12 @@ func (f *runFlags) addRun(fs *pflag.FlagSet) {
 		"write the report as JSON to this `FILE` instead; - is standard output")
 }
 
+// addRank adds the flag of commands that prove a loss.
+func (f *runFlags) addRank(fs *pflag.FlagSet) {
+	fs.StringVar(&f.rank, "rank-command", "",
+		"ask `CMD` for the miner's rank in its expert group, for chain/rank_in_group; it prints the number")
+}
+
 func newRun(env *environment) *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
@@ -83,6 +90,7 @@ under WORKDIR/out, the report as WORKDIR/report.html and report.json.
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), env, args[0]) },
 	}
 	f.addRun(cmd.Flags())
+	f.addRank(cmd.Flags())
 	return cmd
 }
 
@@ -117,7 +125,7 @@ func (f *runFlags) carryOut(ctx context.Context, env *environment, plan *pipelin
 // underLock runs a plan in a work directory that is its own, and reports.
 func (f *runFlags) underLock(ctx context.Context, env *environment, plan *pipeline.Plan, opt pipeline.Options) error {
 	show := newProgress(f.progress, env.stderr, opt)
-	opt.OnEvent = show.event
+	opt.OnEvent, opt.Rank = show.event, f.rankOf(env)
 	started := time.Now()
 	res, runErr := pipeline.Run(ctx, plan, opt)
 	show.close()
@@ -195,6 +203,9 @@ func (f *runFlags) options(plan *pipeline.Plan) (pipeline.Options, error) {
 	}
 	var err error
 	if opt.Kernels, err = f.computing.resolve(); err != nil {
+		return opt, err
+	}
+	if err := stages.CheckDevice(plan, opt.Kernels); err != nil {
 		return opt, err
 	}
 	if opt.MemoryBytes, err = memoryBudget(f.memory); err != nil {

@@ -31,6 +31,7 @@ import (
 //	hold DIR                   hold a work directory until the script ends
 //	flip FILE                  change one byte in the middle of a file
 //	hub OWNER/NAME DIR         serve a folder as a data set of the hub until the script ends
+//	pages                      serve rows of Subnet 9's data sets as the hub does until the script ends
 //	same FILE FILE             two files have the same bytes, or with ! have not
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -41,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": scriptExits, "lines": scriptLines, "corpus": scriptCorpus, "base": scriptBase,
 			"card": scriptCard, "hold": scriptHold, "flip": scriptFlip, "hub": scriptHub, "same": scriptSame,
+			"pages": scriptPages,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -161,6 +163,28 @@ func scriptHub(ts *testscript.TestScript, neg bool, args []string) {
 	hub := remotetest.NewHub(args[0], files)
 	ts.Defer(hub.Close)
 	for name, value := range map[string]string{"HF_ENDPOINT": hub.URL, "HF_HOME": ts.MkAbs("hf"), "HF_TOKEN": "", "HF_HUB_CACHE": "",
+		"HF_HUB_OFFLINE": ""} {
+		ts.Setenv(name, value)
+	}
+}
+
+func scriptPages(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: pages")
+	}
+	split := func(config string, rows int64) remotetest.ViewerSplit {
+		return remotetest.ViewerSplit{Config: config, Split: "train", Rows: rows}
+	}
+	viewer := remotetest.NewViewer(map[string][]remotetest.ViewerSplit{
+		"HuggingFaceFW/fineweb":             {split("CC-MAIN-2013-20", 3000), split("sample-10BT", 1000)},
+		"HuggingFaceFW/fineweb-edu-score-2": {split("CC-MAIN-2024-10", 2000)},
+		"laion/Pes2oX-fulltext":             {split("pes2ov2", 8242000)},
+		"HuggingFaceTB/finemath":            {split("finemath-3plus", 21400000), split("infiwebmath-3plus", 13900000)},
+	}, func(dataset, config string, row int64) string {
+		return fmt.Sprintf("the market of %s has %d stones in row %d and the river brings %d more", config, row%90, row%977, row%13)
+	})
+	ts.Defer(viewer.Close)
+	for name, value := range map[string]string{"HF_ENDPOINT": viewer.URL, "HF_HOME": ts.MkAbs("hf"), "HF_TOKEN": "",
 		"HF_HUB_OFFLINE": ""} {
 		ts.Setenv(name, value)
 	}

@@ -77,12 +77,16 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
-	if err := d.start(); err != nil {
-		return nil, fmt.Errorf("card %d (%s): %w", card.Ordinal, card.Name, err)
-	}
 	d.arena = arena{driver: d.driver, bytesMax: o.MemoryBytesMax, sync: d.syncNow}
 	d.modules, err = newModules(d, catalog, o.Cache)
-	return d, err
+	if err == nil {
+		err = d.start()
+	}
+	if err != nil {
+		d.fail(err)
+		return nil, d.Close()
+	}
+	return d, nil
 }
 
 // start makes the card's context and the stream.
@@ -191,6 +195,12 @@ func (d *Device) Close() error {
 	v := d.driver
 	before := d.err
 	var errs []error
+	there := func(handle uintptr, give func() error) func() error {
+		if handle == 0 {
+			return func() error { return nil }
+		}
+		return give
+	}
 	for _, step := range []func() error{
 		func() error { return v.check(v.contextSet, v.contextSet.call(d.context)) },
 		d.syncNow,
@@ -199,8 +209,8 @@ func (d *Device) Close() error {
 		d.freePinned,
 		d.arena.release,
 		d.modules.unload,
-		func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) },
-		func() error { return v.check(v.contextRelease, v.contextRelease.call(uintptr(d.card.handle))) },
+		there(d.stream, func() error { return v.check(v.streamDestroy, v.streamDestroy.call(d.stream)) }),
+		there(d.context, func() error { return v.check(v.contextRelease, v.contextRelease.call(uintptr(d.card.handle))) }),
 	} {
 		errs = append(errs, step())
 	}

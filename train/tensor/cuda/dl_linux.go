@@ -9,10 +9,10 @@ import (
 // unsupported says why this build cannot load libraries at all; it is empty if it can.
 const unsupported = ""
 
-// openLibrary loads a shared library by its absolute path. Its symbols become visible to libraries loaded later,
-// which is how a library finds one that it depends on.
+// openLibrary loads a shared library by its absolute path. Its symbols stay its own, since libraries of NVIDIA have code
+// in common in different versions. A library that another one asks for by name is found once it is loaded, all the same.
 func openLibrary(path string) (uintptr, error) {
-	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 }
 
 // symbol returns the address of a function of a library, or 0 if it has none of that name.

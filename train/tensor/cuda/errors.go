@@ -19,9 +19,12 @@ var advice = map[int32]string{
 	214: "the card's memory has an error that cannot be corrected: see nvidia-smi -q -d ECC; " +
 		"go on from the last checkpoint on another card",
 	222: "the compiled kernel is for a newer driver: update the driver or use an older libnvrtc",
-	700: "a kernel went outside of its memory, which is a mistake in bzdata: please report it with this line",
-	716: "a kernel read at an address that is not aligned, which is a mistake in bzdata: please report it with this line",
-	719: "a kernel failed or the card was lost: dmesg says which in lines with Xid; go on from the last checkpoint",
+	700: "this kernel or one before it went outside of its memory, which is a mistake in bzdata: please report this line, " +
+		"best as it is with CUDA_LAUNCH_BLOCKING=1, which names the kernel",
+	716: "this kernel or one before it read at an odd address, which is a mistake in bzdata: please report this line, " +
+		"best as it is with CUDA_LAUNCH_BLOCKING=1, which names the kernel",
+	719: "this kernel or one before it failed, or the card was lost: dmesg says which in lines with Xid; " +
+		"go on from the last checkpoint",
 	800: "this user may not use the card: see the permissions of /dev/nvidia*",
 	802: "the machine's NVLink fabric is not ready: start nvidia-fabricmanager",
 	803: "the driver's kernel module and libcuda.so.1 are of different versions: restart the machine after the driver's update",

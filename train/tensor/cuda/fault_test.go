@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -136,6 +138,50 @@ func TestLostCard(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "kernel to_bf16: cuLaunchKernel: CUDA_ERROR_LAUNCH_FAILED (719") ||
 		!strings.Contains(err.Error(), "go on from the last checkpoint") || d.Close() != err {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestEveryCallFails lets each call of the driver fail in turn: there is an error of one line, from the device or from
+// closing it, and memory is given back unless giving it back is what failed.
+func TestEveryCallFails(t *testing.T) {
+	job := func() error {
+		d, err := openFew(filepath.Join(t.TempDir(), "cache"))
+		if err != nil {
+			return err
+		}
+		var grown tensor.Array
+		x, y := d.Alloc(tensor.F32, 64), d.Borrow(tensor.BF16, 64)
+		d.Upload(x, normal(1, 64))
+		d.Copy(y, x)
+		d.Grow(&grown, tensor.F32, 64)
+		d.Copy(grown, x)
+		d.Grow(&grown, tensor.F32, 100_000)
+		d.Gemm(4, 4, 4, tensor.Rows(x, 4), tensor.Rows(y, 4), grown, 4, false)
+		d.Download(make([]float32, 64), y)
+		d.Return(y)
+		d.Free(x, grown)
+		return errors.Join(d.Sync(), d.Close())
+	}
+	fakeSet(t, "fail_at_call", 0, 0)
+	if err := job(); err != nil {
+		t.Fatal(err)
+	}
+	calls, live := fakeCount(t, "calls"), fakeCount(t, "live")
+	if calls < 30 {
+		t.Fatalf("the job made %d calls", calls)
+	}
+	left := 0
+	for n := 1; n <= calls; n++ {
+		fakeSet(t, "fail_at_call", n, 0)
+		err := job()
+		if err == nil || !strings.Contains(err.Error(), "CUDA_ERROR_UNKNOWN (999") {
+			t.Errorf("call %d of %d failed, and the error is %v", n, calls, err)
+		}
+		left = max(left, fakeCount(t, "live")-live)
+		live = fakeCount(t, "live")
+	}
+	if left > 8 {
+		t.Errorf("one failed call leaves %d blocks", left)
 	}
 }
 

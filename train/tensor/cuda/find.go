@@ -47,7 +47,11 @@ func machineNames() (triplet, target string) {
 
 func toolkitFolders() []string {
 	_, target := machineNames()
-	return []string{"/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/" + target + "/lib", "/opt/cuda/lib64"}
+	out := []string{"/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/" + target + "/lib", "/opt/cuda/lib64"}
+	if conda := os.Getenv("CONDA_PREFIX"); conda != "" {
+		out = append(out, filepath.Join(conda, "lib"))
+	}
+	return out
 }
 
 func systemFolders() []string {
@@ -58,8 +62,10 @@ func systemFolders() []string {
 // pipFolders are where pip puts NVIDIA's libraries, below the folders of Python packages.
 func pipFolders() []string {
 	var packages []string
-	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
-		packages = append(packages, filepath.Join(env, "lib/python3*/site-packages"))
+	for _, active := range []string{"VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if env := os.Getenv(active); env != "" {
+			packages = append(packages, filepath.Join(env, "lib/python3*/site-packages"))
+		}
 	}
 	if home, err := os.UserHomeDir(); err == nil {
 		packages = append(packages, filepath.Join(home, ".local/lib/python3*/site-packages"))

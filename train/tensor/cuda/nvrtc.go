@@ -114,8 +114,8 @@ func (c *compiler) archFor(card *Card) (string, error) {
 			return fmt.Sprintf("sm_%d", a), nil
 		}
 	}
-	return "", fmt.Errorf("%s (CUDA %s) cannot compile for compute capability %s of %s: install a newer one "+
-		"(pip install --upgrade nvidia-cuda-nvrtc-cu12)", c.path, c.version, card.Capability(), card.label())
+	return "", fmt.Errorf("%s (CUDA %s) cannot compile for compute capability %s: install a newer one "+
+		"(pip install --upgrade nvidia-cuda-nvrtc-cu12)", c.path, c.version, card.Capability())
 }
 
 // options are those of a compilation.

@@ -14,6 +14,7 @@ import (
 // folder makes a folder with links to some of the fake libraries.
 func folder(t *testing.T, libraries ...string) string {
 	t.Helper()
+	needsFake(t)
 	dir := t.TempDir()
 	for _, name := range libraries {
 		if err := os.Symlink(filepath.Join(fakes, name), filepath.Join(dir, name)); err != nil {
@@ -114,6 +115,7 @@ func TestVersions(t *testing.T) {
 
 // TestCards opens what is no card for the kernels.
 func TestCards(t *testing.T) {
+	needsFake(t)
 	wantNoDevice(t, Options{Ordinal: 1}, "there is no card 1: the driver shows 1, counted from 0")
 	fakeSet(t, "arch", 75, 90)
 	wantNoDevice(t, Options{}, "compute capability 7.5", "need 8.0")
@@ -142,6 +144,7 @@ func TestArchitecture(t *testing.T) {
 func TestFolders(t *testing.T) {
 	t.Setenv(PathVariable, "/a:/b/c:")
 	t.Setenv("VIRTUAL_ENV", "/venv")
+	t.Setenv("CONDA_PREFIX", "/conda")
 	t.Setenv("HOME", "/home/someone")
 	all := strings.Join(Folders(), " ")
 	if want := "/a /a/lib64 /a/lib /b/c /b/c/lib64 /b/c/lib /usr/local/cuda*/lib64 "; !strings.HasPrefix(all, want) {
@@ -149,7 +152,7 @@ func TestFolders(t *testing.T) {
 	}
 	for _, want := range []string{
 		" /venv/lib/python3*/site-packages/nvidia/*/lib ", " /home/someone/.local/lib/python3*/site-packages/nvidia/*/lib ",
-		" /usr/lib/wsl/lib ", " /usr/lib/python3/dist-packages/nvidia/*/lib ",
+		" /conda/lib/python3*/site-packages/nvidia/*/lib ", " /conda/lib ", " /usr/lib/wsl/lib ", " /usr/lib/python3/dist-packages/nvidia/*/lib ",
 	} {
 		if !strings.Contains(all+" ", want) {
 			t.Errorf("%s\nlacks %s", all, want)

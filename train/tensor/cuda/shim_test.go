@@ -13,22 +13,23 @@ import (
 // probes are kernels that test what other kernels are tested with.
 const probes = `
 extern "C" __global__ void product(float *c, const bf16 *a, const bf16 *b) {
-    __shared__ __align__(16) bf16 sa[16 * 16], sb[16 * 16], st[16 * 16];
-    int l = threadIdx.x;
-    copy_async16(sa + l * 8, a + l * 8);
-    copy_async16(sb + l * 8, b + l * 8);
+    const int pitch = 24; // values: eight rows of 48 bytes lie in eight different groups of banks
+    __shared__ __align__(16) bf16 sa[16 * pitch], sb[16 * pitch], st[16 * pitch];
+    int l = threadIdx.x, to = l / 2 * pitch + l % 2 * 8;
+    copy_async16(sa + to, a + l * 8);
+    copy_async16(sb + to, b + l * 8);
     copy_async_commit();
-    copy_async16(st + l * 8, b, false);
+    copy_async16(st + to, b, false);
     copy_async_commit();
     copy_async_wait<1>();
     __syncthreads();
     unsigned ra[4], rb[4], r2[2], rt[4];
-    ldmatrix_x4(ra, sa + (l % 16) * 16 + l / 16 * 8);       // tiles: rows 0-7 and 8-15 of columns 0-7, then of 8-15
-    ldmatrix_x4_trans(rb, sb + (l % 16) * 16 + l / 16 * 8); // the same of B, each transposed
-    ldmatrix_x2_trans(r2, sb + (l % 16) * 16 + 8);
+    ldmatrix_x4(ra, sa + (l % 16) * pitch + l / 16 * 8);       // tiles: rows 0-7 and 8-15 of columns 0-7, then of 8-15
+    ldmatrix_x4_trans(rb, sb + (l % 16) * pitch + l / 16 * 8); // the same of B, each transposed
+    ldmatrix_x2_trans(r2, sb + (l % 16) * pitch + 8);
     copy_async_wait<0>();
     __syncthreads();
-    ldmatrix_x2(rt, st + (l % 8) * 16);
+    ldmatrix_x2(rt, st + (l % 8) * pitch);
     for (int half = 0; half < 2; half++) {
         float d[4] = {__uint_as_float(rt[0]), 0, __uint_as_float(rt[1]), 0};
         mma_bf16(d, ra, half ? r2[0] : rb[0], half ? r2[1] : rb[1]);
@@ -93,6 +94,18 @@ extern "C" __global__ void diverged(float *to) {
 extern "C" __global__ void forever(float *to) {
     if (threadIdx.x == 0) __shfl_xor_sync(FULL, 1.f, 1);
     __syncthreads();
+}
+extern "C" __global__ void vector(float *to, int at) { *(float2 *)(to + at) = make_float2(1, 2); }
+extern "C" __global__ void outside(float *to, int at) {
+    __shared__ float s[32];
+    s[threadIdx.x + at] = 1;
+    __syncthreads();
+    to[threadIdx.x] = s[31 - threadIdx.x];
+}
+extern "C" __global__ void banks(float *to) {
+    __shared__ __align__(16) unsigned short m[512];
+    unsigned r[4];
+    ldmatrix_x4(r, m + threadIdx.x * 16);
 }
 extern "C" __global__ void odd(float *to) {
     __shared__ __align__(16) unsigned short m[512];
@@ -205,6 +218,7 @@ func TestRounds(t *testing.T) {
 
 // TestShimPoison holds that what was never written, or not yet, is NaN.
 func TestShimPoison(t *testing.T) {
+	needsFake(t)
 	for order, name := range []string{"forward", "backward"} {
 		fakeSet(t, "order", order, 0)
 		d := openProbes(t)
@@ -228,6 +242,7 @@ func TestShimPoison(t *testing.T) {
 
 // TestShimFaults holds that mistakes that a card would not report fail the launch, or the next wait.
 func TestShimFaults(t *testing.T) {
+	needsFake(t)
 	for _, c := range []struct {
 		kernel string
 		args   []any
@@ -236,7 +251,10 @@ func TestShimFaults(t *testing.T) {
 		{"past", nil, "a write past the 128 bytes of dynamic shared memory"},
 		{"diverged", nil, "lanes of one warp meet in __syncwarp"},
 		{"forever", nil, "waits for ever in __"},
+		{"banks", nil, "rows of matrix 0 share banks"},
 		{"odd", nil, "is not a multiple of 16"},
+		{"vector", []any{int32(1)}, "of a 'struct float2' is not a multiple of 8"},
+		{"outside", []any{int32(1)}, "index 32 is outside of 'float [32]'"},
 		{"beside", []any{int32(128)}, "a write past an allocation of 512 bytes"},
 		{"beside", []any{int32(-1)}, "a write before an allocation of 512 bytes"},
 	} {

@@ -7,6 +7,7 @@ import (
 
 // TestInspect looks at a machine with a card, without one, and with part of what is needed.
 func TestInspect(t *testing.T) {
+	needsFake(t)
 	s := Inspect([]string{fakes})
 	if err := s.Ready(); err != nil || len(s.Cards) != 1 || s.Cards[0].Problem != "" || s.Driver.Version != "CUDA 12.9" ||
 		s.Compiler.Version != "12.9" || !strings.HasPrefix(s.Products.Path, fakes) {

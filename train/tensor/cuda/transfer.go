@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"unsafe"
@@ -40,21 +41,20 @@ func (s *staging) open(v *driver) error {
 	return nil
 }
 
+// close gives back what open took, all of it or not.
 func (s *staging) close(v *driver) error {
+	var errs []error
 	for i := range s.buffers {
 		b := &s.buffers[i]
-		if b.memory == nil {
-			continue
+		if b.memory != nil {
+			errs = append(errs, v.check(v.hostFree, v.hostFree.call(uintptr(b.memory))))
 		}
-		if err := v.check(v.hostFree, v.hostFree.call(uintptr(b.memory))); err != nil {
-			return err
-		}
-		if err := v.check(v.eventDestroy, v.eventDestroy.call(b.event)); err != nil {
-			return err
+		if b.event != 0 {
+			errs = append(errs, v.check(v.eventDestroy, v.eventDestroy.call(b.event)))
 		}
 		*b = stage{}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // take returns the next buffer, once nothing uses it.

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -87,6 +88,24 @@ func TestTransferInts(t *testing.T) {
 	if !slices.Equal(zeros, make([]float64, 3)) {
 		t.Fatal(zeros)
 	}
+}
+
+// TestUploadBF16 takes values as files store them.
+func TestUploadBF16(t *testing.T) {
+	d := newFake(t, tensor.BF16)
+	want := normal(3, stagingBytes)
+	round(want)
+	raw := make([]byte, 0, 2*len(want))
+	for _, v := range want {
+		raw = binary.LittleEndian.AppendUint16(raw, uint16(math.Float32bits(v)>>16))
+	}
+	a := d.Alloc(tensor.BF16, len(want))
+	d.UploadBF16(a, raw)
+	if !slices.Equal(get(t, d, a), want) {
+		t.Error("values changed on the way")
+	}
+	d.UploadBF16(a, raw[2:])
+	wantFault(t, d, "UploadBF16: ")
 }
 
 // TestCopy copies between all types, also to an odd address.

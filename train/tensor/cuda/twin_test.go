@@ -99,6 +99,7 @@ func (r trial) readInts(a tensor.Ints) []float32 {
 // give the same bits.
 func compareTypes(t *testing.T, what string, run func(r trial) [][]float32) {
 	t.Helper()
+	runsKernels(t)
 	for _, typ := range []tensor.Type{tensor.F32, tensor.BF16} {
 		bound := 2e-5
 		if typ == tensor.BF16 {
@@ -153,11 +154,20 @@ func equalBits(t *testing.T, what string, got, want [][]float32) {
 
 func sameBits(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }
 
+// runsKernels skips a test among the short ones, which look for races of Go code: kernels have none of it.
+func runsKernels(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs many kernels on the processor")
+	}
+}
+
 // sharedCards are cards that several tests use.
 var sharedCards = map[tensor.Type]*Device{}
 
 func fakeOf(t *testing.T, typ tensor.Type) *Device {
 	t.Helper()
+	runsKernels(t)
 	if sharedCards[typ] == nil {
 		d, err := New(Options{Precision: precisionOf(typ)})
 		if err != nil {

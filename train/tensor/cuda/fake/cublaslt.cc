@@ -1,8 +1,11 @@
 // A libcublasLt with products of matrices on the processor: column-major, F32 and BF16, sums in F32 in the
 // order of k. Numbers of types and attributes are those of cublasLt.h.
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <memory>
+#include <string>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -155,6 +158,49 @@ __attribute__((optimize("O3"))) static void axpy(float *to, const float *x, floa
     for (size_t i = 0; i < n; i++) to[i] += a * x[i];
 }
 
+// Job is a product that is queued, with copies of what describes it.
+struct Job {
+    Desc desc;
+    Layout la, lb, lc, lo;
+    const void *a, *b, *c;
+    void *out, *workspace;
+    size_t bytes;
+    float alpha, beta;
+};
+
+static int multiply(void *data) {
+    std::unique_ptr<Job> j((Job *)data);
+    if (j->bytes) memset(j->workspace, 0xff, j->bytes < 4096 ? j->bytes : 4096);
+    Matrix x = {j->a, &j->la, j->desc.transA != 0}, y = {j->b, &j->lb, j->desc.transB != 0}, z = {j->c, &j->lc, false};
+    size_t m = x.rows(), n = y.cols(), k = x.cols();
+    std::vector<float> left(m * k), sum(m);
+    for (size_t p = 0; p < k; p++)
+        for (size_t i = 0; i < m; i++) left[p * m + i] = x.at(i, p);
+    for (size_t col = 0; col < n; col++) {
+        sum.assign(m, 0);
+        for (size_t p = 0; p < k; p++) axpy(sum.data(), &left[p * m], y.at(p, col), m);
+        for (size_t i = 0; i < m; i++) {
+            float v = j->alpha * sum[i];
+            if (j->beta != 0) v += j->beta * z.at(i, col);
+            store(j->out, j->lo.type, i + col * j->lo.ld, v);
+        }
+    }
+    return OK;
+}
+
+// enqueue hands a product to the fake libcuda beside this library, which does it in its turn.
+static int enqueue(Job *j) {
+    typedef int (*Enqueue)(int (*)(void *), void *);
+    static Enqueue to = [] {
+        Dl_info here;
+        std::string path = dladdr((void *)multiply, &here) ? here.dli_fname : "";
+        path = path.substr(0, path.rfind('/') + 1) + "libcuda.so.1";
+        void *driver = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+        return driver ? (Enqueue)dlsym(driver, "fakeEnqueue") : nullptr;
+    }();
+    return to ? to(multiply, j) : multiply(j);
+}
+
 API int cublasLtMatmul(void *, Desc *d, const float *alpha, const void *a, Layout *la, const void *b, Layout *lb,
                        const float *beta, const void *c, Layout *lc, void *out, Layout *lo, const Algo *algo, void *workspace,
                        size_t bytes, void *) {
@@ -163,21 +209,6 @@ API int cublasLtMatmul(void *, Desc *d, const float *alpha, const void *a, Layou
     const void *operands[] = {a, b, c, out};
     for (int i = 0; i < 4; i++)
         if ((uintptr_t)operands[i] % algo->data[2 + i]) return INVALID_VALUE; // less than the algorithm was chosen for
-    if (bytes) memset(workspace, 0xff, bytes < 4096 ? bytes : 4096);
     if (int bad = check(d, la, lb, lc, lo)) return bad;
-    Matrix x = {a, la, d->transA != 0}, y = {b, lb, d->transB != 0}, z = {c, lc, false};
-    size_t m = x.rows(), n = y.cols(), k = x.cols();
-    std::vector<float> left(m * k), sum(m);
-    for (size_t p = 0; p < k; p++)
-        for (size_t i = 0; i < m; i++) left[p * m + i] = x.at(i, p);
-    for (size_t j = 0; j < n; j++) {
-        sum.assign(m, 0);
-        for (size_t p = 0; p < k; p++) axpy(sum.data(), &left[p * m], y.at(p, j), m);
-        for (size_t i = 0; i < m; i++) {
-            float v = *alpha * sum[i];
-            if (*beta != 0) v += *beta * z.at(i, j);
-            store(out, lo->type, i + j * lo->ld, v);
-        }
-    }
-    return OK;
+    return enqueue(new Job{*d, *la, *lb, *lc, *lo, a, b, c, out, workspace, bytes, *alpha, *beta});
 }

@@ -1,5 +1,6 @@
 // A libcuda whose device is the processor: memory is the process's own, with guard bytes around each
-// allocation and NaN in it, streams are done at once, kernels are libraries made by the fake libnvrtc.
+// allocation and NaN in it, kernels are libraries made by the fake libnvrtc. Work is done when it is queued or, with the
+// setting async, not before somebody waits: then what is read too early is NaN, and what is overwritten too early shows.
 //
 // Settings are taken from the environment, FAKE_CUDA_ and the upper-case name, or set with fakeSet:
 //
@@ -8,9 +9,11 @@
 //	arch              compute capability: 90
 //	memory            bytes: 8 GiB
 //	lose_at_launch    the launch, counted from 1, at which the device is lost: never
+//	fail_at_call      the call that needs a context, counted from 1, that fails: none
 //	fail_at_alloc     the allocation, counted from 1, that finds no memory: none
 //	order             1 runs blocks and threads in reverse: 0
 //	workers           threads of the operating system: one a core
+//	async             1 does queued work when it is waited for: 0
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -19,9 +22,12 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 #include "launch.h"
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -29,13 +35,14 @@
 enum Result {
     OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101,
     INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
-    ILLEGAL_ADDRESS = 700, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801
+    ILLEGAL_ADDRESS = 700, LAUNCH_OUT_OF_RESOURCES = 701, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801,
+    UNKNOWN = 999
 };
 
 struct Setting { const char *name; long long value; };
 static Setting settings[] = {{"devices", 1}, {"driver", 12090}, {"arch", 90}, {"memory", 8ll << 30}, {"lose_at_launch", 0},
-                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}};
-enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS };
+                             {"fail_at_alloc", 0}, {"order", 0}, {"workers", 0}, {"async", 0}, {"fail_at_call", 0}};
+enum { DEVICES, DRIVER, ARCH, MEMORY, LOSE, FAIL_ALLOC, ORDER, WORKERS, ASYNC, FAIL_CALL };
 
 struct Allocation { size_t bytes; bool host; };
 struct Module { void *library; const bz_entry *entries; int (*run)(bz_launch *, unsigned); };
@@ -50,7 +57,7 @@ static std::recursive_mutex lock;
 static std::map<uintptr_t, Allocation> memory; // by first address
 static std::map<const bz_entry *, Function *> functions;
 static size_t used, peak;
-static unsigned long long launches, allocations;
+static unsigned long long launches, allocations, calls;
 static bool initialized;
 static int contextUsers;
 static int context; // its address is the handle
@@ -63,7 +70,8 @@ static std::string message;
     LOCKED; \
     if (lost) return lost; \
     if (!initialized) return NOT_INITIALIZED; \
-    if (current != &context) return INVALID_CONTEXT
+    if (current != &context) return INVALID_CONTEXT; \
+    if (++calls == (unsigned long long)settings[FAIL_CALL].value) return UNKNOWN
 
 static void readSettings() {
     for (Setting &s : settings) {
@@ -74,22 +82,13 @@ static void readSettings() {
 }
 __attribute__((constructor)) static void start() { readSettings(); }
 
-// fakeSet changes a setting; the number of launches and allocations is then counted anew, and a lost device is back.
-API int fakeSet(const char *name, long long value) {
-    LOCKED;
-    launches = allocations = 0;
-    lost = OK;
-    for (Setting &s : settings)
-        if (!strcmp(s.name, name)) return s.value = value, OK;
-    return NOT_FOUND;
-}
-
-// fakeCount says how many launches or allocations there were, how many bytes are in use or were at most, or how
-// many allocations there are.
+// fakeCount says how many launches, allocations or calls that need a context there were, how many bytes are in use or
+// were at most, or how many allocations there are.
 API long long fakeCount(const char *name) {
     LOCKED;
     if (!strcmp(name, "launches")) return launches;
     if (!strcmp(name, "allocations")) return allocations;
+    if (!strcmp(name, "calls")) return calls;
     if (!strcmp(name, "used")) return used;
     if (!strcmp(name, "peak")) return peak;
     return !strcmp(name, "live") ? (long long)memory.size() : -1;
@@ -105,6 +104,43 @@ static Result fault(Result r, const std::string &what) {
     message = what;
     fprintf(stderr, "fake card: %s\n", what.c_str());
     return lost = r;
+}
+
+static std::deque<std::function<int()>> queue;
+
+// flush does what is queued, up to the first fault.
+static int flush() {
+    while (!queue.empty() && !lost) {
+        std::function<int()> work = std::move(queue.front());
+        queue.pop_front();
+        if (int r = work())
+            if (!lost) fault((Result)r, "work that was queued fails");
+    }
+    queue.clear();
+    return lost;
+}
+
+static int enqueue(std::function<int()> work) {
+    if (!settings[ASYNC].value) return work();
+    queue.push_back(work);
+    return OK;
+}
+
+// fakeEnqueue is how other libraries queue work.
+API int fakeEnqueue(int (*work)(void *), void *data) {
+    LOCKED;
+    return enqueue([=] { return work(data); });
+}
+
+// fakeSet changes a setting; the number of launches, allocations and calls is then counted anew, and a lost device is back.
+API int fakeSet(const char *name, long long value) {
+    LOCKED;
+    flush();
+    launches = allocations = calls = 0;
+    lost = OK;
+    for (Setting &s : settings)
+        if (!strcmp(s.name, name)) return s.value = value, OK;
+    return NOT_FOUND;
 }
 
 // ---------------------------------------------------------------- devices and contexts
@@ -224,26 +260,29 @@ static Result release(uintptr_t at, bool host) {
     return r;
 }
 
-// device says whether n bytes from at on lie in one allocation.
-static bool device(uintptr_t at, size_t n) {
+// within says whether n bytes from at on lie in one allocation of the device, or of the host.
+static bool within(uintptr_t at, size_t n, bool host) {
     auto m = memory.upper_bound(at);
     if (m == memory.begin()) return false;
     --m;
-    return !m->second.host && at >= m->first && at + n <= m->first + m->second.bytes;
+    return m->second.host == host && at >= m->first && at + n <= m->first + m->second.bytes;
 }
+static bool device(uintptr_t at, size_t n) { return within(at, n, false); }
+static bool pinned(uintptr_t at, size_t n) { return within(at, n, true); }
 
 API int cuMemAlloc_v2(uintptr_t *at, size_t bytes) { NEEDS_CONTEXT; return allocate(at, bytes, false); }
-API int cuMemFree_v2(uintptr_t at) { NEEDS_CONTEXT; return at ? release(at, false) : OK; }
+API int cuMemFree_v2(uintptr_t at) { NEEDS_CONTEXT; return flush() ? lost : at ? release(at, false) : OK; }
 API int cuMemAllocAsync(uintptr_t *at, size_t bytes, void *) { return cuMemAlloc_v2(at, bytes); }
 API int cuMemFreeAsync(uintptr_t at, void *) { return cuMemFree_v2(at); }
 API int cuMemAllocHost_v2(void **at, size_t bytes) { NEEDS_CONTEXT; return allocate((uintptr_t *)at, bytes, true); }
 API int cuMemHostAlloc(void **at, size_t bytes, unsigned) { return cuMemAllocHost_v2(at, bytes); }
-API int cuMemFreeHost(void *at) { NEEDS_CONTEXT; return release((uintptr_t)at, true); }
+API int cuMemFreeHost(void *at) { NEEDS_CONTEXT; return flush() ? lost : release((uintptr_t)at, true); }
 API int cuMemGetInfo_v2(size_t *free, size_t *total) {
     NEEDS_CONTEXT;
     return *total = settings[MEMORY].value, *free = *total - used, OK;
 }
 
+// Copies that are not asynchronous do not wait for streams that are not blocking, and so find work of those not done.
 static Result copy(void *to, const void *from, size_t n, bool ok) {
     if (n == 0) return OK;
     if (!ok) return INVALID_VALUE;
@@ -261,23 +300,43 @@ API int cuMemcpyDtoD_v2(uintptr_t to, uintptr_t from, size_t n) {
     NEEDS_CONTEXT;
     return copy((void *)to, (void *)from, n, device(to, n) && device(from, n));
 }
-API int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t n, void *) { return cuMemcpyHtoD_v2(to, from, n); }
-API int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t n, void *) { return cuMemcpyDtoH_v2(to, from, n); }
-API int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) { return cuMemcpyDtoD_v2(to, from, n); }
 
-template <class T> static int fill(uintptr_t at, T v, size_t n) {
+// Asynchronous copies of memory that is not pinned are done before they return; a destination that is holds NaN until then.
+API int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t n, void *) {
+    NEEDS_CONTEXT;
+    if (n && !device(to, n)) return INVALID_VALUE;
+    int r = enqueue([=] { return copy((void *)to, from, n, true); });
+    return pinned((uintptr_t)from, n) ? r : flush();
+}
+API int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t n, void *) {
+    NEEDS_CONTEXT;
+    if (n && !device(from, n)) return INVALID_VALUE;
+    if (pinned((uintptr_t)to, n)) memset(to, 0xff, n);
+    int r = enqueue([=] { return copy(to, (void *)from, n, true); });
+    return pinned((uintptr_t)to, n) ? r : flush();
+}
+API int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void *) {
+    NEEDS_CONTEXT;
+    if (n && !(device(to, n) && device(from, n))) return INVALID_VALUE;
+    return enqueue([=] { return copy((void *)to, (void *)from, n, true); });
+}
+
+template <class T> static int fill(uintptr_t at, T v, size_t n, bool later) {
     NEEDS_CONTEXT;
     if (n == 0) return OK;
     if (!device(at, n * sizeof(T)) || at % sizeof(T)) return INVALID_VALUE;
-    for (size_t i = 0; i < n; i++) ((T *)at)[i] = v;
-    return OK;
+    auto work = [=] {
+        for (size_t i = 0; i < n; i++) ((T *)at)[i] = v;
+        return OK;
+    };
+    return later ? enqueue(work) : work();
 }
-API int cuMemsetD8_v2(uintptr_t at, unsigned char v, size_t n) { return fill(at, v, n); }
-API int cuMemsetD16_v2(uintptr_t at, unsigned short v, size_t n) { return fill(at, v, n); }
-API int cuMemsetD32_v2(uintptr_t at, unsigned v, size_t n) { return fill(at, v, n); }
-API int cuMemsetD8Async(uintptr_t at, unsigned char v, size_t n, void *) { return fill(at, v, n); }
-API int cuMemsetD16Async(uintptr_t at, unsigned short v, size_t n, void *) { return fill(at, v, n); }
-API int cuMemsetD32Async(uintptr_t at, unsigned v, size_t n, void *) { return fill(at, v, n); }
+API int cuMemsetD8_v2(uintptr_t at, unsigned char v, size_t n) { return fill(at, v, n, false); }
+API int cuMemsetD16_v2(uintptr_t at, unsigned short v, size_t n) { return fill(at, v, n, false); }
+API int cuMemsetD32_v2(uintptr_t at, unsigned v, size_t n) { return fill(at, v, n, false); }
+API int cuMemsetD8Async(uintptr_t at, unsigned char v, size_t n, void *) { return fill(at, v, n, true); }
+API int cuMemsetD16Async(uintptr_t at, unsigned short v, size_t n, void *) { return fill(at, v, n, true); }
+API int cuMemsetD32Async(uintptr_t at, unsigned v, size_t n, void *) { return fill(at, v, n, true); }
 
 // ---------------------------------------------------------------- streams and events
 
@@ -290,25 +349,40 @@ static double now() {
 
 API int cuStreamCreate(Stream **s, unsigned) { NEEDS_CONTEXT; return *s = new Stream{alive}, OK; }
 API int cuStreamCreateWithPriority(Stream **s, unsigned flags, int) { return cuStreamCreate(s, flags); }
-API int cuStreamDestroy_v2(Stream *s) { NEEDS_CONTEXT; return s && valid(s) ? (s->magic = 0, delete s, OK) : INVALID_HANDLE; }
-API int cuStreamSynchronize(Stream *s) { NEEDS_CONTEXT; return valid(s) ? checkGuards() : INVALID_HANDLE; }
-API int cuStreamQuery(Stream *s) { NEEDS_CONTEXT; return valid(s) ? OK : INVALID_HANDLE; }
+API int cuStreamDestroy_v2(Stream *s) {
+    NEEDS_CONTEXT;
+    return flush() ? lost : s && valid(s) ? (s->magic = 0, delete s, OK) : INVALID_HANDLE;
+}
+static int wait() { return flush() ? lost : checkGuards(); }
+API int cuStreamSynchronize(Stream *s) { NEEDS_CONTEXT; return valid(s) ? wait() : INVALID_HANDLE; }
+API int cuStreamQuery(Stream *s) {
+    NEEDS_CONTEXT;
+    return !valid(s) ? INVALID_HANDLE : queue.empty() ? OK : NOT_READY;
+}
 API int cuStreamWaitEvent(Stream *s, Event *e, unsigned) {
     NEEDS_CONTEXT;
     return valid(s) && e->magic == alive ? OK : INVALID_HANDLE;
 }
-API int cuCtxSynchronize() { NEEDS_CONTEXT; return checkGuards(); }
+API int cuCtxSynchronize() { NEEDS_CONTEXT; return wait(); }
 API int cuEventCreate(Event **e, unsigned) { NEEDS_CONTEXT; return *e = new Event{alive, 0, false}, OK; }
-API int cuEventDestroy_v2(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? (e->magic = 0, delete e, OK) : INVALID_HANDLE; }
+API int cuEventDestroy_v2(Event *e) {
+    NEEDS_CONTEXT;
+    return flush() ? lost : e->magic == alive ? (e->magic = 0, delete e, OK) : INVALID_HANDLE;
+}
 API int cuEventRecord(Event *e, Stream *s) {
     NEEDS_CONTEXT;
-    return valid(s) && e->magic == alive ? (e->ms = now(), e->recorded = true, OK) : INVALID_HANDLE;
+    if (!valid(s) || e->magic != alive) return INVALID_HANDLE;
+    e->recorded = false;
+    return enqueue([=] { return e->ms = now(), e->recorded = true, OK; });
 }
-API int cuEventSynchronize(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? OK : INVALID_HANDLE; }
-API int cuEventQuery(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? OK : INVALID_HANDLE; }
+API int cuEventSynchronize(Event *e) { NEEDS_CONTEXT; return e->magic == alive ? flush() : INVALID_HANDLE; }
+API int cuEventQuery(Event *e) {
+    NEEDS_CONTEXT;
+    return e->magic != alive ? INVALID_HANDLE : queue.empty() ? OK : NOT_READY;
+}
 API int cuEventElapsedTime(float *ms, Event *from, Event *to) {
     NEEDS_CONTEXT;
-    return from->recorded && to->recorded ? (*ms = (float)(to->ms - from->ms), OK) : INVALID_HANDLE;
+    return from->recorded && to->recorded ? (*ms = (float)(to->ms - from->ms), OK) : NOT_READY;
 }
 
 // ---------------------------------------------------------------- modules and launches
@@ -336,6 +410,7 @@ API int cuModuleLoadData(Module **m, const void *image) {
 API int cuModuleLoadDataEx(Module **m, const void *image, unsigned, int *, void **) { return cuModuleLoadData(m, image); }
 API int cuModuleUnload(Module *m) {
     NEEDS_CONTEXT;
+    flush();
     for (const bz_entry *e = m->entries; e->name; e++) delete functions[e], functions.erase(e);
     return dlclose(m->library), delete m, OK;
 }
@@ -373,13 +448,24 @@ API int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsig
     unsigned long long threads = (unsigned long long)bx * by * bz;
     if (extra || gx == 0 || gy == 0 || gz == 0 || threads == 0 || threads > 1024 || bz > 64) return INVALID_VALUE;
     if (gx > 0x7fffffffu || gy > 65535 || gz > 65535 || shared > f->dynamic) return INVALID_VALUE;
-    if (++launches == (unsigned long long)settings[LOSE].value) return fault(LAUNCH_FAILED, "lost, as it was told to be");
+    bool lose = ++launches == (unsigned long long)settings[LOSE].value;
     bz_launch l = {};
     l.grid = {gx, gy, gz}, l.block = {bx, by, bz}, l.dynamic = shared, l.order = (unsigned)settings[ORDER].value;
-    l.call = f->entry->call, l.args = args;
+    l.call = f->entry->call;
     f->launches++;
-    if (f->module->run(&l, workers())) return fault(LAUNCH_FAILED, std::string(f->entry->name) + ": " + l.message);
-    return OK;
+    std::vector<uint64_t> values; // the arguments are read now
+    for (size_t i = 0; f->entry->letters[i]; i++) {
+        values.push_back(0);
+        memcpy(&values[i], args[i], strchr("iuf", f->entry->letters[i]) ? 4 : 8);
+    }
+    return enqueue([=]() mutable -> int {
+        if (lose) return fault(LAUNCH_FAILED, "lost, as it was told to be");
+        std::vector<void *> pointers;
+        for (uint64_t &v : values) pointers.push_back(&v);
+        l.args = pointers.data();
+        if (f->module->run(&l, workers())) return fault(LAUNCH_FAILED, std::string(f->entry->name) + ": " + l.message);
+        return OK;
+    });
 }
 
 API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, Function *, int, size_t) { return *n = 2, OK; }
@@ -403,6 +489,7 @@ static const char *name(int r) {
     case LAUNCH_OUT_OF_RESOURCES: return "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES";
     case LAUNCH_FAILED: return "CUDA_ERROR_LAUNCH_FAILED";
     case NOT_SUPPORTED: return "CUDA_ERROR_NOT_SUPPORTED";
+    case UNKNOWN: return "CUDA_ERROR_UNKNOWN";
     }
     return nullptr;
 }

@@ -138,6 +138,20 @@ static __attribute__((noinline)) void bz_complain(bz_worker *w, uint3 thread, co
     va_end(list);
 }
 
+// What the compiler calls where code breaks a rule that -fsanitize watches over, in the layout of GCC's libubsan.
+struct bz_place { const char *file; unsigned line, column; };
+struct bz_type { unsigned short kind, info; char name[1]; };
+struct bz_mismatch { bz_place place; const bz_type *type; unsigned char log_alignment, kind; };
+struct bz_outside { bz_place place; const bz_type *array, *index; };
+
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(const bz_mismatch *m, unsigned long long address) {
+    bz_fail("%s:%u: address %#llx of a %s is not a multiple of %u", m->place.file, m->place.line, address, m->type->name,
+            1u << m->log_alignment);
+}
+extern "C" void __ubsan_handle_out_of_bounds_abort(const bz_outside *o, unsigned long long index) {
+    bz_fail("%s:%u: index %lld is outside of %s", o->place.file, o->place.line, (long long)index, o->array->name);
+}
+
 static void bz_make_ready(bz_fiber *f) {
     f->waits = nullptr;
     bz_me->ready[bz_me->ready_to++ % BZ_THREADS] = f;

@@ -142,7 +142,8 @@ static inline float bz_half(unsigned pair, int high) {
     return value;
 }
 
-static __attribute__((noinline, optimize("O3"))) void bz_multiply(float c[16][8], const float a[16][16], const float b[16][8]) {
+__attribute__((noinline, optimize("O3"), no_sanitize("alignment", "bounds")))
+static void bz_multiply(float c[16][8], const float a[16][16], const float b[16][8]) {
     for (int i = 0; i < 16; i++)
         for (int k = 0; k < 16; k++)
             for (int j = 0; j < 8; j++) c[i][j] += a[i][k] * b[k][j];

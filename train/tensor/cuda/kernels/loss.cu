@@ -2,7 +2,8 @@
 
 // loss = -log softmax(logits)[target] of the row of each block; if grad is not 0 logits become the derivative times grad.
 // Exponentials are added up in single precision within a thread and in double precision between them.
-extern "C" __global__ void cross_entropy(float *logits, const int *targets, int vocab, float grad, double *loss) {
+extern "C" __global__ void __launch_bounds__(1024) cross_entropy(float *logits, const int *targets, int vocab, float grad,
+                                                                    double *loss) {
     logits += (long long)blockIdx.x * vocab;
     int target = targets[blockIdx.x];
     float chosen = logits[target], top = -INFINITE, part = 0;

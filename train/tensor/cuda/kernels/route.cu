@@ -112,7 +112,7 @@ extern "C" __global__ void route_count(int *counts, const int *ids, int slots, i
 
 // Makes of the counts the first place of each expert's slots of each block, and fills start. One block: a warp for an expert
 // at a time, a lane for a block of slots.
-extern "C" __global__ void route_start(int *start, int *counts, int blocks, int experts) {
+extern "C" __global__ void __launch_bounds__(1024) route_start(int *start, int *counts, int blocks, int experts) {
     int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
     for (int e = warp; e < experts; e += warps) {
         int before = 0;
