@@ -125,7 +125,7 @@ func plan24(ctx context.Context, c *check) error {
 	c.within(fmt.Sprintf("loss of each of %d steps, relative", len(got)), worst, c.bounds.plan)
 	c.note("loss %.4f to %.4f nats, without a bound %.4f to %.4f", got[0].LossNats, got[len(got)-1].LossNats, want[0].LossNats,
 		want[len(got)-1].LossNats)
-	c.within("training: "+falls, got[len(got)-1].LossNats/got[0].LossNats, 0.9999)
+	c.within("training: "+falls, fallen(got), 0.9999)
 	return nil
 }
 

@@ -57,6 +57,9 @@ func tinySizes() sizes {
 // do runs parts into a file, and returns what was printed.
 func do(t *testing.T, s sizes, path string, names ...string) (string, error) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs the card's kernels on the processor")
+	}
 	var out bytes.Buffer
 	err := run(context.Background(), &out, s, options{results: path, limit: 5 * time.Minute}, names)
 	return out.String(), err
@@ -161,6 +164,9 @@ func TestFailure(t *testing.T) {
 // TestDeadline holds that a part whose time is over fails and says why.
 func TestDeadline(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results.json")
+	if testing.Short() {
+		t.Skip("runs the processor's kernels once")
+	}
 	var out bytes.Buffer
 	err := run(context.Background(), &out, tinySizes(), options{results: path, limit: time.Nanosecond}, []string{"kernels", "training"})
 	if err == nil || !strings.Contains(out.String(), "training FAILED context deadline exceeded") {

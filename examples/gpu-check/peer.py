@@ -157,7 +157,7 @@ def wait():
 def train(model, way, sequences, length):
     """Seconds of a step, and the first and the last loss."""
     weights = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=1e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, fused=CUDA)
+    optimizer = torch.optim.AdamW(weights, lr=3e-4, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1, fused=CUDA)
     loss_of = lambda tokens: losses_of(model, tokens).mean()
     if way == "compiled":
         loss_of = torch.compile(loss_of)

@@ -138,7 +138,7 @@ func (r result) missed() []string {
 }
 
 // falls is what shows that something was learned. It is near its bound, and says nothing about precision.
-const falls = "the last loss as a part of the first"
+const falls = "loss of the last quarter as a part of the first's"
 
 // nearest is the bound that is the least far from its value, for people.
 func (r result) nearest() string {

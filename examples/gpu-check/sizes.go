@@ -81,7 +81,7 @@ func fullSizes() sizes {
 	long.length = 4096
 	return sizes{
 		name: "full", shapes: append(oddShapes(), short, long), mixtures: mixtures(), lite: lite, trained: 8,
-		sequences: 4, length: 256, steps: 50, rate: 2e-4, liteRate: 1e-4,
+		sequences: 4, length: 256, steps: 50, rate: 2e-4, liteRate: 3e-4,
 		plan: job{1, 1024, 200, 7 * time.Minute}, planBytes: 22_500_000_000, slackBytes: 512 << 20,
 		throughput: []job{{8, 1024, 0, 90 * time.Second}, {2, 4096, 0, 90 * time.Second}}, warmup: 3, timed: 20,
 		judged: 51, judgedLength: 1024, judgedBatch: 8, judgedSeeds: 3, bounds: fullBounds(),

@@ -94,8 +94,7 @@ func (c *check) measure(ctx context.Context, j job, card string) error {
 	if err := cmp.Or(err, m.err, memoryErr, o.card.Close()); err != nil {
 		return err
 	}
-	first, last := res.Metrics[0].LossNats, res.Metrics[len(res.Metrics)-1].LossNats
-	c.within(fmt.Sprintf("sequences of %d: %s", j.length, falls), last/first, 1)
+	c.within(fmt.Sprintf("sequences of %d: %s", j.length, falls), fallen(res.Metrics), 1)
 	c.tell(j, m, card)
 	c.figure(fmt.Sprintf("training, sequences of %d: peak memory", j.length), float64(memory.Peak), size)
 	return nil
