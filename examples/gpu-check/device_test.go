@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"bzdata/train/checkpoint"
@@ -210,3 +212,44 @@ func TestWork(t *testing.T) {
 }
 
 var _ tensor.Device = (*counted)(nil)
+
+// faulty is a device whose norms are off by a part, which changes with each call if it is unsteady.
+type faulty struct {
+	tensor.Device
+	off      float32
+	unsteady bool
+}
+
+func (f *faulty) RMSNorm(y, inverse, x, w tensor.Array, epsilon float64) {
+	f.Device.RMSNorm(y, inverse, x, w, epsilon)
+	f.Add(y, y, f.off)
+	if f.unsteady {
+		f.off *= 0.99
+	}
+}
+
+// TestFaultyDevice holds that a device which computes something else, or other things at other times, is found out.
+func TestFaultyDevice(t *testing.T) {
+	host := tensor.New(tensor.Plain(), 1)
+	for _, off := range []float32{0, 0.0005, 0.002} {
+		for _, unsteady := range []bool{false, true} {
+			c, found := &check{sizes: tinySizes(), out: io.Discard}, map[string]difference{}
+			other := c.try(norms, c.shapes[1], &faulty{host, off, unsteady}, host, tensor.Single, found)
+			if (other > 0) != (unsteady && off > 0) {
+				t.Errorf("off by %g, unsteady %v: %d results have other bits", off, unsteady, other)
+			}
+			for name, d := range found {
+				c.hold(name, d)
+			}
+			missed := c.missed()
+			if wrong := off > 0.001; wrong != (len(missed) > 0) {
+				t.Errorf("off by %g: %q", off, missed)
+			}
+			for _, line := range missed {
+				if !strings.HasPrefix(line, "RMSNorm, f32: ") {
+					t.Errorf("off by %g: %q", off, line)
+				}
+			}
+		}
+	}
+}
