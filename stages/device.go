@@ -62,6 +62,9 @@ func openBase(t *pipeline.Task, job model.Job, precision string) (l *loadedBase,
 		return nil, errors.Join(b.wrap(t, err), dev.Close())
 	}
 	m.SetRecompute(fit.Recompute)
+	if device.OnCard(t.Kernels) {
+		t.Figure("card", "%s", dev)
+	}
 	keep := func() error { return warm.put(t, m) }
 	if device.OnCard(t.Kernels) {
 		keep = func() error { return nil } // what is on the card goes with the device

@@ -224,7 +224,7 @@ func (c Train) job(data train.Data, trains func(name string) bool) (model.Job, e
 	}
 	var first tokenize.Sequence
 	err := data.Sequence(0, &first)
-	return model.Job{Trains: trains, Sequences: c.BatchSize, Length: len(first.Tokens)}, err
+	return model.Job{Trains: trains, Sequences: c.BatchSize, Length: len(first.Tokens), Balanced: c.RouterAux > 0}, err
 }
 
 // experts are the experts to train; none if the plan names other weights.
@@ -324,7 +324,11 @@ func (c Train) writeUpdate(t *pipeline.Task, m *model.Model, meta UpdateMeta) er
 		if !p.Trains() {
 			continue
 		}
-		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, p.Values())
+		values := p.Values()
+		if err := m.Device().Err(); err != nil {
+			return err // what could not be copied from the device is no update
+		}
+		tensor, err := checkpoint.NewTensor(p.Name, dtype, p.Shape, values)
 		if err != nil {
 			return err
 		}

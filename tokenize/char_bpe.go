@@ -3,7 +3,6 @@ package tokenize
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -178,7 +177,7 @@ func (b *charBPE) encodePiece(dst []int32, piece string) []int32 {
 	cached := len(piece) <= cachedPieceBytes
 	slot := b.t.cache.slot(hashString(piece))
 	if cached {
-		if e := slot.Load(); e != nil && e.piece == piece {
+		if e := slot.Load(); e != nil && e.is(piece) {
 			return append(dst, e.ids...)
 		}
 	}
@@ -190,7 +189,7 @@ func (b *charBPE) encodePiece(dst []int32, piece string) []int32 {
 	}
 	wordChains.Put(w)
 	if cached {
-		slot.Store(&cachedPiece{strings.Clone(piece), slices.Clone(dst[start:])})
+		slot.Store(newCachedPiece(piece, dst[start:]))
 	}
 	return dst
 }

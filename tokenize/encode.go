@@ -1,8 +1,7 @@
 package tokenize
 
 import (
-	"slices"
-	"strings"
+	"math/bits"
 	"sync/atomic"
 	"unsafe"
 )
@@ -61,33 +60,67 @@ func (t *Tokenizer) encodeSegment(dst []int32, text string, special bool) []int3
 }
 
 func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
-	recent := t.recent.Get().(*recentPieces)
+	m := t.memories.Get().(*memory)
+	m.window.begin()
 	for i := 0; i < len(text); {
-		j := t.split.next(text, i)
-		if j-i <= wordBytesMax && i+wordBytesMax <= len(text) {
-			dst = t.encodeWord(dst, text[i:j], keyWithin(text, i, j-i), recent)
+		n := m.window.cut(t.split, text, i)
+		if n <= windowBytes {
+			dst = t.encodeWindow(dst, text, i, n, m)
 		} else {
-			dst = t.encodePiece(dst, text[i:j])
+			dst = t.encodePiece(dst, text[i:i+n])
 		}
-		i = j
+		i += n
 	}
-	t.recent.Put(recent)
+	t.memories.Put(m)
 	return dst
 }
 
-// encodeWord encodes a piece of a key.
-func (t *Tokenizer) encodeWord(dst []int32, piece string, key wordKey, recent *recentPieces) []int32 {
-	hash := key.hash()
-	slot := recent.slot(hash)
-	if slot.is(key) {
-		// All ids are copied, of which some count: how many is not foreseen.
-		n := len(dst)
-		dst = append(dst, slot.ids[:]...)
-		return dst[:n+int(slot.count)]
+// encodeWindow encodes the pieces of text[i:i+n], which end where m.window says.
+func (t *Tokenizer) encodeWindow(dst []int32, text string, i, n int, m *memory) []int32 {
+	from, last := i, len(text)-wordBytesMax
+	for k, ends := range m.window.ends[:n/64+1] {
+		for ; ends != 0; ends &= ends - 1 {
+			j := from + 64*k + bits.TrailingZeros64(ends)
+			piece := text[i:j]
+			if len(piece) > wordBytesMax {
+				dst, i = t.encodePiece(dst, piece), j
+				continue
+			}
+			var key wordKey
+			if i <= last {
+				key = keyWithin(text, i, j-i)
+			} else {
+				key = keyOf(piece)
+			}
+			hash := key.hash()
+			set := m.recent.set(hash)
+			at := len(dst)
+			if !set[0].is(key) || at+recentIDs > cap(dst) {
+				dst, i = t.encodeRare(dst, piece, key, hash, set), j
+				continue
+			}
+			// All ids are copied, of which some count: how many is not foreseen.
+			*(*[recentIDs]int32)(dst[at : at+recentIDs]) = set[0].ids
+			dst, i = dst[:at+int(set[0].count)], j
+		}
+	}
+	return dst
+}
+
+// encodeRare encodes a piece that was not the last one of its set, or for whose ids there may be no room in dst.
+func (t *Tokenizer) encodeRare(dst []int32, piece string, key wordKey, hash uint64, set *recentSet) []int32 {
+	if set[1].is(key) {
+		set[0], set[1] = set[1], set[0]
+	}
+	if set[0].is(key) {
+		return append(dst, set[0].ids[:set[0].count]...)
 	}
 	n := len(dst)
 	dst = t.encodeKey(dst, piece, key, hash)
-	slot.keep(key, dst[n:])
+	if len(dst)-n <= recentIDs {
+		set[1] = set[0]
+		set[0].keep(key, dst[n:])
+	}
 	return dst
 }
 
@@ -107,34 +140,41 @@ func (t *Tokenizer) encodeKey(dst []int32, piece string, key wordKey, hash uint6
 }
 
 func (t *Tokenizer) encodeLongPiece(dst []int32, piece string) []int32 {
+	if len(piece) <= cachedPieceBytes {
+		return t.encodeCached(dst, piece, hashString(piece))
+	}
 	if id, ok := t.longWords[piece]; ok {
 		return append(dst, id)
 	}
-	if len(piece) > cachedPieceBytes {
-		return t.merge(dst, piece)
-	}
-	return t.encodeCached(dst, piece, hashString(piece))
+	return t.merge(dst, piece)
 }
 
-// encodeCached encodes a piece that is not one token.
+// encodeCached encodes a piece of at most cachedPieceBytes that t.words does not have.
 func (t *Tokenizer) encodeCached(dst []int32, piece string, hash uint64) []int32 {
 	slot := t.cache.slot(hash)
-	if e := slot.Load(); e != nil && e.piece == piece {
+	if e := slot.Load(); e != nil && e.is(piece) {
 		return append(dst, e.ids...)
 	}
 	start := len(dst)
-	dst = t.merge(dst, piece)
-	slot.Store(&cachedPiece{strings.Clone(piece), slices.Clone(dst[start:])})
+	if id, ok := t.longWords[piece]; ok {
+		dst = append(dst, id)
+	} else {
+		dst = t.merge(dst, piece)
+	}
+	slot.Store(newCachedPiece(piece, dst[start:]))
 	return dst
 }
 
-// pieceCache remembers the ids of pieces that are not one token. It is direct-mapped
+// pieceCache remembers the ids of pieces that are not one short token. It is direct-mapped
 // and shared by all goroutines: entries never change, a newer one takes the slot.
 type pieceCache []atomic.Pointer[cachedPiece]
 
+// cachedPiece is two cache lines, in which all that is needed of most pieces lies.
 type cachedPiece struct {
-	piece string
 	ids   []int32
+	few   [8]int32 // what ids is, if there is room
+	size  uint8
+	bytes [cachedPieceBytes]byte
 }
 
 const (
@@ -143,6 +183,15 @@ const (
 )
 
 func newPieceCache() pieceCache { return make(pieceCache, cacheSlots) }
+
+func newCachedPiece(piece string, ids []int32) *cachedPiece {
+	e := &cachedPiece{size: uint8(len(piece))}
+	copy(e.bytes[:], piece)
+	e.ids = append(e.few[:0], ids...)
+	return e
+}
+
+func (e *cachedPiece) is(piece string) bool { return string(e.bytes[:e.size]) == piece }
 
 func (c pieceCache) slot(hash uint64) *atomic.Pointer[cachedPiece] {
 	return &c[hash>>13%cacheSlots]

@@ -95,3 +95,23 @@ func FuzzTrain(f *testing.F) {
 		}
 	})
 }
+
+// FuzzWindows compares words of bits with [splitter.next], at every place in a block.
+func FuzzWindows(f *testing.F) {
+	for _, text := range []string{
+		"It's 1234 o'clock'sll\r\n\n  and\tnaïve ", "!\n/x //\n/ 'ſa  \n \n\n  ", "aB中Cd é\u0301A \xff\xfe\u00a0\u3000 12345678", "'LLrE's't",
+	} {
+		f.Add(text, uint8(0), uint8(0), uint8(0))
+		f.Add(text, uint8(61), uint8(70), uint8(3))
+	}
+	w := new(window)
+	for _, p := range Patterns() {
+		sameWindows(f, p, w, "a é")
+	}
+	f.Fuzz(func(t *testing.T, text string, before, after, times uint8) {
+		text = strings.Repeat("b", int(before)) + strings.Repeat(text, 1+int(times)) + strings.Repeat("- ", int(after))
+		for _, p := range Patterns() {
+			sameWindows(t, p, w, text)
+		}
+	})
+}

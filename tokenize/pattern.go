@@ -138,10 +138,11 @@ type splitter struct {
 	gpt2      bool
 	digitsMax int // longest run of numbers in one piece, cl100k family only
 	other     interface{ next(s string, i int) int }
+	rules     *cutRules // nil: text is cut by next alone
 }
 
 func newSplitter(p Pattern) (*splitter, error) {
-	s := &splitter{classes: planeClasses()}
+	s := &splitter{classes: planeClasses(), rules: rulesOf(p)}
 	switch p {
 	case PatternGPT2:
 		s.gpt2 = true

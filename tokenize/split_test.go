@@ -82,7 +82,7 @@ func TestSplitRandom(t *testing.T) {
 
 // TestSplitLinear cuts a long text that has no place to cut, or every place.
 func TestSplitLinear(t *testing.T) {
-	for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "!", "1", "😀", "\x00", "aA", "中A", "\u0301A", "カ・", " a", "\x00 "} {
+	for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "!", "1", "😀", "\x00", "aA", "中A", "\u0301A", "カ・", " a", "\x00 ", "\n ", "a's", "é中A"} {
 		text := strings.Repeat(unit, 1<<18/len(unit))
 		for _, p := range Patterns() {
 			start := time.Now()
@@ -91,6 +91,10 @@ func TestSplitLinear(t *testing.T) {
 			}
 			if took := time.Since(start); took > 5*time.Second {
 				t.Errorf("%s: %q took %v", p, unit, took)
+			}
+			sameWindows(t, p, new(window), text)
+			if took := time.Since(start); took > 15*time.Second {
+				t.Errorf("%s: %q by words of bits took %v", p, unit, took)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ type Tokenizer struct {
 	// longWords has the tokens of more than wordBytesMax bytes that words would.
 	longWords map[string]int32
 	cache     pieceCache
-	recent    *sync.Pool // of *recentPieces
+	memories  *sync.Pool // of *memory
 
 	lazy *lazyPipeline // what the other tokenizers are encoded by, and offsets
 
@@ -62,7 +62,7 @@ const unusedIDsMax = 1 << 16
 // newTokenizer checks s and builds the tables. Errors name the key path.
 func newTokenizer(s spec) (*Tokenizer, error) {
 	t := &Tokenizer{spec: s, bos: -1, eos: -1, pad: -1, lazy: new(lazyPipeline), cache: newPieceCache(),
-		recent: &sync.Pool{New: func() any { return new(recentPieces) }}}
+		memories: &sync.Pool{New: func() any { return new(memory) }}}
 	if err := t.fillTokens(); err != nil {
 		return nil, err
 	}

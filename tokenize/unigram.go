@@ -187,7 +187,7 @@ func (u *unigram) encode(dst []int32, text string) []int32 {
 	cached := len(text) <= cachedPieceBytes
 	slot := u.t.cache.slot(hashString(text))
 	if cached {
-		if e := slot.Load(); e != nil && e.piece == text {
+		if e := slot.Load(); e != nil && e.is(text) {
 			return append(dst, e.ids...)
 		}
 	}
@@ -196,7 +196,7 @@ func (u *unigram) encode(dst []int32, text string) []int32 {
 		dst = append(dst, token.id)
 	}
 	if cached {
-		slot.Store(&cachedPiece{strings.Clone(text), slices.Clone(dst[start:])})
+		slot.Store(newCachedPiece(text, dst[start:]))
 	}
 	return dst
 }

@@ -89,12 +89,19 @@ func (t *wordTable) get(k wordKey, hash uint64) int32 {
 	}
 }
 
-// recentPieces remembers the ids of short pieces that a goroutine has met lately: most of a text is some
-// thousand pieces, and this table, of 1 MiB, fits into a second-level cache, unlike that of all words. It is
-// direct-mapped: a newer piece takes the slot.
-type recentPieces [recentSlots]recentPiece
+// memory is what a goroutine works with.
+type memory struct {
+	recent recentPieces
+	window window
+}
 
-// recentPiece is 32 bytes, so that none lies in two cache lines.
+// recentPieces remembers the ids of short pieces that a goroutine has met lately: most of a text is some
+// thousand pieces, and this table, of 1 MiB, fits into a second-level cache, unlike that of all words.
+type recentPieces [recentSets]recentSet
+
+// recentSet is a cache line of two pieces, of which the first was met last.
+type recentSet [2]recentPiece
+
 type recentPiece struct {
 	head, tail  uint64
 	ids         [recentIDs]int32
@@ -102,25 +109,22 @@ type recentPiece struct {
 }
 
 const (
-	recentBits  = 15
-	recentSlots = 1 << recentBits
+	recentBits = 14
+	recentSets = 1 << recentBits
 	// recentIDs is how many ids of a piece are remembered; a piece of more is not.
 	recentIDs = 3
 )
 
-// slot returns where a key's piece would be.
-func (r *recentPieces) slot(hash uint64) *recentPiece { return &r[hash>>(64-recentBits)] }
+// set returns where a key's piece would be.
+func (r *recentPieces) set(hash uint64) *recentSet { return &r[hash>>(64-recentBits)] }
 
 // is reports whether the piece of key k is here.
 func (p *recentPiece) is(k wordKey) bool {
-	return p.head == k.head && p.tail == k.tail && uint64(p.size) == k.size
+	return (p.head^k.head)|(p.tail^k.tail)|(uint64(p.size)^k.size) == 0
 }
 
-// keep remembers the ids of the piece of key k.
+// keep puts the piece of key k here, of at most recentIDs ids.
 func (p *recentPiece) keep(k wordKey, ids []int32) {
-	if len(ids) > recentIDs {
-		return
-	}
 	*p = recentPiece{head: k.head, tail: k.tail, size: uint16(k.size), count: uint16(len(ids))}
 	copy(p.ids[:], ids)
 }

@@ -26,6 +26,7 @@ func Calibrate(
 	if err != nil {
 		return 0, err
 	}
+	defer r.free()
 	var took []time.Duration
 	for range steps + 1 {
 		start := now()

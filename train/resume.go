@@ -214,6 +214,9 @@ func (r *run) keepBest(e Evaluation) error {
 		for i, p := range r.params {
 			r.best[i] = append(r.best[i][:0], p.Values()...)
 		}
+		if err := r.m.Device().Err(); err != nil {
+			return err // the copies are no weights then
+		}
 		r.state.Best = &e
 		return nil
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 	if err != nil {
 		return Result{}, err
 	}
+	defer r.free()
 	if cfg.Checkpoints.Dir != "" {
 		if err := r.resume(); err != nil {
 			return Result{}, err
@@ -41,7 +43,8 @@ func Run(ctx context.Context, m *model.Model, data Data, cfg Config, hooks Hooks
 		return r.result(resumed), err
 	}
 	moments, err := r.writeOptimizer()
-	if err := errors.Join(err, r.restoreBest()); err != nil {
+	// What is queued on the device may still fail, and the weights are what a run is for.
+	if err := cmp.Or(errors.Join(err, r.restoreBest()), m.Device().Sync()); err != nil {
 		return Result{}, err
 	}
 	res := r.result(resumed)
@@ -105,6 +108,9 @@ func newRun(m *model.Model, data Data, cfg Config, hooks Hooks) (*run, error) {
 	r.config = r.configHash()
 	return r, m.Device().Err()
 }
+
+// free gives the moments back.
+func (r *run) free() { r.m.Device().FreeMoments(r.moments...) }
 
 func (r *run) loop(ctx context.Context) error {
 	for {

@@ -223,3 +223,48 @@ func TestWays(t *testing.T) {
 		}
 	}
 }
+
+// TestFootprint compares what a job is counted to take of a card with what it takes.
+func TestFootprint(t *testing.T) {
+	keep := func(name string) bool { return strings.Contains(name, ".experts.") || strings.Contains(name, "q_proj") }
+	for _, precision := range []tensor.Precision{tensor.Half, tensor.HalfAdam8} {
+		for _, recompute := range []bool{false, true} {
+			d := openCard(t, precision)
+			m := openOn(t, "deepseek_v2_lite", d, model.Hold{})
+			m.SetRecompute(recompute)
+			job := model.Job{Trains: keep, Sequences: 2, Length: 60, Precision: precision, Recompute: recompute,
+				Balanced: true}
+			use, err := model.Footprint(m.Config(), job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.SetTrainable(keep)
+			for _, p := range m.Params() {
+				if p.Trains() {
+					d.Moments(p.Elements())
+				}
+			}
+			b := randomBatch(m.Config(), job.Sequences, job.Length, 4)
+			for range 2 {
+				if _, _, err := m.Loss(context.Background(), b, nil); err != nil {
+					t.Fatal(err)
+				}
+				do := model.Balance{Scale: 0.1, Attended: make([]bool, len(b.Tokens))}
+				if _, _, _, err := m.BackwardBalanced(context.Background(), b, 1, do); err != nil {
+					t.Fatal(err)
+				}
+			}
+			took, err := d.(*cuda.Device).Memory()
+			if err != nil {
+				t.Fatal(err)
+			}
+			const workspace = 32 << 20 // of products, which the reserve for the context and the kernels has room for
+			got := took.PeakUsed - workspace
+			t.Logf("%s: %d bytes counted, %d taken", precision, use.Card(), got)
+			if got > use.Card()+use.Card()/100 || got < use.Card()*99/100 {
+				t.Errorf("%s, layers computed once more %v: %d bytes are counted, %d taken: %+v", precision, recompute, use.Card(),
+					got, use)
+			}
+		}
+	}
+}

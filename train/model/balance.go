@@ -74,8 +74,10 @@ func (b *balance) mark(p *pass) {
 			marks[r] = 1
 		}
 	}
-	p.dev.GrowInts(&b.mask, p.rows)
-	p.dev.UploadInts(b.mask, marks)
+	room := &p.m.state.counted
+	p.dev.GrowInts(room, p.rows)
+	p.dev.UploadInts(*room, marks)
+	b.mask = *room
 }
 
 // positions counts those that count.
@@ -111,7 +113,8 @@ func (b *balance) settle(p *pass) {
 			slope[e] = float32(float64(b.Scale) * float64(len(b.chosen)) * n / (b.counted * b.counted))
 		}
 	}
-	p.dev.Upload(p.growF32(&b.slope, len(slope)), slope)
+	b.slope = p.growF32(&p.m.state.slope, len(slope))
+	p.dev.Upload(b.slope, slope)
 }
 
 // back adds the derivative to that of a layer's logits.

@@ -14,7 +14,9 @@ type Job struct {
 	Trains func(name string) bool
 	// Sequences and Length are a batch's shape.
 	Sequences, Length int
-	Precision         tensor.Precision
+	// Balanced adds the routers' load-balancing loss.
+	Balanced  bool
+	Precision tensor.Precision
 	// Recompute is as in [Model.SetRecompute].
 	Recompute bool
 }
@@ -53,7 +55,15 @@ func Footprint(cfg Config, job Job) (tensor.Usage, error) {
 			dev.Moments(p.Elements())
 		}
 	}
-	_, _, err = m.Backward(context.Background(), b, 1)
+	// A held-out loss has activations of its own, which stay.
+	if _, _, err := m.Loss(context.Background(), b, nil); err != nil {
+		return tensor.Usage{}, err
+	}
+	if job.Balanced {
+		_, _, _, err = m.BackwardBalanced(context.Background(), b, 1, Balance{Scale: 1, Attended: make([]bool, b.positions())})
+	} else {
+		_, _, err = m.Backward(context.Background(), b, 1)
+	}
 	return dev.Usage(), err
 }
 

@@ -109,7 +109,7 @@ func TestFitting(t *testing.T) {
 		card, host float64 // GB
 		want       string  // the beginning and the end of the line, or the error
 	}{
-		{140, 200, "bf16: 60."}, {59, 200, "bf16: 57."}, {55, 200, "bf16-adam8: 49."}, {44, 200, "bf16-host: 42."},
+		{140, 200, "bf16: 60."}, {59, 200, "bf16: 57."}, {55, 200, "bf16-adam8: 50."}, {44, 200, "bf16-host: 42."},
 		{42, 200, "bf16: 3"}, {22.5, 200, "bf16-adam8: 2"}, {22.5, 8, "the job takes more"}, {10, 200, "the job takes more"},
 	} {
 		f, err := Fitting(cfg, job, "", int64(c.card*1e9), int64(c.host*1e9))

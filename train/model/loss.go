@@ -16,7 +16,10 @@ type state struct {
 	x, dx  tensor.Array
 	tokens tensor.Ints // of the batch, on the device
 	head   headActs
-	counts []LayerCounts
+	// What a load-balancing loss has on the device: the positions that count, and the slope by expert.
+	counted tensor.Ints
+	slope   tensor.Array
+	counts  []LayerCounts
 	// recompute keeps of each layer its input only, see [Model.SetRecompute].
 	recompute bool
 }
@@ -66,8 +69,9 @@ func (m *Model) backward(ctx context.Context, b Batch, scale float32, bal *balan
 	p.balance = bal
 	first := m.firstTrainable()
 	m.state.counts = nil
-	err = p.forward(ctx, first, func(layer int, a *moeActs) {
+	err = p.forward(ctx, first, func(layer int, a *moeActs) error {
 		m.state.counts = append(m.state.counts, p.counts(layer, &a.Routing))
+		return nil // a fault shows before the counts are of use
 	})
 	if err != nil {
 		return 0, 0, err
@@ -106,7 +110,13 @@ func (m *Model) Routes(ctx context.Context, b Batch, visit func(Route)) error {
 	if err != nil {
 		return err
 	}
-	return p.forward(ctx, len(m.layers), func(layer int, a *moeActs) { visit(p.record(layer, &a.Routing)) })
+	return p.forward(ctx, len(m.layers), func(layer int, a *moeActs) error {
+		r, err := p.record(layer, &a.Routing)
+		if err == nil {
+			visit(r)
+		}
+		return err
+	})
 }
 
 // start checks a batch and embeds it.
@@ -145,7 +155,7 @@ func (m *Model) firstTrainable() int {
 
 // forward runs the layers, keeping the activations of those from keep on, and calls visit, if it is
 // not nil, for each mixture layer.
-func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *moeActs)) error {
+func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *moeActs) error) error {
 	s := &p.m.state
 	if len(s.kept) < len(p.m.layers) {
 		s.kept = make([]layerActs, len(p.m.layers))
@@ -165,7 +175,9 @@ func (p *pass) forward(ctx context.Context, keep int, visit func(layer int, a *m
 		y.forward(p, a)
 		y.drop(p.dev)
 		if y.moe != nil && visit != nil {
-			visit(l, &a.moe)
+			if err := visit(l, &a.moe); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -193,14 +205,17 @@ func (p *pass) counts(layer int, r *tensor.Routing) LayerCounts {
 	return c
 }
 
-// record is what a layer's router chose.
-func (p *pass) record(layer int, r *tensor.Routing) Route {
+// record is what a layer's router chose. After a fault there are zeros on the host, which must not be taken for a choice.
+func (p *pass) record(layer int, r *tensor.Routing) (Route, error) {
 	out := Route{Layer: layer, Experts: make([]int32, r.Slots()), Weights: make([]float32, r.Slots())}
 	probs := make([]float32, r.Probs.N)
 	p.dev.DownloadInts(out.Experts, r.IDs)
 	p.dev.Download(probs, r.Probs)
+	if err := p.dev.Err(); err != nil {
+		return Route{}, err
+	}
 	for slot, id := range out.Experts {
 		out.Weights[slot] = probs[slot/r.K*r.Experts+int(id)]
 	}
-	return out
+	return out, nil
 }

@@ -24,6 +24,8 @@ type moe struct {
 // moeActs are what routing and experts leave behind. "sorted" below means one row per place.
 type moeActs struct {
 	tensor.Routing
+	unmasked tensor.Array // room for Unmasked, which is none where it is not asked for
+
 	x     tensor.Array // sorted, [rows*k, hidden]
 	inner tensor.GLU   // sorted
 }

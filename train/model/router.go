@@ -15,10 +15,9 @@ func (e *moe) route(p *pass, x tensor.Array, a *moeActs) {
 	p.dev.GrowInts(&r.Start, r.Experts+1)
 	p.growF32(&r.Weights, r.Slots())
 	linear(p.dev, p.rows, e.router, x, p.growF32(&r.Probs, p.rows*r.Experts), false)
+	r.Unmasked = tensor.Array{}
 	if p.balance != nil {
-		p.growF32(&r.Unmasked, r.Probs.N)
-	} else {
-		r.Unmasked = tensor.Array{}
+		r.Unmasked = p.growF32(&a.unmasked, r.Probs.N)
 	}
 	p.dev.Route(r, e.rule(p))
 	if p.balance != nil && !p.second {

@@ -214,9 +214,14 @@ func (run *streamRun) layer(ctx context.Context, l int, visit func(batch int, r 
 				return err
 			}
 			y.forward(p, acts)
-			if y.moe != nil && visit != nil && !updated {
-				visit(i, p.record(l, &acts.moe.Routing))
+			if y.moe == nil || visit == nil || updated {
+				continue
 			}
+			r, err := p.record(l, &acts.moe.Routing)
+			if err != nil {
+				return err
+			}
+			visit(i, r)
 		}
 		return nil
 	})

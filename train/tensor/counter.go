@@ -1,7 +1,5 @@
 package tensor
 
-import "math/bits"
-
 // Counter is a device that computes nothing and only counts memory: what a run on a card of some precision will take is
 // what the same program takes here. Values that are asked for are zeros. It is not safe for concurrent use.
 type Counter struct {
@@ -46,12 +44,18 @@ func NewCounter(p Precision) *Counter {
 // Usage returns what was counted.
 func (d *Counter) Usage() Usage { return d.used }
 
-// counterAlign is what sizes are rounded up to, as the memory of a card is given out.
-const counterAlign = 512
+// keep counts a block that is kept for long, with its part of the pages that it lies in, and returns its address.
+func (d *Counter) keep(bytes int, sum *int64) uint64 {
+	size := KeptBytes(bytes)
+	if size > PageBytes/2 {
+		n := int64(BlocksTogether(size))
+		size = roundUp64(n*size, PageBytes) / n
+	}
+	return d.take(size, sum)
+}
 
-// take counts a block of n values, and returns its address.
-func (d *Counter) take(bytes int, sum *int64) uint64 {
-	size := int64(roundUp(max(bytes, 1), counterAlign))
+// take counts a block.
+func (d *Counter) take(size int64, sum *int64) uint64 {
 	at := d.next
 	d.next += uint64(size)
 	d.blocks[at] = block{size, sum}
@@ -73,7 +77,7 @@ func (d *Counter) array(t Type, n int, sum *int64) Array {
 	if n == 0 {
 		return Array{}
 	}
-	return Array{Addr: d.take(n*t.Bytes(), sum), N: n, Type: t}
+	return Array{Addr: d.keep(n*t.Bytes(), sum), N: n, Type: t}
 }
 
 // Weight returns a weight of n values.
@@ -116,10 +120,14 @@ func (d *Counter) Free(arrays ...Array) {
 
 // Borrow counts activations, in blocks of the sizes that a card's memory is lent in: eight between powers of two.
 func (d *Counter) Borrow(t Type, n int) Array {
-	bytes := n * t.Bytes()
-	step := 1 << max(0, bits.Len(uint(max(bytes, 1)-1))-4)
-	return Array{Addr: d.take(roundUp(bytes, step), &d.acts), N: n, Type: t}
+	return Array{Addr: d.lend(n * t.Bytes()), N: n, Type: t}
 }
+
+// lend counts a block that is lent.
+func (d *Counter) lend(bytes int) uint64 { return d.take(LentBytes(bytes), &d.acts) }
+
+// borrowed counts what an operation borrows while it runs.
+func (d *Counter) borrowed(bytes int) { d.drop(d.lend(bytes)) }
 
 // Return counts memory as given back.
 func (d *Counter) Return(arrays ...Array) { d.Free(arrays...) }
@@ -128,7 +136,7 @@ func (d *Counter) Return(arrays ...Array) { d.Free(arrays...) }
 func (d *Counter) Grow(a *Array, t Type, n int) {
 	if d.room(a.Addr) < n*t.Bytes() {
 		d.drop(a.Addr)
-		*a = d.Alloc(t, n)
+		a.Addr = d.lend(n * t.Bytes())
 	}
 	a.N, a.Type = n, t
 }
@@ -139,7 +147,7 @@ func (d *Counter) room(at uint64) int { return int(d.blocks[at].bytes) }
 func (d *Counter) GrowInts(a *Ints, n int) {
 	if d.room(a.Addr) < 4*n {
 		d.drop(a.Addr)
-		a.Addr = d.take(4*n, &d.acts)
+		a.Addr = d.lend(4 * n)
 	}
 	a.N = n
 }
@@ -148,7 +156,7 @@ func (d *Counter) GrowInts(a *Ints, n int) {
 func (d *Counter) GrowDoubles(a *Doubles, n int) {
 	if d.room(a.Addr) < 8*n {
 		d.drop(a.Addr)
-		a.Addr = d.take(8*n, &d.acts)
+		a.Addr = d.lend(8 * n)
 	}
 	a.N = n
 }
@@ -178,11 +186,18 @@ func (d *Counter) Master(w Weight) []float32 { return make([]float32, w.Data.N) 
 // Moments counts them.
 func (d *Counter) Moments(n int) Moments {
 	bytes, host := d.Precision.MomentBytes(n)
-	sum := &d.used.Moments
+	one := func() Array { return Array{Addr: d.keep(bytes/2, &d.used.Moments), N: n} }
 	if host {
-		sum = &d.used.MomentsHost
+		one = func() Array { return Array{Addr: d.take(KeptBytes(bytes/2), &d.used.MomentsHost), N: n} }
 	}
-	return Moments{First: Array{Addr: d.take(bytes, sum), N: n}}
+	return Moments{First: one(), Second: one()}
+}
+
+// FreeMoments counts them as given back.
+func (d *Counter) FreeMoments(moments ...Moments) {
+	for _, m := range moments {
+		d.Free(m.First, m.Second)
+	}
 }
 
 // ReadMoments returns zeros.

@@ -29,8 +29,17 @@ func (d *Counter) Copy(_, _ Array) {}
 // SetMaster does nothing.
 func (d *Counter) SetMaster(*Weight, []float32) {}
 
-// Gemm does nothing.
-func (d *Counter) Gemm(_, _, _ int, _, _ Matrix, _ Array, _ int, _ bool) {}
+// Gemm counts the copy in BF16 of a matrix in F32 that is multiplied by one in BF16, or the sum in F32 of two such.
+func (d *Counter) Gemm(m, n, k int, a, b Matrix, c Array, _ int, _ bool) {
+	switch {
+	case a.Type != b.Type && a.Type == F32:
+		d.borrowed(2 * m * k)
+	case a.Type != b.Type:
+		d.borrowed(2 * k * n)
+	case a.Type == F32 && c.Type == BF16:
+		d.borrowed(4 * m * n)
+	}
+}
 
 // AddRow does nothing.
 func (d *Counter) AddRow(_, _ Array) {}
@@ -86,8 +95,10 @@ func (d *Counter) SplitKeys(_ Array, _ Heads, _ Array, _ LatentShape) {}
 // Attend does nothing.
 func (d *Counter) Attend(Attended, AttendShape) {}
 
-// AttendBack does nothing.
-func (d *Counter) AttendBack(Attended, AttendGrads, AttendShape) {}
+// AttendBack counts a sum for each query.
+func (d *Counter) AttendBack(_ Attended, _ AttendGrads, s AttendShape) {
+	d.borrowed(4 * s.Sequences * s.Heads * s.Length)
+}
 
 // Route does nothing.
 func (d *Counter) Route(*Routing, RouteRule) {}
@@ -107,8 +118,10 @@ func (d *Counter) AddSlots(_, _ Array, _ *Routing, _ int) {}
 // Experts does nothing.
 func (d *Counter) Experts(_ Experts, _ *Routing, _, _ Array, _ GLU) {}
 
-// ExpertsBack does nothing.
-func (d *Counter) ExpertsBack(_ Experts, _ *Routing, _, _ Array, _ GLU, _ Array, _ bool) {}
+// ExpertsBack counts the derivatives of inner rows.
+func (d *Counter) ExpertsBack(e Experts, r *Routing, _, dy Array, _ GLU, _ Array, _ bool) {
+	d.borrowed(r.Slots() * e.Width * dy.Type.Bytes())
+}
 
 // BalanceBack does nothing.
 func (d *Counter) BalanceBack(*Routing, Array, Ints) {}

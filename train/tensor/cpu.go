@@ -162,6 +162,9 @@ func (d *CPU) Moments(n int) Moments {
 	return Moments{First: d.Alloc(F32, n), Second: d.Alloc(F32, n)}
 }
 
+// FreeMoments does nothing: the garbage collector does it.
+func (d *CPU) FreeMoments(...Moments) {}
+
 // ReadMoments returns the moments themselves.
 func (d *CPU) ReadMoments(m Moments) (first, second []float32) { return m.First.Host, m.Second.Host }
 

@@ -129,8 +129,10 @@ type Device interface {
 
 	// SumSquares waits and returns the sum of squares of each array, in double precision; none has 0.
 	SumSquares(arrays ...Array) []float64
-	// Moments returns AdamW's state of zeros for n values; ReadMoments and SetMoments copy it to the host and back.
+	// Moments returns AdamW's state of zeros for n values, to be given back with FreeMoments; ReadMoments and SetMoments
+	// copy it to the host and back.
 	Moments(n int) Moments
+	FreeMoments(moments ...Moments)
 	ReadMoments(m Moments) (first, second []float32)
 	SetMoments(m Moments, first, second []float32)
 	// AdamW makes one update of a weight from its gradient. step counts from 1.

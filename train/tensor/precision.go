@@ -52,7 +52,7 @@ func (p Precision) Type() Type {
 // MomentBytes is the memory of AdamW's two moments of n values, and whether it is the host's.
 func (p Precision) MomentBytes(n int) (bytes int, host bool) {
 	if p == HalfAdam8 {
-		return 2 * (n + 4*((n+MomentBlock-1)/MomentBlock)), false
+		return 2 * ((n + MomentBlock - 1) / MomentBlock) * (MomentBlock + 4), false // whole blocks, and a scale for each
 	}
 	return 2 * 4 * n, p == HalfHost
 }

@@ -64,6 +64,17 @@ func (d *Device) Moments(n int) tensor.Moments {
 	return tensor.Moments{First: one(), Second: one()}
 }
 
+// FreeMoments gives moments back. Queued work may still use them.
+func (d *Device) FreeMoments(moments ...tensor.Moments) {
+	for _, m := range moments {
+		if d.precise == tensor.HalfHost {
+			d.hostFree(m.First, m.Second)
+			continue
+		}
+		d.Free(m.First, m.Second)
+	}
+}
+
 // ReadMoments copies the moments to the host.
 func (d *Device) ReadMoments(m tensor.Moments) (first, second []float32) {
 	return d.readMoments(m.First, 0), d.readMoments(m.Second, 1)

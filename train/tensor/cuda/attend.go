@@ -39,24 +39,61 @@ const (
 	attendPlainCols    = 32
 )
 
-// chooseAttend returns the kernels on tensor cores for a shape, or nil if its rows are none for them: in f32, or not at
-// multiples of 16 bytes.
-func chooseAttend(s tensor.AttendShape, rows ...tensor.Heads) (*attendTiles, error) {
+// headRows are rows of heads of a width.
+type headRows struct {
+	tensor.Heads
+	what       string
+	heads, dim int
+}
+
+// forwardRows are those that attention reads and writes.
+func forwardRows(a tensor.Attended, s tensor.AttendShape) []headRows {
+	return []headRows{
+		{a.Q, "queries", s.Heads, s.QKDim}, {a.K, "keys", s.KVHeads, s.QKDim},
+		{a.V, "values", s.KVHeads, s.VDim}, {a.Out, "outputs", s.Heads, s.VDim},
+	}
+}
+
+// backRows are the derivatives of forwardRows.
+func backRows(g tensor.AttendGrads, s tensor.AttendShape) []headRows {
+	return forwardRows(tensor.Attended{Q: g.Q, K: g.K, V: g.V, Out: g.Out}, s)
+}
+
+// checkAttend returns what is wrong with operands.
+func checkAttend(s tensor.AttendShape, logSum tensor.Array, rows []headRows) error {
 	if max(s.QKDim, s.VDim) > attendWidest {
-		return nil, fmt.Errorf("heads of %d and %d values are wider than the kernels take, which is %d: use the processor",
+		return fmt.Errorf("heads of %d and %d values are wider than the kernels take, which is %d: use the processor",
 			s.QKDim, s.VDim, attendWidest)
 	}
+	if s.KVHeads <= 0 || s.Heads%s.KVHeads != 0 {
+		return fmt.Errorf("%d heads cannot share %d heads of keys and values", s.Heads, s.KVHeads)
+	}
+	for _, r := range rows {
+		need := (s.Sequences*s.Length-1)*r.Stride + (r.heads-1)*r.Step + r.dim
+		if r.N < need || r.Type != rows[0].Type {
+			return fmt.Errorf("%s: %d values of %s; want %d of %s", r.what, r.N, r.Type, need, rows[0].Type)
+		}
+	}
+	if sums := s.Sequences * s.Heads * s.Length; logSum.N < sums || logSum.Type != tensor.F32 {
+		return fmt.Errorf("logarithms of sums: %d values of %s; want %d of f32", logSum.N, logSum.Type, sums)
+	}
+	return nil
+}
+
+// chooseAttend returns the kernels on tensor cores for a shape, or nil if its rows are none for them: in f32, or not at
+// multiples of 16 bytes.
+func chooseAttend(s tensor.AttendShape, rows []headRows) *attendTiles {
 	for _, r := range rows {
 		if r.Type != tensor.BF16 || r.Addr%16 != 0 || r.Stride%8 != 0 || r.Step%8 != 0 || s.QKDim%8 != 0 || s.VDim%8 != 0 {
-			return nil, nil
+			return nil
 		}
 	}
 	for i := range attendKernels {
 		if t := &attendKernels[i]; s.QKDim <= t.qk && s.VDim <= t.v {
-			return t, nil
+			return t
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // name is a kernel's name for these widths.
@@ -106,11 +143,15 @@ func attendArgs(s tensor.AttendShape) []any {
 // Attend is causal softmax attention. In bf16 it runs on tensor cores, with the probabilities rounded to bf16 and all
 // sums in f32.
 func (d *Device) Attend(a tensor.Attended, s tensor.AttendShape) {
-	t, err := chooseAttend(s, a.Q, a.K, a.V, a.Out)
-	if err != nil {
+	if s.Sequences*s.Length == 0 || d.Err() != nil {
+		return
+	}
+	rows := forwardRows(a, s)
+	if err := checkAttend(s, a.LogSum, rows); err != nil {
 		d.fault(fmt.Errorf("attention: %w", err))
 		return
 	}
+	t := chooseAttend(s, rows)
 	args := append(append(headArgs(a.Q, a.K, a.V, a.Out), a.LogSum), attendArgs(s)...)
 	if t == nil {
 		on := attendGrid(s, attendPlainRows, s.Heads, attendPlainThreads, sharedPlain(s, false))
@@ -122,11 +163,15 @@ func (d *Device) Attend(a tensor.Attended, s tensor.AttendShape) {
 
 // AttendBack sets g.Q, g.K and g.V for g.Out. The heads that share one key and value head are taken in order.
 func (d *Device) AttendBack(a tensor.Attended, g tensor.AttendGrads, s tensor.AttendShape) {
-	t, err := chooseAttend(s, a.Q, a.K, a.V, g.Out, g.Q, g.K, g.V)
-	if err != nil {
+	if s.Sequences*s.Length == 0 || d.Err() != nil {
+		return
+	}
+	rows := append(forwardRows(a, s), backRows(g, s)...)
+	if err := checkAttend(s, a.LogSum, rows); err != nil {
 		d.fault(fmt.Errorf("attention's derivative: %w", err))
 		return
 	}
+	t := chooseAttend(s, rows)
 	sums := s.Sequences * s.Heads * s.Length
 	addr, done := d.scratch(4 * sums)
 	defer done()

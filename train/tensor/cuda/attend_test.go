@@ -107,12 +107,39 @@ func (c attendCase) run(r trial) [][]float32 {
 	return append(results, r.read(d.Q.Array), r.read(d.K.Array), r.read(d.V.Array))
 }
 
+// TestAttendRefuses gives operands that do not fit, which would make a kernel write where it must not.
 func TestAttendRefuses(t *testing.T) {
-	c := attendCase{sequences: 1, length: 2, heads: 1, kvHeads: 1, qk: 264, v: 8}
 	d := newFake(t, tensor.BF16)
 	r := newTrial(whole{Device: d}, tensor.BF16, 0)
-	d.Attend(c.inputs(r, rand.New(rand.NewPCG(1, 2))), c.shape())
-	wantFault(t, d, "heads of 264 and 8 values are wider than the kernels take, which is 256")
+	fine := attendCase{sequences: 1, length: 2, heads: 2, kvHeads: 1, qk: 16, v: 8}
+	wide := fine
+	wide.qk = 264
+	type operands struct {
+		tensor.Attended
+		tensor.AttendShape
+	}
+	for want, c := range map[string]struct {
+		attendCase
+		change func(o *operands)
+	}{
+		"heads of 264 and 8 values are wider than the kernels take, which is 256": {wide, func(*operands) {}},
+		"2 heads cannot share 3 heads of keys and values":                         {fine, func(o *operands) { o.KVHeads = 3 }},
+		"keys: 31 values of bf16; want 32 of bf16":                                {fine, func(o *operands) { o.K.Array = o.K.From(1) }},
+		"outputs: 32 values of f32; want 32 of bf16":                              {fine, func(o *operands) { o.Out.Type = tensor.F32 }},
+		"logarithms of sums: 3 values of f32; want 4":                             {fine, func(o *operands) { o.LogSum = o.LogSum.From(1) }},
+	} {
+		o := operands{c.inputs(r, rand.New(rand.NewPCG(1, 2))), c.shape()}
+		c.change(&o)
+		a, s := o.Attended, o.AttendShape
+		d.Attend(a, s)
+		wantFault(t, d, "attention: "+want)
+		d.AttendBack(a, tensor.AttendGrads{Q: a.Q, K: a.K, V: a.V, Out: a.Out}, s)
+		wantFault(t, d, "attention's derivative: "+want)
+	}
+	none := fine.shape()
+	none.Sequences = 0
+	d.Attend(tensor.Attended{}, none)
+	d.AttendBack(tensor.Attended{}, tensor.AttendGrads{}, none)
 }
 
 // TestAttendShared holds the kernels' shared memory against the smallest that a supported card has.

@@ -77,7 +77,7 @@ func open(o Options, catalog *catalog) (*Device, error) {
 	for i := range d.slots {
 		d.pointers[i] = unsafe.Pointer(&d.slots[i])
 	}
-	d.arena = arena{driver: d.driver, bytesMax: o.MemoryBytesMax, sync: d.syncNow}
+	d.arena = newArena(d.driver, o.MemoryBytesMax, d.syncNow)
 	d.modules, err = newModules(d, catalog, o.Cache)
 	if err == nil {
 		err = d.start()

@@ -3,6 +3,7 @@ package cuda
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"bzdata/train/tensor"
@@ -19,7 +20,7 @@ type expertTables struct {
 // expertTablesMax bounds how many are kept: some for each layer of a model.
 const expertTablesMax = 4096
 
-// expertTable is the table of one mixture: runs of an address for each expert.
+// expertTable is the table of one mixture: runs of an address for each expert, and the numbers of those that are trained.
 type expertTable struct {
 	addr    uint64
 	experts int
@@ -33,6 +34,8 @@ const (
 	gateGrads
 	upGrads
 	downGrads
+	downTrained   // the experts whose down has a gradient
+	gateUpTrained // those whose gate or up has one
 	tableRuns
 )
 
@@ -56,7 +59,22 @@ func addresses(e tensor.Experts) []byte {
 			}
 		}
 	}
+	for run, ids := range map[int][]int{downTrained: trained(e.Down), gateUpTrained: trained(e.Gate, e.Up)} {
+		for i, id := range ids {
+			binary.LittleEndian.PutUint64(table[8*(run*n+i):], uint64(id))
+		}
+	}
 	return table
+}
+
+// trained are the experts of whose weights at least one has a gradient.
+func trained(weights ...[]*tensor.Weight) (experts []int) {
+	for i := range weights[0] {
+		if slices.ContainsFunc(weights, func(list []*tensor.Weight) bool { return list[i] != nil && !list[i].Grad.None() }) {
+			experts = append(experts, i)
+		}
+	}
+	return experts
 }
 
 // of returns the table of experts, after copying it to the card if it is new.
@@ -89,6 +107,40 @@ func (t *expertTables) drop(d *Device) {
 	t.tables = map[string]tensor.Ints{}
 }
 
+// checkExperts returns what is wrong with operands: rows of hidden values, inner rows, and the experts themselves.
+func checkExperts(e tensor.Experts, r *tensor.Routing, rows, inner []tensor.Array) error {
+	n := r.Experts
+	routed := r.Start.N > n && r.Slot.N >= r.Slots() && r.Weights.N >= r.Slots()
+	if len(e.Gate) != n || len(e.Up) != n || len(e.Down) != n || !routed {
+		return fmt.Errorf("%d gates, %d ups and %d downs, and a routing of %d slots to %d experts, do not fit each other",
+			len(e.Gate), len(e.Up), len(e.Down), r.Slots(), n)
+	}
+	typ := rows[0].Type
+	var wrong error
+	check := func(what string, i int, a tensor.Array, values int, typ tensor.Type) {
+		if wrong == nil && (a.N < values || a.Type != typ) {
+			wrong = fmt.Errorf("%s %d: %d values of %s; want %d of %s", what, i, a.N, a.Type, values, typ)
+		}
+	}
+	for i, a := range rows {
+		check("rows", i, a, r.Slots()*e.Hidden, typ)
+	}
+	for i, a := range inner {
+		check("inner rows", i, a, r.Slots()*e.Width, typ)
+	}
+	for _, weights := range [][]*tensor.Weight{e.Gate, e.Up, e.Down} {
+		for i, w := range weights {
+			if w != nil && !w.Data.None() {
+				check("weights of expert", i, w.Data, e.Hidden*e.Width, typ)
+			}
+			if w != nil && !w.Grad.None() {
+				check("gradient of expert", i, w.Grad, e.Hidden*e.Width, tensor.F32)
+			}
+		}
+	}
+	return wrong
+}
+
 // expertKernels are the kernels for one call: for tiles of so many rows and columns.
 type expertKernels struct {
 	tensor.Experts
@@ -114,7 +166,7 @@ func expertShared(rows int) int { return 2 * expertStages * expertStep * (rows +
 
 // chooseExperts returns the kernels for experts and rows. Those on tensor cores come with tiles of 128 rows and, where
 // experts have fewer rows than would fill them, of 64.
-func (d *Device) chooseExperts(e tensor.Experts, r *tensor.Routing, rows ...tensor.Array) *expertKernels {
+func (d *Device) chooseExperts(e tensor.Experts, r *tensor.Routing, rows []tensor.Array) *expertKernels {
 	k := &expertKernels{Experts: e, d: d, table: d.experts.of(d, e), start: r.Start, slots: r.Slots(), experts: r.Experts}
 	if !onTensorCores(e, rows) {
 		k.rows, k.cols, k.gradRows, k.threads = expertPlainSide, expertPlainSide, expertPlainSide, 256
@@ -123,12 +175,22 @@ func (d *Device) chooseExperts(e tensor.Experts, r *tensor.Routing, rows ...tens
 		return k
 	}
 	k.rows, k.cols, k.gradRows, k.threads = 128, expertCols, 128, 128
-	if k.slots < 96*k.experts {
+	if k.slots < 96*loadedExperts(e) {
 		k.rows = 64
 	}
 	k.shared, k.gradShared = expertShared(k.rows), expertShared(k.gradRows)
 	k.suffix, k.gradSuffix = fmt.Sprintf("_%d_bf16", k.rows), "_bf16"
 	return k
+}
+
+// loadedExperts counts the experts that are there.
+func loadedExperts(e tensor.Experts) (n int) {
+	for _, w := range e.Gate {
+		if w != nil && !w.Data.None() {
+			n++
+		}
+	}
+	return n
 }
 
 // onTensorCores reports whether all rows are bf16 and begin at multiples of 16 bytes.
@@ -160,16 +222,18 @@ func (k *expertKernels) nn(dy tensor.Array, w int, dy2 tensor.Array, w2 uint64, 
 		int32(in), int32(out))
 }
 
-// tn launches grad += dyᵀ x, and with a second pair the same for it.
-func (k *expertKernels) tn(dy tensor.Array, grads int, dy2 tensor.Array, grads2 uint64, x tensor.Array, in, out int) {
+// tn launches grad += dyᵀ x for a run of trained experts, and with a second pair the same for it.
+func (k *expertKernels) tn(
+	dy tensor.Array, grads int, dy2 tensor.Array, grads2 uint64, x tensor.Array, in, out int, run int, trained []int,
+) {
 	pairs := 1
 	if grads2 != 0 {
 		pairs = 2
 	}
 	on := plane((in+k.gradRows-1)/k.gradRows, (out+k.gradRows-1)/k.gradRows, k.threads)
-	on.grid[2], on.shared = uint32(pairs*k.experts), uint32(k.gradShared)
-	k.d.launch("experts_tn"+k.gradSuffix, on, dy, k.table.run(grads), dy2, grads2, x, k.start, int32(k.experts),
-		int32(in), int32(out))
+	on.grid[2], on.shared = uint32(pairs*len(trained)), uint32(k.gradShared)
+	k.d.launch("experts_tn"+k.gradSuffix, on, dy, k.table.run(grads), dy2, grads2, x, k.start, k.table.run(run),
+		int32(len(trained)), int32(in), int32(out))
 }
 
 // Experts computes the experts' outputs for their sorted rows, with two launches for all experts.
@@ -177,7 +241,12 @@ func (d *Device) Experts(e tensor.Experts, r *tensor.Routing, x, out tensor.Arra
 	if r.Slots() == 0 || d.Err() != nil {
 		return
 	}
-	k := d.chooseExperts(e, r, x, out, inner.Gate, inner.Up, inner.Act)
+	rows, inside := []tensor.Array{x, out}, []tensor.Array{inner.Gate, inner.Up, inner.Act}
+	if err := checkExperts(e, r, rows, inside); err != nil {
+		d.fault(fmt.Errorf("experts: %w", err))
+		return
+	}
+	k := d.chooseExperts(e, r, append(rows, inside...))
 	// Half the columns of a tile on tensor cores are gate's, half are up's.
 	cols := min(k.cols, 64)
 	d.launch("experts_gate_up"+k.suffix, k.grid(e.Width, cols), x, k.table.run(gateWeights), k.table.run(upWeights),
@@ -192,35 +261,24 @@ func (d *Device) ExpertsBack(e tensor.Experts, r *tensor.Routing, x, dy tensor.A
 	needIn bool,
 ) {
 	down, gateUp := trained(e.Down), trained(e.Gate, e.Up)
-	if r.Slots() == 0 || d.Err() != nil || !(needIn || !dWeights.None() || down || gateUp) {
+	if r.Slots() == 0 || d.Err() != nil || !(needIn || !dWeights.None() || len(down)+len(gateUp) > 0) {
 		return
 	}
 	dAct := d.Borrow(dy.Type, r.Slots()*e.Width)
 	defer d.Return(dAct)
-	k := d.chooseExperts(e, r, x, dy, inner.Gate, inner.Up, inner.Act, dAct)
+	rows, inside := []tensor.Array{x, dy}, []tensor.Array{inner.Gate, inner.Up, inner.Act, dAct}
+	if err := checkExperts(e, r, rows, inside); err != nil {
+		d.fault(fmt.Errorf("experts' derivative: %w", err))
+		return
+	}
+	k := d.chooseExperts(e, r, append(rows, inside...))
 	k.nn(dy, downWeights, tensor.Array{}, 0, dAct, e.Width, e.Hidden)
 	d.innerBack(r, inner, dAct, dWeights, e.Width)
-	if down {
-		k.tn(dy, downGrads, tensor.Array{}, 0, inner.Act, e.Width, e.Hidden)
-	}
-	if gateUp {
-		k.tn(inner.Gate, gateGrads, inner.Up, k.table.run(upGrads), x, e.Hidden, e.Width)
-	}
+	k.tn(dy, downGrads, tensor.Array{}, 0, inner.Act, e.Width, e.Hidden, downTrained, down)
+	k.tn(inner.Gate, gateGrads, inner.Up, k.table.run(upGrads), x, e.Hidden, e.Width, gateUpTrained, gateUp)
 	if needIn {
 		k.nn(inner.Gate, gateWeights, inner.Up, k.table.run(upWeights), dy, e.Hidden, e.Width)
 	}
-}
-
-// trained reports whether any weight has a gradient.
-func trained(weights ...[]*tensor.Weight) bool {
-	for _, list := range weights {
-		for _, w := range list {
-			if w != nil && !w.Grad.None() {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // innerBack takes dAct, the derivative of the inner rows before weighting, on to gate and up; see experts_inner.cu.

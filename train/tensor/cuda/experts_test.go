@@ -22,13 +22,13 @@ type expertsCase struct {
 func allTrained(int, int) bool  { return true }
 func noneTrained(int, int) bool { return false }
 func mostTrained(e, w int) bool { return (e+w)%3 != 0 }
-func downTrained(_, w int) bool { return w == 2 }
+func onlyDown(_, w int) bool    { return w == 2 }
 
 var expertsCases = []expertsCase{
 	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 40, width: 24, trained: mostTrained, missing: 0, needIn: true},
 	{slots: []int{0, 1, 15, 16, 17, 200}, hidden: 12, width: 20, trained: allTrained, missing: -1, needIn: true},
 	{slots: []int{300, 0, 130, 1}, hidden: 72, width: 136, trained: allTrained, missing: 1, needIn: true},
-	{slots: []int{3}, hidden: 8, width: 8, trained: downTrained, missing: -1},
+	{slots: []int{3}, hidden: 8, width: 8, trained: onlyDown, missing: -1},
 	{slots: []int{65, 64}, hidden: 200, width: 80, trained: noneTrained, missing: -1, needIn: true, noWeights: true},
 	{slots: []int{5, 6}, hidden: 33, width: 17, trained: noneTrained, missing: -1},
 	{slots: few(70), hidden: 64, width: 32, trained: mostTrained, missing: 33, needIn: true},
@@ -152,5 +152,35 @@ func TestExpertTables(t *testing.T) {
 	d.Freeze(e.Up[3])
 	if frozen := d.experts.of(d, e); frozen == first {
 		t.Error("the table of a frozen weight is that of the trained one")
+	}
+}
+
+// TestExpertsRefuses gives operands that do not fit.
+func TestExpertsRefuses(t *testing.T) {
+	d := newFake(t, tensor.BF16)
+	r := newTrial(whole{Device: d}, tensor.BF16, 0)
+	c := expertsCase{slots: []int{1, 3}, hidden: 16, width: 8, trained: allTrained, missing: -1}
+	for want, change := range map[string]func(e *tensor.Experts, route *tensor.Routing, x *tensor.Array, inner *tensor.GLU){
+		"1 gates, 2 ups and 2 downs, and a routing of 4 slots to 2 experts, do not fit each other": func(
+			e *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, _ *tensor.GLU) {
+			e.Gate = e.Gate[:1]
+		},
+		"rows 0: 63 values of bf16; want 64 of bf16": func(_ *tensor.Experts, _ *tensor.Routing, x *tensor.Array, _ *tensor.GLU) {
+			*x = x.From(1)
+		},
+		"inner rows 2: 32 values of f32; want 32 of bf16": func(_ *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, i *tensor.GLU) {
+			i.Act.Type = tensor.F32
+		},
+		"weights of expert 1: 128 values of f32; want 128 of bf16": func(
+			e *tensor.Experts, _ *tensor.Routing, _ *tensor.Array, _ *tensor.GLU) {
+			e.Up[1].Data.Type = tensor.F32
+		},
+	} {
+		e, route, x, out, inner := c.forward(r)
+		change(&e, route, &x, &inner)
+		d.Experts(e, route, x, out, inner)
+		wantFault(t, d, "experts: "+want)
+		d.ExpertsBack(e, route, x, out, inner, tensor.Array{}, true)
+		wantFault(t, d, "experts' derivative: "+want)
 	}
 }

@@ -55,6 +55,37 @@ func TestMemoryIsTrimmed(t *testing.T) {
 	}
 }
 
+// TestBlocksTogether asks for weights of 5.5 MiB, four of which fill 11 pages of the card's memory, and gives them back. Those
+// that came together go together.
+func TestBlocksTogether(t *testing.T) {
+	d := newFake(t, tensor.BF16)
+	const n = 1408 * 2048
+	before := fakeCount(t, "used")
+	var arrays []tensor.Array
+	for range 5 {
+		arrays = append(arrays, d.Alloc(tensor.BF16, n))
+	}
+	trim := func(want int) {
+		t.Helper()
+		if err := d.arena.trim(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := d.Memory()
+		if got := fakeCount(t, "used") - before; err != nil || got != want || m.Used+m.Kept != int64(want) {
+			t.Errorf("%d bytes are taken, want %d; %+v, %v", got, want, m, err)
+		}
+	}
+	trim(2 * 22 << 20)
+	d.Free(arrays[:3]...)
+	trim(2 * 22 << 20)
+	d.Free(arrays[4])
+	trim(22 << 20)
+	again := d.Alloc(tensor.BF16, n)
+	trim(22 << 20)
+	d.Free(again, arrays[3])
+	trim(0)
+}
+
 // TestMemoryIsKept checks that a step of the same shapes asks the driver for nothing, and that blocks of similar
 // sizes are used for each other.
 func TestMemoryIsKept(t *testing.T) {
@@ -84,7 +115,7 @@ func TestMemoryIsKept(t *testing.T) {
 func TestClasses(t *testing.T) {
 	for _, bytes := range []int{1, 255, 256, 257, 4095, 4097, 1 << 20, 1<<20 + 1, 1_234_567_890} {
 		for _, size := range []int64{exact(bytes), class(bytes)} {
-			if size < int64(bytes) || size%blockBytes != 0 || size > int64(bytes)+max(blockBytes, int64(bytes)/8+blockBytes) {
+			if size < int64(bytes) || size%blockBytes != 0 || size > int64(bytes)+max(blockBytes, int64(bytes)/8+tensor.PageBytes) {
 				t.Errorf("%d bytes lie in %d", bytes, size)
 			}
 		}

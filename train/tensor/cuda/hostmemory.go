@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"bzdata/train/tensor"
@@ -50,6 +51,25 @@ func (d *Device) hostValues(a tensor.Array) []float32 {
 		}
 	}
 	return nil
+}
+
+// hostFree gives arrays of hostAlloc back, once all work that was queued is done.
+func (d *Device) hostFree(arrays ...tensor.Array) {
+	if d.Sync() != nil || !d.enter() {
+		return
+	}
+	defer d.leave()
+	for _, a := range arrays {
+		at := slices.IndexFunc(d.pinned, func(p unsafe.Pointer) bool { return uint64(uintptr(p)) == a.Addr })
+		if at < 0 {
+			continue // of no values
+		}
+		if err := d.driver.check(d.driver.hostFree, d.driver.hostFree.call(uintptr(d.pinned[at]))); err != nil {
+			d.fail(err)
+			return
+		}
+		d.pinned = slices.Delete(d.pinned, at, at+1)
+	}
 }
 
 // freePinned gives the host's pinned memory back. The caller is between enter and leave.

@@ -3,7 +3,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"math/bits"
 	"unsafe"
 
 	"bzdata/train/tensor"
@@ -19,9 +18,16 @@ type arena struct {
 
 	free       map[int64][]uint64 // addresses by size
 	sizes      map[uint64]int64   // of blocks in use, by address
+	together   map[uint64]runOf   // of blocks that the driver gave together, by address
 	used, kept int64              // bytes in use and free
 	peakUsed   int64
 	peak       int64 // of used and free together
+}
+
+// runOf is what a block is a part of: so many blocks of one size from an address on.
+type runOf struct {
+	first  uint64
+	blocks int
 }
 
 // Memory is the state of a device's memory, in bytes.
@@ -34,18 +40,16 @@ type Memory struct {
 	Card     int64
 }
 
-// blockBytes is the granularity of blocks: that of addresses which the driver returns.
-const blockBytes = 256
+// blockBytes is the granularity of blocks.
+const blockBytes = tensor.BlockBytes
 
-// exact is the size of a block that is kept for long, such as a weight.
-func exact(bytes int) int64 { return int64(max(bytes, 1)+blockBytes-1) &^ (blockBytes - 1) }
+// exact is the size of a block that is kept for long, class that of one that is lent.
+func exact(bytes int) int64 { return tensor.KeptBytes(bytes) }
+func class(bytes int) int64 { return tensor.LentBytes(bytes) }
 
-// class is the size of a block that is lent: the next of eight steps between powers of two, so that blocks of similar
-// sizes are used for each other and at most an eighth is lost.
-func class(bytes int) int64 {
-	size := exact(bytes)
-	step := int64(1) << max(0, bits.Len64(uint64(size-1))-4)
-	return (size + step - 1) &^ (step - 1)
+func newArena(v *driver, bytesMax int64, sync func() error) arena {
+	return arena{driver: v, bytesMax: bytesMax, sync: sync, free: map[int64][]uint64{}, sizes: map[uint64]int64{},
+		together: map[uint64]runOf{}}
 }
 
 // take returns a block of a size.
@@ -67,16 +71,22 @@ func (a *arena) take(size int64) (uint64, error) {
 
 // hold books a block as used.
 func (a *arena) hold(addr uint64, size int64) {
-	if a.sizes == nil {
-		a.sizes, a.free = map[uint64]int64{}, map[int64][]uint64{}
-	}
 	a.sizes[addr] = size
 	a.used += size
 	a.peakUsed, a.peak = max(a.peakUsed, a.used), max(a.peak, a.used+a.kept)
 }
 
-// allocate asks the driver, a second time after free blocks went back to it.
+// allocate asks the driver for a block, or for several of its size that lose less of their pages, a second time after free
+// blocks went back to it.
 func (a *arena) allocate(size int64) (uint64, error) {
+	if n := tensor.BlocksTogether(size); n > 1 {
+		if first, err := a.ask(int64(n) * size); err == nil || !isOutOfMemory(err) {
+			if err == nil {
+				a.cut(first, size, n)
+			}
+			return first, err
+		}
+	}
 	addr, err := a.ask(size)
 	if err == nil || a.kept == 0 || !isOutOfMemory(err) {
 		return addr, err
@@ -85,6 +95,18 @@ func (a *arena) allocate(size int64) (uint64, error) {
 		return 0, err
 	}
 	return a.ask(size)
+}
+
+// cut books n blocks of a size that the driver gave together: all but the first are free.
+func (a *arena) cut(first uint64, size int64, n int) {
+	for i := range n {
+		addr := first + uint64(i)*uint64(size)
+		a.together[addr] = runOf{first, n}
+		if i > 0 {
+			a.free[size] = append(a.free[size], addr)
+			a.kept += size
+		}
+	}
 }
 
 // ask takes memory from the driver, or says what it would take.
@@ -145,21 +167,51 @@ func (a *arena) give(addr uint64) error {
 	return nil
 }
 
-// trim gives all free blocks back to the driver, once no work uses them.
+// trim gives all free blocks back to the driver, once no work uses them, but for those that it gave together with one that
+// is in use.
 func (a *arena) trim() error {
 	if err := a.sync(); err != nil {
 		return err
 	}
-	for size, list := range a.free {
-		for _, addr := range list {
-			if err := a.driver.check(a.driver.free, a.driver.free.call(uintptr(addr))); err != nil {
-				return err
-			}
-			a.kept -= size
+	for size := range a.free {
+		if err := a.trimSize(size); err != nil {
+			return err
 		}
-		delete(a.free, size)
 	}
 	return nil
+}
+
+// trimSize is trim for blocks of a size.
+func (a *arena) trimSize(size int64) error {
+	list, free := a.free[size], map[uint64]int{} // blocks by the run that they are of
+	for _, addr := range list {
+		free[a.runOf(addr).first]++
+	}
+	delete(a.free, size)
+	for _, addr := range list {
+		run := a.runOf(addr)
+		if free[run.first] < run.blocks {
+			a.free[size] = append(a.free[size], addr)
+			continue
+		}
+		a.kept -= size
+		delete(a.together, addr)
+		if addr != run.first {
+			continue
+		}
+		if err := a.driver.check(a.driver.free, a.driver.free.call(uintptr(addr))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runOf is the run of a block, which may be the block alone.
+func (a *arena) runOf(addr uint64) runOf {
+	if run, ok := a.together[addr]; ok {
+		return run
+	}
+	return runOf{addr, 1}
 }
 
 // release gives all memory back to the driver, also what is in use.

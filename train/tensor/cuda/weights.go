@@ -12,8 +12,11 @@ func (d *Device) Load(values []float32) tensor.Array {
 // Train gives a weight a gradient of zeros and, if it is kept in bf16, the lower half of a master, which then is the weight as
 // it stands.
 func (d *Device) Train(w *tensor.Weight) {
-	d.Grow(&w.Grad, tensor.F32, w.Data.N)
-	d.Clear(w.Grad)
+	if w.Grad.None() {
+		w.Grad = d.Alloc(tensor.F32, w.Data.N) // kept for long: of its own size, which no other may use
+	} else {
+		d.Clear(w.Grad)
+	}
 	if w.Data.Type == tensor.BF16 && w.Low.None() {
 		w.Low = d.Alloc(tensor.BF16, w.Data.N)
 	}

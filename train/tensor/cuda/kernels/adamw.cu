@@ -7,7 +7,9 @@
 // Moments are kept as floats, or as 8-bit codes: the index of the nearest value in a table of 256 in [-1, 1], ascending, times
 // a scale for each 256 values (Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization"). The scale is the
 // value of greatest magnitude with its sign, so that it is coded as 1 and a decoded block is coded as it was. Where no magnitude
-// reaches SMALLEST all are 0, so that no product of the two is subnormal.
+// reaches SMALLEST all are 0, so that no product of the two is subnormal. A second moment that is not 0 is coded as the smallest
+// positive value at least: a weight whose gradients are a thousandth of its neighbours' would else be moved by its first moment
+// over epsilon.
 #define BLOCK 256
 #define SMALLEST 7.8886090522101181e-31f // 2^-100
 
@@ -87,7 +89,11 @@ __device__ float encode(unsigned char *codes, const float *v, const float *table
     for (int j = 0; j < 8; j++) positive = positive || v[j] == top;
     float scale = __any_sync(FULL, positive) ? top : -top;
     if (top < SMALLEST) scale = 0;
-    for (int j = 0; j < 8; j++) codes[32 * j + lane] = nearest(scale == 0 ? 0 : v[j] / scale, table);
+    bool second = table[0] == 0; // the table without negative values
+    for (int j = 0; j < 8; j++) {
+        unsigned char code = nearest(scale == 0 ? 0 : v[j] / scale, table);
+        codes[32 * j + lane] = second && scale != 0 && v[j] > 0 && code == 0 ? 1 : code;
+    }
     return scale;
 }
 

@@ -34,6 +34,24 @@ __device__ __forceinline__ void online_softmax(float (&s)[M][N][4], float (&acc)
     }
 }
 
+// Takes the lanes' sums together: sum becomes what the outputs are multiplied by, and log_sum gets the logarithms.
+template <int M>
+__device__ __forceinline__ void finish_softmax(float (&sum)[M][2], const float (&top)[M][2], float scale, float *log_sum,
+                                               int row, int rows) {
+  const int lane = threadIdx.x & 31;
+#pragma unroll
+  for (int m = 0; m < M; m++)
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float total = sum[m][h];
+      total += __shfl_xor_sync(FULL, total, 1);
+      total += __shfl_xor_sync(FULL, total, 2);
+      sum[m][h] = 1.f / total;
+      const int r = row + 16 * m + 8 * h + (lane >> 2);
+      if ((lane & 3) == 0 && r < rows) log_sum[r] = top[m][h] * scale + logf(total);
+    }
+}
+
 #define ATTEND_ARGS \
     const bf16 *q, int q_stride, int q_step, const bf16 *k, int k_stride, int k_step, const bf16 *v, int v_stride, \
     int v_step, bf16 *out, int out_stride, int out_step, float *log_sum, int length, int heads, int group, int qk_dim, \
@@ -50,7 +68,7 @@ template <int QK, int V, int WARPS, int M, int BN> __device__ __forceinline__ vo
   DYNAMIC_SHARED(bf16, shared);
   bf16 *qs = shared, *ks = qs + BM * QK, *vs = ks + BN * QK;
   const int from = (gridDim.x - 1 - blockIdx.x) * BM, head = blockIdx.y, kv = head / group;
-  const int lane = threadIdx.x & 31, row = (threadIdx.x >> 5) * M * 16, rows = min(BM, length - from);
+  const int row = (threadIdx.x >> 5) * M * 16, rows = min(BM, length - from);
   const long long start = (long long)blockIdx.z * length;
   k = head_rows(k, start, k_stride, kv, k_step);
   v = head_rows(v, start, v_stride, kv, v_step);
@@ -89,18 +107,7 @@ template <int QK, int V, int WARPS, int M, int BN> __device__ __forceinline__ vo
     }
   }
 
-  float *sums = log_sum + ((long long)blockIdx.z * heads + head) * length + from;
-#pragma unroll
-  for (int m = 0; m < M; m++)
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      float total = sum[m][h];
-      total += __shfl_xor_sync(FULL, total, 1);
-      total += __shfl_xor_sync(FULL, total, 2);
-      sum[m][h] = 1.f / total;
-      const int r = row + 16 * m + 8 * h + (lane >> 2);
-      if ((lane & 3) == 0 && r < rows) sums[r] = top[m][h] * scale + logf(total);
-    }
+  finish_softmax(sum, top, scale, log_sum + ((long long)blockIdx.z * heads + head) * length + from, row, rows);
   store_rows<V, M>(head_rows(out, start + from, out_stride, head, out_step), out_stride, rows, v_dim, qs, row, acc, sum);
 }
 

@@ -92,6 +92,29 @@ __device__ __forceinline__ void softmax_back(float (&dp)[M][N][4], const float (
     }
 }
 
+// Adds one tile of queries' part to the derivatives of a warp's keys and values, whose rows of tiles begin at row. Its
+// first key is k, the first query q.
+template <int QK, int V, int M, int BM, bool KEYS, bool VALUES>
+__device__ __forceinline__ void keys_step(float (&d_keys)[M][QK / 8][4], float (&d_values)[M][V / 8][4], const bf16 *ks,
+                                          const bf16 *vs, int row, const bf16 *qs, const float *sums, int k, int q, float scale) {
+  const bf16 *os = qs + BM * QK;
+  float p[M][BM / 8][4];
+  unsigned left[M][BM / 16][4];
+  product_nt<QK, M, BM>(p, ks, row, qs);
+  probabilities(p, sums, k, q, k + 16 * M - 1 > q, scale * 1.44269504f);
+  if (VALUES) {
+    pack_left<M, BM>(left, p);
+    product_nn<V, M, BM>(d_values, left, os);
+  }
+  if (KEYS) {
+    float dp[M][BM / 8][4];
+    product_nt<V, M, BM>(dp, vs, row, os);
+    softmax_back(dp, p, sums + BM);
+    pack_left<M, BM>(left, dp);
+    product_nn<QK, M, BM>(d_keys, left, qs);
+  }
+}
+
 // The derivatives of a tile of M*64 keys (KEYS) and of their values (VALUES), for all query heads that share them. Grid:
 // key tiles, key heads, sequences; the tiles with the most queries first. A warp has M*16 keys as the rows of its
 // scores, so that its probabilities are the left operand of the next product as they lie in its registers.
@@ -130,25 +153,9 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
     copy_async_commit();
     copy_async_wait<1>();
     __syncthreads();
-    const bf16 *qs = queries + (step & 1) * BM * (QK + V), *os = qs + BM * QK;
-    const float *log_sums = sums + (step & 1) * 2 * BM;
-    if (from + row <= at + BM - 1) {
-      float p[M][BM / 8][4];
-      unsigned left[M][BM / 16][4];
-      product_nt<QK, M, BM>(p, ks, row, qs);
-      probabilities(p, log_sums, from + row, at, from + row + 16 * M - 1 > at, scale * 1.44269504f);
-      if (VALUES) {
-        pack_left<M, BM>(left, p);
-        product_nn<V, M, BM>(d_values, left, os);
-      }
-      if (KEYS) {
-        float dp[M][BM / 8][4];
-        product_nt<V, M, BM>(dp, vs, row, os);
-        softmax_back(dp, p, log_sums + BM);
-        pack_left<M, BM>(left, dp);
-        product_nn<QK, M, BM>(d_keys, left, qs);
-      }
-    }
+    if (from + row <= at + BM - 1)
+      keys_step<QK, V, M, BM, KEYS, VALUES>(d_keys, d_values, ks, vs, row, queries + (step & 1) * BM * (QK + V),
+                                            sums + (step & 1) * 2 * BM, from + row, at, scale);
     __syncthreads();
     at = following;
   }
@@ -171,6 +178,19 @@ __device__ __forceinline__ void attend_back_keys(BACK_KEYS_ARGS) {
 #define BACK_QUERIES_PASS \
     q, q_stride, q_step, k, k_stride, k_step, v, v_stride, v_step, d_out, d_out_stride, d_out_step, log_sum, \
     delta, dq, dq_stride, dq_step, length, heads, group, qk_dim, v_dim, scale
+
+// dp = p (dp - mean), p being the probabilities of scores s; offset and mean are the rows'.
+template <int M, int N>
+__device__ __forceinline__ void scores_back(float (&dp)[M][N][4], const float (&s)[M][N][4], float c,
+                                            const float (&offset)[M][2], const float (&mean)[M][2]) {
+#pragma unroll
+  for (int m = 0; m < M; m++)
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+        dp[m][n][i] = fast_exp2(s[m][n][i] * c - offset[m][i >> 1]) * (dp[m][n][i] - mean[m][i >> 1]);
+}
 
 // The derivatives of a tile of M*64 queries. Grid: query tiles, heads, sequences; the tiles with the most keys first.
 template <int QK, int V, int M, int BN> __device__ __forceinline__ void attend_back_queries(BACK_QUERIES_ARGS) {
@@ -215,13 +235,7 @@ template <int QK, int V, int M, int BN> __device__ __forceinline__ void attend_b
       product_nt<QK, M, BN>(s, qs, row, ks);
       if (at + BN - 1 > from + row) mask_after(s, from + row, at);
       product_nt<V, M, BN>(dp, os, row, ks + BN * QK);
-#pragma unroll
-      for (int m = 0; m < M; m++)
-#pragma unroll
-        for (int n = 0; n < BN / 8; n++)
-#pragma unroll
-          for (int i = 0; i < 4; i++)
-            dp[m][n][i] = fast_exp2(s[m][n][i] * (scale * 1.44269504f) - offset[m][i >> 1]) * (dp[m][n][i] - mean[m][i >> 1]);
+      scores_back(dp, s, scale * 1.44269504f, offset, mean);
       unsigned left[M][BN / 16][4];
       pack_left<M, BN>(left, dp);
       product_nn<QK, M, BN>(acc, left, ks);

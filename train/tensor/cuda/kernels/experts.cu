@@ -155,13 +155,16 @@ __device__ __forceinline__ void experts_nn(const bf16 *dy, const bf16 *const *we
 }
 
 // grad += dyᵀ x for gradients [out, in], the sum in the order of rows. Grid: tiles of 128 columns, tiles of 128 rows,
-// experts; or twice as many, the second half for the second pair. An expert without a gradient has address 0.
+// the count trained experts; or twice as many, the second half for the second pair. A gradient that is not there has
+// address 0.
 __device__ __forceinline__ void experts_tn(const bf16 *dy, float *const *grads, const bf16 *dy2, float *const *grads2,
-                                           const bf16 *x, const int *start, int experts, int in, int out) {
+                                           const bf16 *x, const int *start,
+                                           const long long *trained, int count, int in, int out) {
   constexpr int BM = 128, M = BM / 32;
   DYNAMIC_SHARED(bf16, shared);
-  const bool second = blockIdx.z >= (unsigned)experts;
-  const int expert = second ? blockIdx.z - experts : blockIdx.z, begin = start[expert], terms = start[expert + 1] - begin;
+  const bool second = blockIdx.z >= (unsigned)count;
+  const int expert = (int)trained[second ? blockIdx.z - count : blockIdx.z];
+  const int begin = start[expert], terms = start[expert + 1] - begin;
   float *grad = (second ? grads2 : grads)[expert];
   if (terms == 0 || !grad) return;
   const int from = blockIdx.x * BN, top = blockIdx.y * BM, row = warp_row<BM>(), col = warp_col(), lane = threadIdx.x & 31;
@@ -219,6 +222,7 @@ extern "C" __global__ void experts_nn_64_bf16(const bf16 *dy, const bf16 *const 
 }
 
 extern "C" __global__ void experts_tn_bf16(const bf16 *dy, float *const *grads, const bf16 *dy2, float *const *grads2,
-                                           const bf16 *x, const int *start, int experts, int in, int out) {
-  experts_tn(dy, grads, dy2, grads2, x, start, experts, in, out);
+                                           const bf16 *x, const int *start,
+                                           const long long *trained, int count, int in, int out) {
+  experts_tn(dy, grads, dy2, grads2, x, start, trained, count, in, out);
 }

@@ -95,9 +95,10 @@ __device__ __forceinline__ void experts_nn_plain(const T *dy, const T *const *we
 
 template <class T>
 __device__ __forceinline__ void experts_tn_plain(const T *dy, float *const *grads, const T *dy2, float *const *grads2, const T *x,
-                                                 const int *start, int experts, int in, int out) {
-  const bool second = blockIdx.z >= (unsigned)experts;
-  const int expert = second ? blockIdx.z - experts : blockIdx.z, begin = start[expert], terms = start[expert + 1] - begin;
+                                                 const int *start, const long long *trained, int count, int in, int out) {
+  const bool second = blockIdx.z >= (unsigned)count;
+  const int expert = (int)trained[second ? blockIdx.z - count : blockIdx.z];
+  const int begin = start[expert], terms = start[expert + 1] - begin;
   float *grad = (second ? grads2 : grads)[expert];
   if (terms == 0 || !grad) return;
   const int from = blockIdx.x * SIDE, top = blockIdx.y * SIDE;
@@ -127,9 +128,9 @@ extern "C" __global__ void experts_nn_plain_f32(const float *dy, const float *co
 }
 
 extern "C" __global__ void experts_tn_plain_f32(const float *dy, float *const *grads, const float *dy2,
-                                                float *const *grads2, const float *x, const int *start, int experts, int in,
-                                                int out) {
-  experts_tn_plain(dy, grads, dy2, grads2, x, start, experts, in, out);
+                                                float *const *grads2, const float *x, const int *start,
+                                                const long long *trained, int count, int in, int out) {
+  experts_tn_plain(dy, grads, dy2, grads2, x, start, trained, count, in, out);
 }
 
 extern "C" __global__ void experts_gate_up_plain_bf16(const bf16 *x, const bf16 *const *gates, const bf16 *const *ups,
@@ -150,6 +151,7 @@ extern "C" __global__ void experts_nn_plain_bf16(const bf16 *dy, const bf16 *con
 }
 
 extern "C" __global__ void experts_tn_plain_bf16(const bf16 *dy, float *const *grads, const bf16 *dy2, float *const *grads2,
-                                                 const bf16 *x, const int *start, int experts, int in, int out) {
-  experts_tn_plain(dy, grads, dy2, grads2, x, start, experts, in, out);
+                                                 const bf16 *x, const int *start,
+                                                 const long long *trained, int count, int in, int out) {
+  experts_tn_plain(dy, grads, dy2, grads2, x, start, trained, count, in, out);
 }

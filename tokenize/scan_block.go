@@ -1,0 +1,115 @@
+package tokenize
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// block says of 64 bytes what they are; bit i stands for byte i. A character of several bytes has the same
+// bits in each of them.
+type block struct {
+	// What a kernel finds: letters, capitals among them, digits, spaces, \r and \n among them, ' ', "'", "/", and
+	// bytes beyond ASCII, whose class is added later.
+	letter, upper, number, space, newline, blank, quote, slash, wide uint64
+	// Of characters beyond ASCII: their bytes but the first, letters without case and marks, marks alone, and what
+	// the rules do not foresee.
+	inner, both, mark, hard uint64
+}
+
+// classify fills the blocks from one to another, and returns the latter.
+func (w *window) classify(r *cutRules, text string, from, to int) int {
+	whole := min(to, w.bytes/64)
+	if whole > from {
+		classify(text[64*from:64*whole], w.blocks[from:whole])
+	}
+	if whole < to {
+		var padded [64]byte
+		copy(padded[:], text[64*whole:w.bytes])
+		classify(unsafe.String(&padded[0], 64), w.blocks[whole:to])
+	}
+	for k := from; k < to; k++ {
+		b := &w.blocks[k]
+		b.inner, b.both, b.mark, b.hard = 0, 0, 0, 0
+		if b.wide != 0 {
+			w.spill = b.widen(r, text[64*k:], w.spill)
+		}
+	}
+	return to
+}
+
+// widen adds the classes of characters beyond ASCII, the first of which began in the block before.
+func (b *block) widen(r *cutRules, text string, first spill) spill {
+	b.add(first.class, first.bits, first.bits)
+	last := spill{}
+	for wide := b.wide &^ first.bits; wide != 0; {
+		p := bits.TrailingZeros64(wide)
+		c, n := utf8.DecodeRuneInString(text[p:])
+		var class scanClass
+		if c < 1<<16 {
+			class = r.plane[c]
+		} else {
+			class = r.beyond(c)
+		}
+		all := uint64(1)<<n - 1
+		b.add(class, all<<p, (all-1)<<p)
+		wide &^= all << p
+		last = spill{class, all >> (64 - p)}
+	}
+	return last
+}
+
+// add gives bytes a class.
+func (b *block) add(class scanClass, bytes, inner uint64) {
+	one := func(bit scanClass) uint64 {
+		if class&bit != 0 {
+			return bytes
+		}
+		return 0
+	}
+	b.letter |= one(scanLetter)
+	b.upper |= one(scanUpper)
+	b.both |= one(scanBoth)
+	b.mark |= one(scanMark)
+	b.hard |= one(scanHard)
+	b.inner |= inner
+}
+
+const eachByte = 0x0101010101010101
+
+// classifyPlain fills blocks with what 64 bytes each of text are, eight at a time.
+func classifyPlain(text string, out []block) {
+	p := unsafe.Slice(unsafe.StringData(text), len(text))
+	for k := range out {
+		b := block{}
+		for i := range uint(8) {
+			w := binary.LittleEndian.Uint64(p[64*k+8*int(i):])
+			b.addEight(w, 8*i)
+		}
+		out[k] = b
+	}
+}
+
+// addEight adds the classes of eight bytes at a place.
+func (b *block) addEight(w uint64, at uint) {
+	ascii, wide := w&(0x7F*eachByte), w&(0x80*eachByte)
+	folded := ascii | 0x20*eachByte
+	// In a byte of 0 to 127, adding 128 less c carries into the highest bit from c on.
+	from := func(x uint64, c uint64) uint64 { return x + (0x80-c)*eachByte }
+	in := func(x uint64, low, high uint64) uint64 {
+		return gather(from(x, low)&^from(x, high+1)&^wide) << at
+	}
+	b.letter |= in(folded, 'a', 'z')
+	b.upper |= in(ascii, 'A', 'Z')
+	b.number |= in(ascii, '0', '9')
+	b.newline |= in(ascii, '\n', '\n') | in(ascii, '\r', '\r')
+	b.blank |= in(ascii, ' ', ' ')
+	b.space |= in(ascii, '\t', '\r') | in(ascii, ' ', ' ')
+	b.quote |= in(ascii, '\'', '\'')
+	b.slash |= in(ascii, '/', '/')
+	b.wide |= gather(wide) << at
+}
+
+// gather brings the highest bits of eight bytes together.
+func gather(w uint64) uint64 { return (w >> 7 & eachByte) * 0x0102040810204080 >> 56 }
