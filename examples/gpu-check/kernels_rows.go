@@ -162,5 +162,6 @@ func optimizer(b bench, s shape, _ tensor.Device) {
 	first, _ = b.ReadMoments(m)
 	b.left("SetMoments", first)
 	b.Freeze(&w)
-	b.Free(w.Data) // moments go with the device
+	b.FreeMoments(m)
+	b.Free(w.Data)
 }

@@ -283,6 +283,11 @@ func (t *timed) Moments(n int) (out tensor.Moments) {
 	return out
 }
 
+// FreeMoments is timed.
+func (t *timed) FreeMoments(moments ...tensor.Moments) {
+	t.time("FreeMoments", func() { t.Device.FreeMoments(moments...) })
+}
+
 // ReadMoments is timed.
 func (t *timed) ReadMoments(m tensor.Moments) (first, second []float32) {
 	t.time("ReadMoments", func() { first, second = t.Device.ReadMoments(m) })
