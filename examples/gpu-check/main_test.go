@@ -45,7 +45,7 @@ func tinySizes() sizes {
 	s.lite = *latent
 	s.lite.NumHiddenLayers = 3
 	s.trained, s.sequences, s.length, s.steps, s.rate, s.liteRate = 2, 2, 16, 3, 1e-2, 0.1
-	s.plan, s.planBytes, s.slackBytes = job{1, 16, 3, time.Minute}, 33<<20+400_000, 33<<20
+	s.plan, s.planBytes, s.slackBytes = job{1, 16, 3, time.Minute}, 33<<20+150_000, 33<<20
 	s.kernels = filepath.Join(os.Getenv("XDG_CACHE_HOME"), "bzdata", "cuda")
 	s.throughput, s.warmup, s.timed = []job{{2, 16, 0, time.Minute}}, 1, 2
 	s.judged, s.judgedLength, s.judgedBatch, s.judgedSeeds = 3, 16, 2, 2
@@ -80,6 +80,11 @@ func TestParts(t *testing.T) {
 	for _, p := range file.Parts {
 		if !p.Passed || len(p.Bounds) == 0 || p.Error != "" {
 			t.Errorf("%s: %+v", p.Part, p)
+		}
+	}
+	for _, want := range []string{"bf16-adam8: ", "activations computed once more", "MB in the host's memory"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no part keeps its model so: %q", want)
 		}
 	}
 	before, err := os.ReadFile(path)
