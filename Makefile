@@ -8,7 +8,7 @@ VENV    ?= $(CURDIR)/.venv
 CORPUS  ?= -
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint unit compiler short cross race fuzz bench bench-peers interop tokenizers cuda-compile cuda-test gsm8k ablation calibration scale full-size cycles s3 nightly clean
+.PHONY: help build demo test check lint unit compiler short cross race fuzz bench bench-peers interop tokenizers cuda-compile cuda-test gpu-check gpu-check-build gsm8k ablation calibration scale full-size cycles s3 nightly clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,12 @@ cuda-compile: ## compile the kernels of a card with NVIDIA's compilers for every
 
 cuda-test: ## the tests of kernels and models on this machine's NVIDIA card
 	BZDATA_TEST_CARD=1 $(GO) test -count=1 -timeout 30m ./train/tensor/cuda ./train/device
+
+gpu-check-build: ## build bin/gpu-check, which is all that a machine with a card needs: bench/GPU.md
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags=-s -o bin/gpu-check ./examples/gpu-check
+
+gpu-check: gpu-check-build ## on a machine with a card: results, speed and memory, into bin/gpu-check.json, which is gone on with
+	bin/gpu-check --results bin/gpu-check.json all
 
 nightly: build ## ten nights with a kept index against one run over all days: see examples/nightly
 	$(GO) run ./examples/nightly bin/bzdata nightly $(NIGHTLY_DOCUMENTS)
