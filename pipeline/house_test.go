@@ -43,10 +43,10 @@ var rooms = map[string]string{
 	// Metrics are plain numbers: their formats know neither the loop nor the model.
 	"train/metrics": "pipeline/store",
 	// What models compute on is chosen by name, in one place, and the model knows none of it.
-	"train/device":  "train/tensor train/tensor/cuda",
-	"train":         "train/model train/tensor train/checkpoint tokenize pipeline/store",
-	"eval":          "train/tensor train/model train/checkpoint tokenize pipeline/store",
-	"eval/network":  "eval eval/routing train/checkpoint tokenize pipeline/store",
+	"train/device": "train/tensor train/tensor/cuda",
+	"train":        "train/model train/tensor train/checkpoint tokenize pipeline/store",
+	"eval":         "train/tensor train/model train/checkpoint tokenize pipeline/store",
+	"eval/network": "eval eval/routing train/checkpoint tokenize pipeline/store",
 	// Which files of a data set a network reads is the network's affair; how they come here is the store's.
 	"eval/mirror":         "train/checkpoint pipeline/store",
 	"pipeline":            "pipeline/store pipeline/spill",
