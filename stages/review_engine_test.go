@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,10 +230,10 @@ func TestTouchedInputRepeatsNothing(t *testing.T) {
 	plan := "name: p\ninput: [{path: data, source: s}]\nheld_out: [{path: exam.jsonl}]\n" +
 		"stages: [{exact_dedup: {}}, {export: {format: jsonl}}]\n"
 	opt := options(dir)
-	hashed := 0
+	var hashed atomic.Int64 // files are opened by several workers
 	opt.Inputs = faultFS{FS: store.OS(), fail: func(op, name string) error {
 		if op == "open" {
-			hashed++
+			hashed.Add(1)
 		}
 		return nil
 	}}
@@ -248,12 +249,12 @@ func TestTouchedInputRepeatsNothing(t *testing.T) {
 	for i := range 3 {
 		touch(time.Duration(i-1) * time.Hour)
 		for again := range 2 {
-			hashed = 0
+			hashed.Store(0)
 			if ran := startedTasks(t, dir, plan, opt); len(ran) > 0 {
 				t.Errorf("after touching the input %v ran", ran)
 			}
-			if want := []int{5, 0}[again]; hashed != want {
-				t.Errorf("run %d after touching: %d files were opened, want %d", again, hashed, want)
+			if want := []int64{5, 0}[again]; hashed.Load() != want {
+				t.Errorf("run %d after touching: %d files were opened, want %d", again, hashed.Load(), want)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,14 +143,14 @@ func TestTokensAreNotRead(t *testing.T) {
 	plan := "name: second\nnetwork: {base: {model: base}}\ninput: [{tokens: run/out/tokens}]\nstages:\n  - train: {trainable: all}\n"
 	opt := options(dir)
 	opt.Workdir, opt.Until = filepath.Join(dir, "second"), "tokens"
-	opened := 0
+	var opened atomic.Int64
 	opt.Inputs = openedFS{opt.Inputs, func(name string) {
 		if strings.HasSuffix(name, ".tokens") {
-			opened++
+			opened.Add(1)
 		}
 	}}
-	if _, err := pipeline.Run(t.Context(), parse(t, dir, plan), opt); err != nil || opened != 0 {
-		t.Errorf("%d shards were opened, %v", opened, err)
+	if _, err := pipeline.Run(t.Context(), parse(t, dir, plan), opt); err != nil || opened.Load() != 0 {
+		t.Errorf("%d shards were opened, %v", opened.Load(), err)
 	}
 }
 
