@@ -2,7 +2,6 @@ package stages_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -234,17 +233,7 @@ func TestProofByPages(t *testing.T) {
 	trainsModels(t)
 	dir, profile, _ := pageMirror(t)
 	opt := options(dir)
-	if _, err := bundled(t, dir, pagesPlan, opt); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := os.ReadFile(filepath.Join(opt.Workdir, "out", "score.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var s rowsScore
-	if err := json.Unmarshal(raw, &s); err != nil {
-		t.Fatal(err)
-	}
+	_, s := scoredRun(t, dir, pagesPlan, opt)
 	judged, err := stages.ReadJudged(store.OS(), opt.Workdir, "proof_of_loss")
 	if err != nil || len(judged.Documents) != s.Mix.Distinct || s.Documents != s.Mix.Distinct {
 		t.Fatalf("%d documents in losses.json and %d in score.json of %d sequences, %v", len(judged.Documents), s.Documents,

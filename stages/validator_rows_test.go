@@ -54,7 +54,12 @@ func rowsCorpus(t *testing.T) string {
 // rowsRun runs the plan and returns the result and score.json.
 func rowsRun(t *testing.T, dir string, opt pipeline.Options) (*pipeline.Result, rowsScore) {
 	t.Helper()
-	res, err := bundled(t, dir, rowsPlan, opt)
+	return scoredRun(t, dir, rowsPlan, opt)
+}
+
+func scoredRun(t *testing.T, dir, plan string, opt pipeline.Options) (*pipeline.Result, rowsScore) {
+	t.Helper()
+	res, err := bundled(t, dir, plan, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

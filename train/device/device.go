@@ -74,23 +74,32 @@ func Open(name string, o Options) (Device, error) {
 		set, err := tensor.Choose(name)
 		return processor{tensor.New(set, o.Workers)}, err
 	}
+	d, err := openNamed(name, o.Precision)
+	if err != nil {
+		return nil, err
+	}
+	// All kernels at once, in parallel, take a fraction of the time that they take one by one in the first step.
+	if _, err := d.Warm(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openNamed opens the card of a name, whose kernels are not compiled yet.
+func openNamed(name string, precision tensor.Precision) (*cuda.Device, error) {
 	asked, architecture, _ := strings.Cut(name, "/")
 	ordinal, err := ordinalOf(asked)
 	if err != nil {
 		return nil, err
 	}
-	d, err := cuda.New(cuda.Options{Ordinal: ordinal, Precision: o.Precision})
+	d, err := cuda.New(cuda.Options{Ordinal: ordinal, Precision: precision})
 	if err != nil {
 		return nil, err
 	}
 	if !strings.Contains(d.Name(), "/"+architecture+"/") {
 		d.Close()
 		return nil, fmt.Errorf("%s is now %s: the cards of this machine have changed since the run began", name, d)
-	}
-	// All kernels at once, in parallel, take a fraction of the time that they take one by one in the first step.
-	if _, err := d.Warm(); err != nil {
-		d.Close()
-		return nil, err
 	}
 	return d, nil
 }
@@ -103,16 +112,12 @@ func (processor) Close() error { return nil }
 
 // FreeBytes returns the memory of a card that no program uses.
 func FreeBytes(name string) (int64, error) {
-	d, err := Open(name, Options{})
+	d, err := openNamed(name, "")
 	if err != nil {
 		return 0, err
 	}
-	c, ok := d.(*cuda.Device)
-	if !ok {
-		return 0, fmt.Errorf("%s is no card", name)
-	}
-	m, err := c.Memory()
-	if closeErr := c.Close(); err == nil {
+	m, err := d.Memory()
+	if closeErr := d.Close(); err == nil {
 		err = closeErr
 	}
 	return m.CardFree, err

@@ -34,6 +34,13 @@ func (a AdamW) factors(step int) adamwFactors {
 	}
 }
 
+// Factors returns the rule's constants at one step, counted from 1, in the order in which kernels take them: the factor on the
+// gradient, β1, 1-β1, β2, 1-β2, 1/√(1-β2^t), ε, 1-lr·λ and lr/(1-β1^t).
+func (a AdamW) Factors(step int) [9]float32 {
+	c := a.factors(step)
+	return [9]float32{c.gradScale, c.beta1, c.beta1Rest, c.beta2, c.beta2Rest, c.rootScale, c.epsilon, c.decay, c.step}
+}
+
 // elementBlock is how many elements one task of an elementwise operation takes. It
 // also cuts the sums of [host.SumSquares], so it is part of the result's bits.
 const elementBlock = 1 << 15

@@ -1,5 +1,7 @@
 package tensor
 
+import "unsafe"
+
 // Type is how the values of an array are stored.
 type Type uint8
 
@@ -61,28 +63,28 @@ func (a Array) Part(from, to int) Array {
 // From is the part from a value on.
 func (a Array) From(at int) Array { return a.Part(at, a.N) }
 
-// Ints is a run of 32-bit integers in a device's memory; see [Array].
-type Ints struct {
-	Host []int32
+// Run is a run of numbers of one kind in a device's memory; see [Array].
+type Run[E int32 | float64] struct {
+	Host []E
 	Addr uint64
 	N    int
 }
 
-// None reports whether there are no integers.
-func (a Ints) None() bool { return a.N == 0 }
+// Ints are 32-bit integers, Doubles numbers of double precision.
+type (
+	Ints    = Run[int32]
+	Doubles = Run[float64]
+)
 
-// Doubles is a run of numbers of double precision in a device's memory; see [Array].
-type Doubles struct {
-	Host []float64
-	Addr uint64
-	N    int
-}
+// None reports whether there are no numbers.
+func (a Run[E]) None() bool { return a.N == 0 }
 
 // Part is the run of the numbers [from, to), in the same memory.
-func (a Doubles) Part(from, to int) Doubles {
-	p := Doubles{N: to - from}
+func (a Run[E]) Part(from, to int) Run[E] {
+	p := Run[E]{N: to - from}
 	if a.Addr != 0 {
-		p.Addr = a.Addr + uint64(8*from)
+		var one E
+		p.Addr = a.Addr + uint64(from)*uint64(unsafe.Sizeof(one))
 	}
 	if a.Host != nil {
 		p.Host = a.Host[from:to]
@@ -199,15 +201,3 @@ type AttendGrads struct{ Q, K, V, Out Heads }
 
 // Moments is AdamW's state of one tensor, on a device, in the form that its precision asks for.
 type Moments struct{ First, Second Array }
-
-// Part is the run of the integers [from, to), in the same memory.
-func (a Ints) Part(from, to int) Ints {
-	p := Ints{N: to - from}
-	if a.Addr != 0 {
-		p.Addr = a.Addr + uint64(4*from)
-	}
-	if a.Host != nil {
-		p.Host = a.Host[from:to]
-	}
-	return p
-}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -151,11 +150,7 @@ func (r ablationRow) remarks() []string {
 // directory.
 func (a *ablation) report() error {
 	out := a.answer()
-	asJSON := func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", " ")
-		return e.Encode(out)
-	}
+	asJSON := indented(out)
 	page := filepath.Join(a.opt.Workdir, "ablation.html")
 	err := store.WriteFile(a.opt.FS, page, func(w io.Writer) error {
 		return report.WriteHTML(w, a.page(out), report.Meta{Started: time.Now()})

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -101,11 +100,7 @@ func (f *doctorFlags) run(env *environment, names []string) error {
 		return err
 	}
 	if f.json != "" {
-		return writeJSON(env, f.json, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", " ")
-			return e.Encode(out)
-		})
+		return writeJSON(env, f.json, indented(out))
 	}
 	_, err := io.WriteString(env.stdout, out.text())
 	return err

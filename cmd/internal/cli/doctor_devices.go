@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"runtime"
@@ -48,11 +47,7 @@ func (f *doctorFlags) devices(env *environment) error {
 		out.Warm = warm
 	}
 	if f.json != "" {
-		return writeJSON(env, f.json, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", " ")
-			return e.Encode(out)
-		})
+		return writeJSON(env, f.json, indented(out))
 	}
 	_, err := io.WriteString(env.stdout, out.text())
 	return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -345,11 +344,7 @@ func (e *evaluated) score(f *evalFlags, p *network.Profile, base, candidate *eva
 // show prints the answer.
 func (f *evalFlags) show(env *environment, p *network.Profile, e *evaluated) error {
 	if f.json != "" {
-		err := writeJSON(env, f.json, func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetIndent("", " ")
-			return enc.Encode(e)
-		})
+		err := writeJSON(env, f.json, indented(e))
 		if err != nil || f.json == "-" {
 			return err
 		}

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -152,11 +151,7 @@ func (f *mirrorFlags) from(ctx context.Context, args []string) (*network.Profile
 
 func (f *mirrorFlags) show(env *environment, m mirrored, args []string) error {
 	if f.json != "" {
-		return writeJSON(env, f.json, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", " ")
-			return e.Encode(m)
-		})
+		return writeJSON(env, f.json, indented(m))
 	}
 	for _, s := range m.Sources {
 		if s.Pages && s.Needed == 0 {

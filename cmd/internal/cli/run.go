@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -278,6 +279,15 @@ func writeJSON(env *environment, name string, write func(io.Writer) error) error
 		return write(env.stdout)
 	}
 	return store.WriteFile(store.OS(), name, write)
+}
+
+// indented writes a value for writeJSON.
+func indented(v any) func(io.Writer) error {
+	return func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		return e.Encode(v)
+	}
 }
 
 // buildID names this build: the version control revision if the build is of one and

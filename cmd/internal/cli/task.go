@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -244,7 +243,5 @@ func (r *taskReport) writeText(w io.Writer) error {
 }
 
 func (r *taskReport) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(r)
+	return indented(r)(w)
 }

@@ -87,9 +87,7 @@ func (tu *tuning) write() error {
 }
 
 func (out tuneJSON) write(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	return e.Encode(out)
+	return indented(out)(w)
 }
 
 // readKnown reads the speeds of trainings that an interrupted tuning has made, and how many steps it had fitted

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,11 +103,7 @@ func why(ctx context.Context, env *environment, workdir string, q query, jsonFil
 		return notFound(workdir, q)
 	}
 	if jsonFile != "" {
-		return writeJSON(env, jsonFile, func(w io.Writer) error {
-			e := json.NewEncoder(w)
-			e.SetIndent("", " ")
-			return e.Encode(fates)
-		})
+		return writeJSON(env, jsonFile, indented(fates))
 	}
 	for _, f := range fates {
 		writeFate(env.stdout, f)

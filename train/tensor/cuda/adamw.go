@@ -30,21 +30,10 @@ func (d *Device) AdamW(rule tensor.AdamW, step int, w *tensor.Weight, m tensor.M
 		on = each(n, tensor.MomentBlock/32)
 	}
 	args = append(args, int64(n))
-	for _, f := range factors(rule, step) {
+	for _, f := range rule.Factors(step) {
 		args = append(args, f)
 	}
 	d.launch(name, on, args...)
-}
-
-// factors are a rule's constants at one step, in the order of the kernels' parameters.
-func factors(a tensor.AdamW, step int) [9]float32 {
-	correct1 := 1 - math.Pow(a.Beta1, float64(step))
-	correct2 := 1 - math.Pow(a.Beta2, float64(step))
-	return [9]float32{
-		float32(a.GradScale), float32(a.Beta1), float32(1 - a.Beta1), float32(a.Beta2), float32(1 - a.Beta2),
-		float32(1 / math.Sqrt(correct2)), float32(a.Epsilon), float32(1 - a.LearningRate*a.WeightDecay),
-		float32(a.LearningRate / correct1),
-	}
 }
 
 func (d *Device) eightBit() bool { return d.precise == tensor.HalfAdam8 }

@@ -54,7 +54,7 @@ func TestAdamWEightBit(t *testing.T) {
 	}
 	want := path(tensor.New(tensor.Plain(), 1))
 	d := newFakeOf(t, Options{Precision: tensor.HalfAdam8})
-	got := path(whole{Device: d})
+	got := path(d)
 	way, off := 0.0, 0.0
 	for i := range want {
 		way += math.Abs(float64(want[i]))

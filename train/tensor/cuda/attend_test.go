@@ -110,7 +110,7 @@ func (c attendCase) run(r trial) [][]float32 {
 // TestAttendRefuses gives operands that do not fit, which would make a kernel write where it must not.
 func TestAttendRefuses(t *testing.T) {
 	d := newFake(t, tensor.BF16)
-	r := newTrial(whole{Device: d}, tensor.BF16, 0)
+	r := newTrial(d, tensor.BF16, 0)
 	fine := attendCase{sequences: 1, length: 2, heads: 2, kvHeads: 1, qk: 16, v: 8}
 	wide := fine
 	wide.qk = 264

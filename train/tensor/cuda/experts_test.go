@@ -135,7 +135,7 @@ func (c expertsCase) run(r trial) [][]float32 {
 // TestExpertTables sees that a table is made once for one set of addresses, and again when one changes.
 func TestExpertTables(t *testing.T) {
 	d := newFake(t, tensor.BF16)
-	r := newTrial(whole{Device: d}, tensor.BF16, 0)
+	r := newTrial(d, tensor.BF16, 0)
 	c := expertsCases[0]
 	e := c.experts(r, rand.New(rand.NewPCG(5, 6)))
 	first := d.experts.of(d, e)
@@ -158,7 +158,7 @@ func TestExpertTables(t *testing.T) {
 // TestExpertsRefuses gives operands that do not fit.
 func TestExpertsRefuses(t *testing.T) {
 	d := newFake(t, tensor.BF16)
-	r := newTrial(whole{Device: d}, tensor.BF16, 0)
+	r := newTrial(d, tensor.BF16, 0)
 	c := expertsCase{slots: []int{1, 3}, hidden: 16, width: 8, trained: allTrained, missing: -1}
 	for want, change := range map[string]func(e *tensor.Experts, route *tensor.Routing, x *tensor.Array, inner *tensor.GLU){
 		"1 gates, 2 ups and 2 downs, and a routing of 4 slots to 2 experts, do not fit each other": func(

@@ -36,7 +36,7 @@ func TestCrossEntropy(t *testing.T) {
 // TestCrossEntropyPrecision compares a row's loss with its definition in double precision.
 func TestCrossEntropyPrecision(t *testing.T) {
 	d := fakeOf(t, tensor.F32)
-	r := newTrial(whole{Device: d}, tensor.F32, 0)
+	r := newTrial(d, tensor.F32, 0)
 	logits := normal(3, 100003)
 	sum := 0.0
 	for _, v := range logits {
@@ -61,7 +61,7 @@ func TestSumSquares(t *testing.T) {
 		sums := r.SumSquares(r.wide(normal(1, 70001)), tensor.Array{}, r.wide(normal(2, 1)), r.wide(normal(3, 32768)))
 		return [][]float32{narrow(sums), narrow(r.SumSquares())}
 	})
-	r := newTrial(whole{Device: fakeOf(t, tensor.F32)}, tensor.F32, 0)
+	r := newTrial(fakeOf(t, tensor.F32), tensor.F32, 0)
 	want := float64(len(big)) * float64(big[0]) * float64(big[0])
 	if got := r.SumSquares(r.wide(big))[0]; math.Abs(got-want) > 1e-10*want {
 		t.Errorf("%v, want %v", got, want)

@@ -9,15 +9,6 @@ import (
 	"bzdata/train/tensor"
 )
 
-// whole is a card as a tensor.Device, so that an operation can be written once for the card and for its twin. What
-// Device does not have is nil.
-type whole struct {
-	*Device
-	rest
-}
-
-type rest struct{ tensor.Device }
-
 // trial is one run of an operation: it makes operands on its device, of values that both devices have alike. An array has
 // pad values before and as many behind it, which nothing may change; pad says how the array is aligned, too.
 type trial struct {
@@ -134,7 +125,7 @@ func anyAlignment(t *testing.T, what string, run func(r trial) [][]float32) {
 // onCard runs an operation on the fake card.
 func onCard(t *testing.T, what string, typ tensor.Type, pad int, run func(r trial) [][]float32) [][]float32 {
 	t.Helper()
-	r := newTrial(whole{Device: fakeOf(t, typ)}, typ, pad)
+	r := newTrial(fakeOf(t, typ), typ, pad)
 	out := run(r)
 	if err := r.Sync(); err != nil {
 		t.Fatalf("%s: %v", what, err)
