@@ -74,11 +74,11 @@ the batch's positions that are no padding, by the router's probabilities before 
 group are closed, as Block Zero does. Where routers are frozen it reaches the experts below them only. The
 training loss is reported without it.
 
-In a window, four steps that change nothing and the held-out loss that training begins with tell how many steps
-fit; the value ‹first_step_s› is the time until the first step that counts. States are kept from a quarter of the
-steps on at the latest. A loss or gradient that is no finite number, and that ‹non_finite› does not skip, then
-ends training early, but not the run: the update has the weights of the lowest ‹select› loss, or of the newest
-state, and a note says so.
+In a window, four steps that change nothing, the held-out loss that training begins with and a sample of what is
+to be written tell how many steps fit; the value ‹first_step_s› is the time until the first step that counts.
+States are kept from a quarter of the steps on at the latest. A loss or gradient that is no finite number, and
+that ‹non_finite› does not skip, then ends training early, but not the run: the update has the weights of the
+lowest ‹select› loss, or of the newest state, and a note says so.
 
 What is measured is written step by step to WORKDIR/metrics, see the plan's section ‹metrics›:
 ‹train/loss› before the step's update in nats per token, ‹train/loss_reduction›, which is the training loss

@@ -41,8 +41,6 @@ const (
 	// reserveFactor is how much more time is kept than judging and writing seem to take: the machine
 	// may be busier then. A window lasts an hour and more, and judging seconds.
 	reserveFactor = 3
-	// writeBytesPerS is what any disk does, with hashing and reading back.
-	writeBytesPerS = 50e6
 	// checkpointShare of the steps is where the first state is kept, so that a late fault costs no more
 	// than the steps behind it.
 	checkpointShare = 4
@@ -117,14 +115,14 @@ func (c *Train) measure(
 		return nil, err
 	}
 	judging += seconds(f.LoadedS) // since base and update are judged layer by layer, the weights being read once more
-	written := trainedBytes(m)
-	if c.carriesMoments(t.Plan) {
-		written *= 3
-	}
 	w, step, evaluate := t.Plan.Window, seconds(f.StepS), seconds(f.EvaluateS)
+	saving, err := c.timeSaving(t, m)
+	if err != nil {
+		return nil, err
+	}
 	f.LeftS = w.Left().Seconds()
 	f.MoreS = w.Reserve.Seconds()
-	f.ReserveS = reserve(evaluate, judging+seconds(float64(written)/writeBytesPerS), w.Reserve)
+	f.ReserveS = reserve(evaluate, judging+saving, w.Reserve)
 	if f.Steps = train.FitSteps(w.Left()-seconds(f.ReserveS), step, evaluate, c.EvalSteps); f.Steps < 1 {
 		return nil, &pipeline.LateError{Msg: fmt.Sprintf("too late: %.1f s are left until the deadline, %.1f s of them are kept "+
 			"for the verdict and the bundle, and a step takes %.1f s; nothing is written", f.LeftS, f.ReserveS, f.StepS)}
@@ -240,17 +238,6 @@ type headOf struct {
 
 // Sequences is their number.
 func (h headOf) Sequences() int { return h.n }
-
-// trainedBytes is what the trained tensors take in single precision.
-func trainedBytes(m *model.Model) int64 {
-	n := int64(0)
-	for _, p := range m.Params() {
-		if p.Trains() {
-			n += 4 * int64(p.Elements())
-		}
-	}
-	return n
-}
 
 // stepsRun are the steps that were made, also those behind the state that a run fell back to.
 func stepsRun(res train.Result) int {

@@ -11,6 +11,7 @@ import (
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 	"bzdata/train/checkpoint"
 )
 
@@ -34,9 +35,13 @@ func stepsWindow(t *testing.T, dir, id string, opt pipeline.Options) (map[string
 	}
 	plan.Window = &pipeline.Window{ID: id, Deadline: deadline, Now: now, Began: at,
 		OnFirstStep: func(after time.Duration) { firstStep = after }}
+	told := opt.OnEvent
 	opt.OnEvent = func(e pipeline.Event) {
 		if e.Kind == "progress" && e.Stage == "train" {
 			steps = int(e.Done)
+		}
+		if told != nil {
+			told(e)
 		}
 	}
 	tree, figures := outTree(t, plan, opt), map[string]string{}
@@ -163,4 +168,53 @@ type openedFS struct {
 func (f openedFS) Open(name string) (store.ReadFile, error) {
 	f.tell(name)
 	return f.FS.Open(name)
+}
+
+// flushes counts what is flushed from the moment on that says so: files and folders.
+type flushes struct {
+	store.FS
+	counts bool
+	n      int
+}
+
+func (f *flushes) add() {
+	if f.counts {
+		f.n++
+	}
+}
+
+func (f *flushes) SyncDir(name string) error {
+	f.add()
+	return f.FS.SyncDir(name)
+}
+
+func (f *flushes) Create(name string) (store.File, error) {
+	file, err := f.FS.Create(name)
+	return countedFile{file, f}, err
+}
+
+type countedFile struct {
+	store.File
+	of *flushes
+}
+
+func (f countedFile) Sync() error {
+	f.of.add()
+	return f.File.Sync()
+}
+
+// TestFilesLeft holds the number of files for which a window leaves time against those that are written after its last
+// step. The command writes three of its own, the report twice and the record of the cycle.
+func TestFilesLeft(t *testing.T) {
+	trainsModels(t)
+	dir := overlayCorpus(t)
+	checkpointOf(t, dir, "globalver_1_inneropt_0")
+	opt := options(dir)
+	disk := &flushes{FS: opt.FS}
+	opt.FS = disk
+	opt.OnEvent = func(e pipeline.Event) { disk.counts = e.Stage == "train" && e.Done == 6 || disk.counts }
+	stepsWindow(t, dir, "1", opt)
+	if files := (disk.n+1)/2 + 3; files > stages.FilesLeft || files < stages.FilesLeft/2 {
+		t.Errorf("%d files are written after the last step; time is left for %d", files, stages.FilesLeft)
+	}
 }

@@ -70,25 +70,29 @@ func exitStatus(codes ...int) string {
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	started        time.Time // of the process
+	now            func() time.Time // the clock of deadlines
+	started        time.Time        // of the process
 }
 
 // Main runs the command line and returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runIn(&environment{stdin, stdout, stderr, time.Now, time.Now()}, args)
+}
+
+func runIn(env *environment, args []string) int {
 	ctx, caught, stop := withSignals()
 	defer stop()
-	env := &environment{stdin, stdout, stderr, time.Now()}
 	root := newRoot(env)
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
 	err := root.ExecuteContext(ctx)
 	code := exitCode(err, caught())
 	if err != nil && code < exitInterrupted {
-		fmt.Fprintln(stderr, store.RedactText(strings.TrimRight(errorText(err), "\n")))
+		fmt.Fprintln(env.stderr, store.RedactText(strings.TrimRight(errorText(err), "\n")))
 	} else if code >= exitInterrupted {
-		fmt.Fprintln(stderr, "bzdata: interrupted; the same command goes on from here")
+		fmt.Fprintln(env.stderr, "bzdata: interrupted; the same command goes on from here")
 	}
 	return code
 }

@@ -43,7 +43,7 @@ func newCycle(env *environment) *cobra.Command {
 		Use:   "cycle PLAN (--deadline TIME | --blocks-left N | --phase-command CMD)",
 		Short: "Run one mining cycle: train until a deadline, judge, bundle",
 		Long: `Cycle runs a plan whose input is tokens inside a network's window: it takes the newest complete
-checkpoint of the network, measures how long a step, an evaluation and the verdict take, trains as
+checkpoint of the network, measures how long a step, the verdict and writing take, trains as
 many steps as fit before the deadline less what the verdict and the bundle need, judges the update
 and writes the bundle. Training ends in time also if the machine becomes slower. out/bundle is
 there at the end, or it is not there at all. An interrupted cycle goes on with the same command, to
@@ -101,7 +101,7 @@ func (f *cycleFlags) run(ctx context.Context, env *environment, file string) err
 	if f.loop {
 		return f.runLoop(ctx, env, file, plan, opt)
 	}
-	clock, err := f.clock(ctx)
+	clock, err := f.clock(ctx, env.now)
 	if err != nil {
 		return err
 	}

@@ -22,9 +22,9 @@ func (c *clock) deadline() time.Time { return time.Unix(0, c.at.Load()) }
 // phaseEvery is how often the phase command is asked.
 const phaseEvery = 10 * time.Second
 
-// clock reads the deadline from the flags.
-func (f *cycleFlags) clock(ctx context.Context) (*clock, error) {
-	c := &clock{now: time.Now}
+// clock reads the deadline from the flags, which may count from now.
+func (f *cycleFlags) clock(ctx context.Context, now func() time.Time) (*clock, error) {
+	c := &clock{now: now}
 	switch {
 	case f.deadline != "":
 		at, err := time.Parse(time.RFC3339, f.deadline)

@@ -162,7 +162,7 @@ func (l *cycleLoop) ready(ctx context.Context) (version int, clock *clock, missi
 		about := append([]string{fmt.Sprintf("for a checkpoint newer than global version %d", l.used)}, remarks...)
 		return 0, nil, strings.Join(about, "; ")
 	}
-	clock, err = l.flags.clock(ctx)
+	clock, err = l.flags.clock(ctx, l.env.now)
 	if err != nil {
 		return 0, nil, err.Error()
 	}

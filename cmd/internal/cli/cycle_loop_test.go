@@ -36,7 +36,7 @@ func newLoop(t *testing.T) (*cycleLoop, string) {
 	}
 	f := &cycleFlags{phase: "cat " + filepath.Join(dir, "left"), block: time.Second, reserve: 5 * time.Second,
 		poll: time.Millisecond, loop: true}
-	l := &cycleLoop{flags: f, env: &environment{stderr: &bytes.Buffer{}}, file: filepath.Join(dir, "plan.yaml"), used: 2}
+	l := &cycleLoop{flags: f, env: &environment{stderr: &bytes.Buffer{}, now: time.Now}, file: filepath.Join(dir, "plan.yaml"), used: 2}
 	f.inputs = newInputs(t.Context())
 	if err := l.reload(t.Context()); err != nil {
 		t.Fatal(err)
