@@ -10,20 +10,29 @@ import (
 	"bzdata/pipeline"
 )
 
-// TestRankInWindow gives whoever is asked a share of the window.
+// TestRankInWindow gives whoever is asked a share of the window, and never more than a connection takes.
 func TestRankInWindow(t *testing.T) {
-	now := time.Unix(0, 0)
-	w := &pipeline.Window{Now: func() time.Time { return now }, Deadline: func() time.Time { return now.Add(200 * time.Millisecond) }}
-	task := &pipeline.Task{Plan: &pipeline.Plan{Window: w},
-		Rank: func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() }}
-	began := time.Now()
-	rank, stop := askRank(t.Context(), task)
-	defer stop()
-	if n, err := rank(); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("rank %d, %v", n, err)
-	}
-	if took := time.Since(began); took < 50*time.Millisecond || took >= rankWithin {
-		t.Errorf("it took %s", took)
+	for left, want := range map[time.Duration]time.Duration{200 * time.Millisecond: 50 * time.Millisecond, time.Hour: rankWithin} {
+		now := time.Unix(0, 0)
+		w := &pipeline.Window{Now: func() time.Time { return now }, Deadline: func() time.Time { return now.Add(left) }}
+		var ends time.Time
+		task := &pipeline.Task{Plan: &pipeline.Plan{Window: w}, Rank: func(ctx context.Context) (int, error) {
+			ends, _ = ctx.Deadline()
+			if want < rankWithin {
+				<-ctx.Done()
+			}
+			return 0, ctx.Err()
+		}}
+		before := time.Now()
+		rank, stop := askRank(t.Context(), task)
+		after := time.Now()
+		if n, err := rank(); n != 0 || errors.Is(err, context.DeadlineExceeded) != (want < rankWithin) {
+			t.Errorf("%s are left: rank %d, %v", left, n, err)
+		}
+		stop()
+		if ends.Before(before.Add(want)) || ends.After(after.Add(want)) {
+			t.Errorf("%s are left: there is time from %s to %s, want %s", left, before, ends, want)
+		}
 	}
 }
 

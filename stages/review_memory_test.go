@@ -6,19 +6,43 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"bzdata/pipeline"
 	"bzdata/stages"
 )
 
 // talker is a stage that sends a record of 100 bytes for each document to each of eight parts,
-// under one key for each, and goes through them slowly.
+// under one key for each, and holds all records of a part at once.
 type talker struct{}
 
-func talkerKind(begun *atomic.Int64) pipeline.Kind {
+// meeting makes tasks hold their groups at the same time: none goes on before as many do as are together, or one is refused
+// its memory.
+type meeting struct {
+	together     int64
+	begun, holds atomic.Int64
+	met          chan struct{}
+	meet         func()
+}
+
+func (m *meeting) of(together int) {
+	m.together, m.met = int64(together), make(chan struct{})
+	m.meet = sync.OnceFunc(func() { close(m.met) })
+	m.begun.Store(0)
+	m.holds.Store(0)
+}
+
+// hold is called with a group in memory.
+func (m *meeting) hold() {
+	if m.holds.Add(1) == m.together {
+		m.meet()
+	}
+	<-m.met
+}
+
+func talkerKind(m *meeting) pipeline.Kind {
 	open := func(context.Context, *pipeline.Task) (pipeline.Mapper, error) {
 		return pipeline.MapFunc(func(d *pipeline.Doc, out *pipeline.Out) error {
 			for i := range uint64(8) {
@@ -28,11 +52,12 @@ func talkerKind(begun *atomic.Int64) pipeline.Kind {
 		}), nil
 	}
 	reduce := func(_ context.Context, _ *pipeline.Task, part *pipeline.Partition) error {
-		begun.Add(1)
-		return part.Groups(func([]pipeline.Record) error {
-			time.Sleep(20 * time.Millisecond) // so that tasks are at it at the same time
-			return nil
-		})
+		m.begun.Add(1)
+		err := part.Groups(func([]pipeline.Record) error { m.hold(); return nil })
+		if err != nil {
+			m.meet()
+		}
+		return err
 	}
 	return pipeline.Spec[talker]{
 		Name: "talker", Version: 1, Summary: "Talks.", Example: "talker: {}", Takes: []pipeline.Data{pipeline.Documents},
@@ -75,8 +100,8 @@ func TestGroupsNeedMemory(t *testing.T) {
 	for i := range 8 {
 		jsonl(t, filepath.Join(dir, "data", fmt.Sprint(i, ".jsonl")), sentences(uint64(i), 100, 5)...)
 	}
-	var opened atomic.Int64
-	reg := pipeline.NewRegistry(append(stages.All().Kinds(), talkerKind(&opened))...)
+	var m meeting
+	reg := pipeline.NewRegistry(append(stages.All().Kinds(), talkerKind(&m))...)
 	src := "name: p\ninput: [{path: data, source: s}]\nstages: [{talker: {}}, {export: {format: jsonl}}]\n"
 	plan, err := pipeline.ParsePlan(filepath.Join(dir, "plan.yaml"), []byte(src), reg, pipeline.ParseOptions{})
 	if err != nil {
@@ -90,15 +115,15 @@ func TestGroupsNeedMemory(t *testing.T) {
 		opt := options(dir)
 		opt.Workdir = filepath.Join(dir, fmt.Sprint("run", c.bytes, "-", c.workers))
 		opt.MemoryBytes, opt.Workers, opt.TaskBytes = c.bytes, c.workers, 1
-		opened.Store(0)
+		m.of(c.workers)
 		_, err := pipeline.Run(context.Background(), plan, opt)
 		var budget *pipeline.BudgetError
 		if c.fits && err != nil || !c.fits && (!errors.As(err, &budget) || budget.Stage != "talker" || budget.Bytes != c.bytes ||
 			!strings.Contains(err.Error(), "--memory")) {
 			t.Errorf("%d bytes, %d workers: %v", c.bytes, c.workers, err)
 		}
-		if again := opened.Load() > 8; c.fits && again != (c.bytes == 1_200_000 && c.workers == 8) {
-			t.Errorf("%d bytes, %d workers: %d groups were begun, of 8", c.bytes, c.workers, opened.Load())
+		if again := m.begun.Load() > 8; c.fits && again != (c.bytes == 1_200_000 && c.workers == 8) {
+			t.Errorf("%d bytes, %d workers: %d groups were begun, of 8", c.bytes, c.workers, m.begun.Load())
 		}
 	}
 }
