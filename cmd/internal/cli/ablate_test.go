@@ -33,7 +33,7 @@ func TestAblateGoesOn(t *testing.T) {
 		return n
 	}
 	begun, sent := 0, false
-	cut := launch(t, func(p *os.Process, e pipeline.Event) {
+	cut := launch(t, func(p *child, e pipeline.Event) {
 		if e.Stage == "train" && e.Kind == "start" {
 			begun++
 		}

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -29,41 +29,65 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestAskInTime ends a command that hangs, with what it has started.
-func TestAskInTime(t *testing.T) {
-	pid := filepath.Join(t.TempDir(), "pid")
-	command := fmt.Sprintf("sleep 600 & echo $! >%s; wait", pid)
-	_, err := ask(t.Context(), "--asked", command, time.Second)
-	if err == nil || !strings.Contains(err.Error(), ": no answer within 1.") {
-		t.Errorf("it ended with %v", err)
-	}
-	data, err := os.ReadFile(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	child, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for until := time.Now().Add(10 * time.Second); runs(child); {
-		if time.Now().After(until) {
-			t.Fatalf("process %d still runs", child)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	if _, err := ask(ctx, "--asked", "sleep 600", time.Minute); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted, it ended with %v", err)
+// ended is a context that ends when the test says so, as one does whose time is over.
+type ended struct {
+	context.Context
+	over chan struct{}
+}
+
+func (e ended) Done() <-chan struct{} { return e.over }
+
+func (e ended) Err() error {
+	select {
+	case <-e.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
-// runs reports whether a process runs: one that is killed may be left as a zombie by who adopts it.
-func runs(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err == nil {
-		return !strings.Contains(string(stat), ") Z ")
+// hang asks a command that hangs, calls end once it runs, and with it what it has started, and returns when none of that
+// is left: all of it holds the pipe open.
+func hang(t *testing.T, ctx context.Context, end func()) error {
+	t.Helper()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	return syscall.Kill(pid, 0) == nil
+	asked := make(chan error, 1)
+	go func() {
+		_, err := ask(ctx, "--asked", fmt.Sprintf("exec 3>%s; sleep 100000 & echo both >&3; wait", pipe), 24*time.Hour)
+		asked <- err
+	}()
+	left, err := os.Open(pipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	if _, err := io.ReadFull(left, make([]byte, len("both\n"))); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	if more, err := io.ReadAll(left); err != nil || len(more) > 0 {
+		t.Errorf("behind the end came %q, %v", more, err)
+	}
+	return <-asked
+}
+
+// TestAskInTime ends a command that hangs, with what it has started.
+func TestAskInTime(t *testing.T) {
+	late := regexp.MustCompile(`^--asked .*: no answer within [0-9]+\.[0-9] s$`)
+	over := make(chan struct{})
+	if err := hang(t, ended{t.Context(), over}, func() { close(over) }); err == nil || !late.MatchString(err.Error()) {
+		t.Errorf("when its time was over it ended with %v", err)
+	}
+	if _, err := ask(t.Context(), "--asked", "exec sleep 100000", time.Millisecond); err == nil || !late.MatchString(err.Error()) {
+		t.Errorf("with a millisecond it ended with %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := hang(t, ctx, cancel); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted, it ended with %v", err)
+	}
 }
 
 // TestPhaseCounts takes a phase to end as many blocks from when it was asked, not from when it has answered.

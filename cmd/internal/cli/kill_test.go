@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -74,29 +75,47 @@ type process struct {
 	events []pipeline.Event
 }
 
-// launch runs the program and calls onEvent, which may kill the process, with each event.
-func launch(t *testing.T, onEvent func(p *os.Process, e pipeline.Event), args ...string) process {
+// child is a process of the program that stands still at an event.
+type child struct {
+	*os.Process
+	signaled bool
+}
+
+// Signal sends a signal, which has come before the process goes on.
+func (c *child) Signal(sig os.Signal) error {
+	err := c.Process.Signal(sig)
+	c.signaled = c.signaled || err == nil
+	return err
+}
+
+// launch runs the program and calls onEvent, which may kill the process, with each event. The process goes on when onEvent
+// is done.
+func launch(t *testing.T, onEvent func(c *child, e pipeline.Event), args ...string) process {
 	t.Helper()
 	cmd := exec.Command("bzdata", args...)
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
+	cmd.Env = append(os.Environ(), ledVar+"=1")
+	stdin, errIn := cmd.StdinPipe()
+	stderr, errOut := cmd.StderrPipe()
+	if err := cmp.Or(errIn, errOut, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
 	var out process
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
+	c := &child{Process: cmd.Process}
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		var e pipeline.Event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
 			out.stderr += lines.Text() + "\n"
-			continue
+		} else {
+			out.events = append(out.events, e)
+			if onEvent != nil {
+				onEvent(c, e)
+			}
 		}
-		out.events = append(out.events, e)
-		if onEvent != nil {
-			onEvent(cmd.Process, e)
+		answer := byte(goOn)
+		if c.signaled {
+			answer, c.signaled = goSignaled, false
 		}
+		_, _ = stdin.Write([]byte{answer}) // it may have been killed
 	}
 	_ = cmd.Wait() // the exit code says it
 	out.code = cmd.ProcessState.ExitCode()
@@ -193,7 +212,7 @@ func killAnywhere(t *testing.T, dir string, events int, rng *rand.Rand, want map
 		}
 		seen, at, later := 0, 1+rng.IntN(events/3), time.Duration(rng.IntN(5000))*time.Microsecond
 		var timer *time.Timer
-		p := launch(t, func(p *os.Process, _ pipeline.Event) {
+		p := launch(t, func(p *child, _ pipeline.Event) {
 			if seen++; seen == at {
 				timer = time.AfterFunc(later, func() { _ = p.Kill() })
 			}
@@ -226,7 +245,7 @@ func killInTrain(t *testing.T, dir string, rng *rand.Rand, want map[string]strin
 	for n := range killsInTrain {
 		workdir := filepath.Join(dir, fmt.Sprint("train", n))
 		step := float64(5 + rng.IntN(33))
-		p := launch(t, func(p *os.Process, e pipeline.Event) {
+		p := launch(t, func(p *child, e pipeline.Event) {
 			if isTraining(e) && e.Done >= step {
 				_ = p.Kill()
 			}
@@ -262,7 +281,7 @@ func TestSignals(t *testing.T) {
 	want := outputs(t, alone)
 	for sig, code := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143} {
 		workdir := filepath.Join(dir, sig.String())
-		p := launch(t, func(p *os.Process, e pipeline.Event) {
+		p := launch(t, func(p *child, e pipeline.Event) {
 			if isTraining(e) && e.Done == 10 {
 				_ = p.Signal(sig)
 			}

@@ -90,7 +90,7 @@ func TestTuneGoesOn(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	dir := killWorld(t)
-	run := func(workdir, workers string, onEvent func(p *os.Process, e pipeline.Event)) (process, int) {
+	run := func(workdir, workers string, onEvent func(p *child, e pipeline.Event)) (process, int) {
 		p := launch(t, onEvent, "train", filepath.Join(dir, "plan.yaml"), "--tune", "--steps", "6", "--learning-rates",
 			"1e-3,1e-2,1e-4", "--batch-sizes", "2", "--seeds", "2", "--workdir", filepath.Join(dir, workdir), "--progress", "json",
 			"--kernels", "plain", "--workers", workers, "--json", filepath.Join(dir, workdir+".json"))
@@ -107,7 +107,7 @@ func TestTuneGoesOn(t *testing.T) {
 		t.Fatalf("exit code %d, %d trainings: %s", whole.code, all, whole.stderr)
 	}
 	begun, sent := 0, false
-	cut, _ := run("cut", "4", func(p *os.Process, e pipeline.Event) {
+	cut, _ := run("cut", "4", func(p *child, e pipeline.Event) {
 		if e.Stage == "train" && e.Kind == "start" {
 			begun++
 		}
