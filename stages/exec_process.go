@@ -195,9 +195,8 @@ func (p *coprocess) next(ctx context.Context, lines []byte) (answer []byte, what
 	if len(lines) == 0 {
 		asks = nil
 	}
-	since := time.Since(p.started)
-	timer := time.NewTimer(p.patient)
-	defer timer.Stop()
+	idle, tick := p.vigil(), time.NewTicker(lookEvery)
+	defer tick.Stop()
 	for len(p.ready) == 0 {
 		var more bool
 		select {
@@ -207,12 +206,10 @@ func (p *coprocess) next(ctx context.Context, lines []byte) (answer []byte, what
 			if !more {
 				return nil, closedOutput, nil
 			}
-		case <-timer.C:
-			left := p.patient + max(since, time.Duration(p.moved.Load())) - time.Since(p.started)
-			if left <= 0 {
-				return nil, 0, p.hangs()
+		case <-tick.C:
+			if hangs(idle.look(), p.patient) {
+				return nil, 0, p.hanging()
 			}
-			timer.Reset(left)
 		case <-ctx.Done():
 			return nil, 0, ctx.Err()
 		}
@@ -221,12 +218,39 @@ func (p *coprocess) next(ctx context.Context, lines []byte) (answer []byte, what
 	return answer, answeredLine, nil
 }
 
-// hangs says that the program has done nothing for too long.
-func (p *coprocess) hangs() error {
+// hanging says that the program has done nothing for too long.
+func (p *coprocess) hanging() error {
 	if p.asks != nil {
 		return fmt.Errorf("neither read nor answered for %s, which is answer_seconds_max", p.patient)
 	}
 	return fmt.Errorf("neither answered nor ended for %s, which is answer_seconds_max", p.patient)
+}
+
+// lookEvery is how often a program that is waited for is looked at, and hangs what a program does that has done nothing for so
+// long. Tests have their own.
+var (
+	lookEvery = time.Second
+	hangs     = func(idle, patient time.Duration) bool { return idle >= patient }
+)
+
+// vigil counts for how long a program does nothing. From one look to the next no more than twice the usual time counts: while
+// this process or all of the machine stood still, so did the program, or what it did could not be seen.
+type vigil struct {
+	p        *coprocess
+	at, idle time.Duration
+}
+
+func (p *coprocess) vigil() *vigil { return &vigil{p: p, at: time.Since(p.started)} }
+
+// look returns for how long the program has done nothing.
+func (v *vigil) look() time.Duration {
+	now := time.Since(v.p.started)
+	v.idle += min(now-v.at, 2*lookEvery)
+	if time.Duration(v.p.moved.Load()) > v.at {
+		v.idle = 0
+	}
+	v.at = now
+	return v.idle
 }
 
 // closeInput tells the program that there are no more lines.
@@ -266,16 +290,24 @@ func (p *coprocess) finish(ctx context.Context) error {
 
 // wait waits for the program's end, which follows that of its output.
 func (p *coprocess) wait(ctx context.Context) error {
-	var late atomic.Bool
-	timer := time.AfterFunc(p.patient, func() { late.Store(true); p.kill() })
-	defer timer.Stop()
 	defer context.AfterFunc(ctx, p.kill)()
 	p.ended = true
-	err := p.cmd.Wait()
-	if late.Load() {
-		return fmt.Errorf("closed its output and did not end for %s, which is answer_seconds_max", p.patient)
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	idle, tick := p.vigil(), time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+			if hangs(idle.look(), p.patient) {
+				p.kill()
+				<-ended
+				return fmt.Errorf("closed its output and did not end for %s, which is answer_seconds_max", p.patient)
+			}
+		}
 	}
-	return err
 }
 
 func (p *coprocess) kill() {

@@ -13,16 +13,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"bzdata/pipeline"
 	"bzdata/pipeline/store"
+	"bzdata/stages"
 )
 
-// programVar makes this test binary a program for the exec stage: it names what it does.
-const programVar = "BZDATA_TEST_PROGRAM"
+// programVar makes this test binary a program for the exec stage: it names what it does. A program that hangs says so first, to
+// the pipe that pipeVar names.
+const (
+	programVar = "BZDATA_TEST_PROGRAM"
+	pipeVar    = "BZDATA_TEST_PIPE"
+)
 
 func TestMain(m *testing.M) {
 	if what := os.Getenv(programVar); what != "" {
@@ -69,9 +75,39 @@ func testProgram(what string) int {
 	case "late":
 		return 4
 	case "stay":
-		time.Sleep(time.Hour)
+		return hang()
 	}
 	return 0
+}
+
+// hang says that the program does no more, and does no more.
+func hang() int {
+	f, err := os.OpenFile(os.Getenv(pipeVar), os.O_WRONLY, 0)
+	if err != nil || f.Close() != nil {
+		return 5
+	}
+	select {}
+}
+
+// awaitHang has a program be found to hang only after it has said that it does, when it was looked at some more times: what it
+// has answered before is read by then. It returns the name of a pipe for pipeVar, and what makes the usual rule hold again.
+func awaitHang(t *testing.T) (pipe string, restore func()) {
+	t.Helper()
+	pipe = filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said atomic.Bool
+	go func() {
+		if f, err := os.Open(pipe); err == nil { // waits for the program
+			said.Store(true)
+			f.Close()
+		}
+	}()
+	var looks atomic.Int64
+	return pipe, stages.WatchPrograms(10*time.Millisecond, func(time.Duration, time.Duration) bool {
+		return said.Load() && looks.Add(1) > 20
+	})
 }
 
 // answerLine returns the exit status, or -1 if the program goes on.
@@ -93,7 +129,7 @@ func answerLine(what string, n int, line string, out io.Writer) int {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case what == "close" && n == 2:
 		os.Stdout.Close()
-		select {}
+		return hang()
 	case what == "noise":
 		fmt.Fprintln(os.Stderr, strings.Repeat("noise\n", 1<<20))
 		fmt.Fprint(out, line)
@@ -106,7 +142,7 @@ func answerLine(what string, n int, line string, out io.Writer) int {
 	case what == "long" && n == 1:
 		fmt.Fprintf(out, "{\"text\": %q}\n", strings.Repeat("long ", 1000))
 	case what == "hang" && n == 1:
-		select {}
+		return hang()
 	default:
 		fmt.Fprint(out, line)
 	}
@@ -205,16 +241,22 @@ func TestExecFailures(t *testing.T) {
 		"stay":   {"answer_seconds_max", "end"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			config := ownProgram(what)
+			config, restore := ownProgram(what), func() {}
 			switch what {
 			case "long":
 				config = quick(what, "answer_bytes_max: 4KiB")
-			case "hang", "stay", "never", "close":
+			case "hang", "stay", "close":
+				var pipe string
+				pipe, restore = awaitHang(t)
+				config = strings.Replace(config, "env: {", "env: {"+pipeVar+": "+pipe+", ", 1)
+			case "never":
+				restore = stages.WatchPrograms(10*time.Millisecond, nil)
 				config = quick(what, "answer_seconds_max: 1")
 			}
 			opt := options(dir)
 			opt.Workdir = filepath.Join(dir, what)
 			err := fails(t, dir, fmt.Sprintf(execPlan, config), opt, append(parts, "stage exec", filepath.Base(os.Args[0]))...)
+			restore()
 			plainError(t, err)
 			if rest := leftovers(t, opt.FS, opt.Workdir); len(rest) > 0 {
 				t.Errorf("the run left %v", rest)
