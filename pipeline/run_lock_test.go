@@ -78,30 +78,41 @@ func TestLockNamesItsHolder(t *testing.T) {
 	}
 }
 
+// refusedFS tells when a lock is refused.
+type refusedFS struct {
+	store.FS
+	refused func()
+}
+
+func (f refusedFS) Symlink(target, name string) error {
+	err := f.FS.Symlink(target, name)
+	if err != nil {
+		f.refused()
+	}
+	return err
+}
+
+// TestLockIsWaitedFor gives a lock up, and ends the waiting for one, when it was refused.
 func TestLockIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
-	l, err := acquire(dir, 0)
+	first, err := acquire(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var released atomic.Bool
-	go func() {
-		time.Sleep(100 * time.Millisecond)
-		released.Store(true)
-		if err := l.Release(); err != nil {
+	refused := 0
+	second, err := pipeline.Acquire(t.Context(), refusedFS{store.OS(), func() {
+		if refused++; refused != 2 { // the second time it has waited
+			return
+		}
+		if err := first.Release(); err != nil {
 			t.Error(err)
 		}
-	}()
-	second, err := acquire(dir, time.Minute)
-	if err != nil {
-		t.Fatal(err)
+	}}, dir, 24*time.Hour)
+	if err != nil || refused < 2 {
+		t.Fatalf("refused %d times, %v", refused, err)
 	}
-	if !released.Load() {
-		t.Error("the second run did not wait for the first")
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := pipeline.Acquire(ctx, store.OS(), dir, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := pipeline.Acquire(ctx, refusedFS{store.OS(), cancel}, dir, 24*time.Hour); !errors.Is(err, context.Canceled) {
 		t.Errorf("waiting ended with %v", err)
 	}
 	if err := second.Release(); err != nil {
