@@ -35,15 +35,16 @@ cross: ## build for linux/arm64 and darwin/arm64, and without the GPU device
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bzdata
 	CGO_ENABLED=0 $(GO) build -tags nocuda -o /dev/null ./cmd/bzdata
 
+# The limit is for tests that hang: on a busy machine with a slow disk those of stages take a quarter of an hour.
 unit: compiler ## all tests, in random order
-	$(GO) test -shuffle=on -timeout 20m ./...
+	$(GO) test -shuffle=on -timeout 60m ./...
 
 # The tests of the GPU device build the libraries that stand in for a card's.
 compiler: ## g++, which tests of the GPU device need; fetched where apt can
 	@command -v g++ >/dev/null || { apt-get update -qq && apt-get install -y -qq g++; }
 
 short: compiler ## the short tests under the race detector
-	$(GO) test -race -short -timeout 20m ./...
+	$(GO) test -race -short -timeout 60m ./...
 
 race: ## all tests under the race detector
 	$(GO) test -race -timeout 60m ./...
