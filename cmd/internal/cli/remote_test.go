@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -233,15 +235,25 @@ func TestLimitEndsDownloads(t *testing.T) {
 	}
 	large := rows("large", 200_000)
 	sent := &countingWriter{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Etag", `"l1"`)
 		http.ServeContent(sent.to(w), req, "", time.Time{}, bytes.NewReader(large))
 	}))
+	// A server that is ahead of a slow reader would fill what the system has for it, which may be megabytes.
+	server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if err := c.(*net.TCPConn).SetWriteBuffer(64 << 10); err != nil {
+			t.Error(err)
+		}
+		return ctx
+	}
+	server.Start()
 	defer server.Close()
 	r := &remotes{t: t, dir: t.TempDir()}
 	r.plan("input: [{path: " + server.URL + "/large.jsonl, limit_documents: 100}]\nstages: [{export: {format: jsonl}}]\n")
 	r.run(0, "run", "--progress", "none")
+	server.Close() // waits for the handlers
 	// What lies in the sockets' buffers was sent, but not read.
+	t.Logf("%d of %d bytes were sent", sent.n, len(large))
 	if int(sent.n) > len(large)*3/4 {
 		t.Errorf("%d of %d bytes were sent for 100 documents", sent.n, len(large))
 	}
