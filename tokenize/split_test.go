@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -80,24 +81,42 @@ func TestSplitRandom(t *testing.T) {
 	}
 }
 
-// TestSplitLinear cuts a long text that has no place to cut, or every place.
+// processorTime is what this process has computed for, which is the same on a busy machine, or about.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSplitLinear cuts a long text that has no place to cut, or every place, in a time that is not far from that of English words:
+// one that grew with the square of the length would be thousands of times theirs.
 func TestSplitLinear(t *testing.T) {
-	for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "!", "1", "😀", "\x00", "aA", "中A", "\u0301A", "カ・", " a", "\x00 ", "\n ", "a's", "é中A"} {
-		text := strings.Repeat(unit, 1<<18/len(unit))
-		for _, p := range Patterns() {
-			start := time.Now()
-			if got := len(strings.Join(splitOf(t, p, text), "")); got != len(text) {
-				t.Errorf("%s: %q: %d bytes of %d", p, unit, got, len(text))
-			}
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("%s: %q took %v", p, unit, took)
-			}
-			sameWindows(t, p, new(window), text)
-			if took := time.Since(start); took > 15*time.Second {
-				t.Errorf("%s: %q by words of bits took %v", p, unit, took)
+	const bytes, timesMax = 1 << 18, 200
+	took := func(p Pattern, unit string) (cut, windows time.Duration) {
+		text, start := strings.Repeat(unit, bytes/len(unit)), processorTime(t)
+		if got := len(strings.Join(splitOf(t, p, text), "")); got != len(text) {
+			t.Errorf("%s: %q: %d bytes of %d", p, unit, got, len(text))
+		}
+		middle := processorTime(t)
+		sameWindows(t, p, new(window), text)
+		return middle - start, processorTime(t) - middle
+	}
+	worst := 0.0
+	for _, p := range Patterns() {
+		wordsCut, wordsWindows := took(p, "The quick brown fox jumps over the lazy dog, and 13 others don't.\n")
+		for _, unit := range []string{"a", "A", "中", "\u0301", " ", "\n", "!", "1", "😀", "\x00", "aA", "中A", "\u0301A", "カ・", " a", "\x00 ",
+			"\n ", "a's", "é中A"} {
+			cut, windows := took(p, unit)
+			times := max(float64(cut)/float64(wordsCut), float64(windows)/float64(wordsWindows))
+			if worst = max(worst, times); times > timesMax {
+				t.Errorf("%s: %q took %v, and by words of bits %v: %.0f times what words take", p, unit, cut, windows, times)
 			}
 		}
 	}
+	t.Logf("at most %.1f times what words take", worst)
 }
 
 // goRegexes holds the first three patterns with their classes spelled out, since Go's \s is
