@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -39,8 +40,8 @@ func (e *MixExam) Judge(p *network.Profile, base, candidate *eval.Losses) ([]net
 }
 
 // Trained counts the rows of the exam, and of each seed, that begin like a training document of a run's
-// tokens, for as many tokens as both sequences have room for; of an exam of pages the sequences in which such a
-// document begins.
+// tokens, for as many tokens as both sequences have room for; of an exam of pages the sequences with text of such a
+// document.
 func (e *MixExam) Trained(data eval.Data) (rows int, bySeed []int, err error) {
 	find := e.trainedRows
 	if e.Pages {
@@ -97,11 +98,14 @@ func (e *MixExam) trainedRows(data eval.Data) (trained []bool, err error) {
 }
 
 func hashTokens(ids []int32) uint64 {
-	buf := make([]byte, 0, 4*len(ids))
+	return xxh3.Hash(appendTokens(make([]byte, 0, 4*len(ids)), ids))
+}
+
+func appendTokens(buf []byte, ids []int32) []byte {
 	for _, id := range ids {
-		buf = append(buf, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
+		buf = binary.LittleEndian.AppendUint32(buf, uint32(id))
 	}
-	return xxh3.Hash(buf)
+	return buf
 }
 
 // MixReport says of what rows an exam of a mix is made.
@@ -160,9 +164,14 @@ func (m *MixReport) String() string {
 	if m.Trained == nil {
 		return out + "; training rows unknown without training tokens"
 	}
-	are := "are training rows"
+	return out + fmt.Sprintf("; %d %s, by seed %s", *m.Trained, m.trainedAre("are training rows"),
+		strings.Trim(fmt.Sprint(m.OfSeed), "[]"))
+}
+
+// trainedAre says what those are that were trained on: rows, in the words given, or sequences of pages.
+func (m *MixReport) trainedAre(rows string) string {
 	if m.Pages {
-		are = "have a training document in them"
+		return "have text of a training document in them"
 	}
-	return out + fmt.Sprintf("; %d %s, by seed %s", *m.Trained, are, strings.Trim(fmt.Sprint(m.OfSeed), "[]"))
+	return rows
 }

@@ -268,3 +268,73 @@ func TestProofByPages(t *testing.T) {
 	_, err = pipeline.Run(t.Context(), plan, options(t.TempDir()))
 	is[*pipeline.UsageError](t, err)
 }
+
+// whole are documents as training data, each a sequence that begins with tokens of no document.
+type whole [][]int32
+
+func (w whole) Sequences() int { return len(w) }
+
+func (w whole) Sequence(i int, dst *tokenize.Sequence) error {
+	dst.Tokens = append(dst.Tokens[:0], w[i]...)
+	dst.Segments = append(dst.Segments[:0], tokenize.Segment{Start: 3, End: len(w[i])})
+	return nil
+}
+
+// TestTrainedPages asks which sequences have training text in them, where documents are longer than sequences, and
+// compares with a search at every place.
+func TestTrainedPages(t *testing.T) {
+	dir, profile, o := pageMirror(t)
+	var b strings.Builder
+	var texts []string
+	for i := range 200 {
+		texts = append(texts, fmt.Sprintf("def f%d(x):", i))
+		for k := range 30 {
+			texts[i] += fmt.Sprintf(" y = %d * x + %d;", (i*977+k*k)%1009, k)
+		}
+		fmt.Fprintf(&b, "{\"content\":%q}\n", texts[i])
+	}
+	write(t, filepath.Join(o.Mirror, "bigcode", "the-stack-v2-dedup", "a.jsonl"), b.String())
+	exam, err := stages.OpenMix(t.Context(), store.OS(), profile, filepath.Join(dir, "base"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenize.Load(store.OS(), filepath.Join(dir, "base"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs whole
+	for _, text := range texts[:100] {
+		docs = append(docs, tok.EncodeBytes([]int32{0, 0, 0}, []byte(text)))
+	}
+	want, begin := 0, 0
+	var s tokenize.Sequence
+	for i := range exam.Sequences() {
+		if err := exam.Sequence(i, &s); err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(s.Segments, func(seg tokenize.Segment) bool {
+			return slices.ContainsFunc(docs, func(doc []int32) bool { return runIn(s.Tokens[seg.Start:seg.End], doc[3:]) })
+		})
+		if found {
+			want++
+		}
+		if found && slices.ContainsFunc(s.Segments, func(seg tokenize.Segment) bool { return seg.From == 0 && seg.Document.Source == 2 }) {
+			begin++
+		}
+	}
+	rows, _, err := exam.Trained(docs)
+	if err != nil || rows != want || begin >= want/2 || want == exam.Sequences() {
+		t.Errorf("%d of %d sequences have training text, want %d, of which in %d a document begins, %v", rows, exam.Sequences(),
+			want, begin, err)
+	}
+}
+
+// runIn reports whether the first 32 tokens of a piece stand in a document.
+func runIn(piece, doc []int32) bool {
+	for k := 0; len(piece) >= 32 && k+32 <= len(doc); k++ {
+		if slices.Equal(piece[:32], doc[k:k+32]) {
+			return true
+		}
+	}
+	return false
+}

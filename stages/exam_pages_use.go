@@ -3,10 +3,12 @@ package stages
 import (
 	"bzdata/eval"
 	"bzdata/tokenize"
+
+	"github.com/zeebo/xxh3"
 )
 
-// prefixTokens are the first tokens by which a document of an exam of pages is found among those that were trained on:
-// documents are cut anywhere there, so that no more can be compared.
+// prefixTokens are the first tokens by which a piece of a document of an exam of pages is found among those that were
+// trained on: documents are cut anywhere there, so that no more can be compared.
 const prefixTokens = 32
 
 // Whole makes each sequence of an exam of pages count as one document, as validators take the mean over sequences, whose
@@ -59,36 +61,41 @@ func (e *MixExam) scaledWeights() (out map[string]float64, without []string) {
 	return out, without
 }
 
-// beginnings are the hashes of the first tokens of a sequence's documents, of those long enough.
-func beginnings(s *tokenize.Sequence) (out []uint64) {
-	for _, seg := range s.Segments {
-		if seg.From == 0 && seg.End-seg.Start >= prefixTokens {
-			out = append(out, hashTokens(s.Tokens[seg.Start:seg.Start+prefixTokens]))
-		}
-	}
-	return out
-}
-
-// trainedPages marks the sequences in which a training document begins.
+// trainedPages marks the sequences in which text lies that was trained on: of which a piece of a document begins with
+// tokens that stand somewhere in a training document. The piece may be from the document's middle, as long ones are
+// cut into many sequences.
 func (e *MixExam) trainedPages(data eval.Data) (trained []bool, err error) {
 	var s tokenize.Sequence
-	known := map[uint64]bool{}
+	at := map[uint64][]int{} // sequences by the hashes of their pieces' first tokens
+	for i := range e.Sequences() {
+		if err := e.Sequence(i, &s); err != nil {
+			return nil, err
+		}
+		for _, seg := range s.Segments {
+			if seg.End-seg.Start >= prefixTokens {
+				h := hashTokens(s.Tokens[seg.Start : seg.Start+prefixTokens])
+				at[h] = append(at[h], i)
+			}
+		}
+	}
+	trained = make([]bool, e.Sequences())
 	for i := range data.Sequences() {
 		if err := data.Sequence(i, &s); err != nil {
 			return nil, err
 		}
-		for _, h := range beginnings(&s) {
-			known[h] = true
-		}
-	}
-	trained = make([]bool, e.Sequences())
-	for i := range trained {
-		if err := e.Sequence(i, &s); err != nil {
-			return nil, err
-		}
-		for _, h := range beginnings(&s) {
-			trained[i] = trained[i] || known[h]
+		for _, seg := range s.Segments {
+			markRuns(at, s.Tokens[seg.Start:seg.End], trained)
 		}
 	}
 	return trained, nil
+}
+
+// markRuns marks the sequences of the runs of tokens that stand in a document.
+func markRuns(at map[uint64][]int, document []int32, trained []bool) {
+	bytes := appendTokens(nil, document)
+	for k := 0; k+4*prefixTokens <= len(bytes); k += 4 {
+		for _, i := range at[xxh3.Hash(bytes[k:k+4*prefixTokens])] {
+			trained[i] = true
+		}
+	}
 }

@@ -84,9 +84,9 @@ func (j *judge) describe(t *pipeline.Task) (*MixReport, error) {
 	t.Figure("exam", "%s", m)
 	t.Value("exam_rows_trained", float64(*m.Trained))
 	if *m.Trained > 0 {
-		t.Note("%d of the %d rows of the exam begin like a training document: the loss on them says little about others; "+
+		t.Note("%d of the %d rows of the exam %s: the loss on them says little about others; "+
 			"hold the mirror's files out (held_out: [{path: …}]), so that decontaminate drops what overlaps with them",
-			*m.Trained, m.Distinct)
+			*m.Trained, m.Distinct, m.trainedAre("begin like a training document"))
 	}
 	return m, nil
 }
