@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -48,15 +49,22 @@ func (c *Tokens) Check(at *pipeline.Fields) {
 func (c Tokens) program() pipeline.Program {
 	return pipeline.Program{
 		Reads: func(p *pipeline.Plan) []pipeline.Read {
-			shards := pipeline.Read{Name: "tokens", Paths: []string{string(c.Path)}, ByTime: true, Check: checkTokens}
+			shards := pipeline.Read{Name: "tokens", Paths: []string{string(c.Path)}, ByTime: true,
+				Check: func(fsys store.FS, files []string) error {
+					if err := hasTokens(files); err != nil {
+						return err
+					}
+					_, err := c.open(fsys, p)
+					return err
+				}}
 			return []pipeline.Read{readTokenizer(p), shards}
 		},
 		Run: c.run, SkipsDocuments: true,
 	}
 }
 
-// checkTokens asks for tokens.json before anything is written.
-func checkTokens(_ store.FS, files []string) error {
+// hasTokens asks for tokens.json.
+func hasTokens(files []string) error {
 	for _, name := range files {
 		if filepath.Base(name) == tokensName {
 			return nil
@@ -66,32 +74,43 @@ func checkTokens(_ store.FS, files []string) error {
 		filepath.Dir(files[0]), tokensName)}
 }
 
-// run writes a tokens.json that says where the shards are.
-func (c Tokens) run(_ context.Context, t *pipeline.Task) error {
-	dir := t.Plan.Path(string(c.Path))
-	meta, err := readTokensMeta(t.Inputs, dir)
+// open reads tokens.json, and asks for the base model's tokenizer and for every shard.
+func (c Tokens) open(fsys store.FS, p *pipeline.Plan) (tokensMeta, error) {
+	dir, base := p.Path(string(c.Path)), string(p.Network.Base.Model)
+	meta, err := readTokensMeta(fsys, dir)
 	if err != nil {
-		return err
+		return meta, err
 	}
-	tok, err := tokenize.Load(t.Inputs, t.Files("tokenizer")[0])
+	tok, err := tokenize.Load(fsys, filepath.Join(p.Path(base), "tokenizer.json"))
 	if err != nil {
-		return err
+		return meta, err
 	}
 	if tok.Hash() != meta.Tokenizer {
-		return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s was made with another tokenizer than that of %s; "+
-			"tokenize the text for this base model", dir, t.Plan.Network.Base.Model)}
+		return meta, &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s was made with another tokenizer than that of %s; "+
+			"tokenize the text for this base model", dir, base)}
 	}
-	sequences := map[string]int64{}
 	for _, name := range slices.Sorted(maps.Keys(meta.Parts)) {
-		sequences[name] = meta.Parts[name].Sequences
 		for _, f := range meta.Parts[name].Files {
-			if !store.Exists(t.Inputs, filepath.Join(dir, f)) {
-				return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s lacks %s, which its %s names; copy the whole "+
-					"folder", dir, f, tokensName)}
+			if !store.Exists(fsys, filepath.Join(dir, f)) {
+				return meta, &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s lacks %s, which its %s names; copy the "+
+					"whole folder", dir, f, tokensName)}
 			}
 		}
 	}
-	if meta.Dir, err = filepath.Abs(resolveLink(t.Inputs, dir)); err != nil {
+	return meta, nil
+}
+
+// run writes a tokens.json that says where the shards are.
+func (c Tokens) run(_ context.Context, t *pipeline.Task) error {
+	meta, err := c.open(t.Inputs, t.Plan)
+	if err != nil {
+		return err
+	}
+	sequences := map[string]int64{}
+	for name, part := range meta.Parts {
+		sequences[name] = part.Sequences
+	}
+	if meta.Dir, err = filepath.Abs(resolveLink(t.Inputs, t.Plan.Path(string(c.Path)))); err != nil {
 		return err
 	}
 	t.Figure("tokens", "%d training sequences of %d tokens; %d to select by, %d to judge by", sequences["train"],
@@ -186,13 +205,23 @@ func openShardsIn(fsys, inputs store.FS, dir, part string) (*openShards, error) 
 		dir, fsys = meta.Dir, inputs
 	}
 	for _, name := range meta.Parts[part].Files {
-		s, err := tokenize.OpenShardFile(fsys, filepath.Join(dir, name))
+		s, err := openShardFile(fsys, filepath.Join(dir, name))
 		if err != nil {
 			return nil, errors.Join(err, o.Close())
 		}
 		o.shards = append(o.shards, s)
 	}
 	return o, nil
+}
+
+// openShardFile opens a shard. One that is there and damaged is no whole shard however often it is tried.
+func openShardFile(fsys store.FS, name string) (*tokenize.Shard, error) {
+	s, err := tokenize.OpenShardFile(fsys, name)
+	var path *fs.PathError
+	if err == nil || errors.As(err, &path) {
+		return s, err
+	}
+	return nil, &store.ContentError{Name: name, Err: fmt.Errorf("%w; copy it again, or tokenize again", err)}
 }
 
 // Close closes the files.

@@ -3,6 +3,7 @@ package stages_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,6 +71,15 @@ func TestBadInputTokens(t *testing.T) {
 			}
 			remove(t, names[0])
 		}, "lacks judge"},
+		"cut short": {func(t *testing.T, _, tokens string) {
+			names, err := filepath.Glob(filepath.Join(tokens, "train*"))
+			if err != nil || len(names) == 0 {
+				t.Fatal(names, err)
+			}
+			if err := os.Truncate(names[0], 1000); err != nil {
+				t.Fatal(err)
+			}
+		}, "tokenize again"},
 		"another tokenizer": {func(t *testing.T, dir, _ string) { tinyBase(t, filepath.Join(dir, "base"), problems(30)) }, "another tokenizer"},
 		"text":              {func(t *testing.T, _, tokens string) { write(t, filepath.Join(tokens, "tokens.json"), "tokens") }, "tokenize again"},
 		"a way out": {func(t *testing.T, _, tokens string) {
@@ -88,7 +98,11 @@ func TestBadInputTokens(t *testing.T) {
 			c.damage(t, dir, tokens)
 			opt := options(dir)
 			opt.Workdir = filepath.Join(dir, "cycle")
-			_, err = pipeline.Run(context.Background(), parse(t, dir, fromTokensPlan), opt)
+			plan := parse(t, dir, fromTokensPlan)
+			if _, err := pipeline.Outlook(plan, opt); (err == nil) != (what == "cut short") {
+				t.Errorf("what a run would do: %v", err)
+			}
+			_, err = pipeline.Run(context.Background(), plan, opt)
 			var usage *pipeline.UsageError
 			var data *pipeline.DataError
 			if err == nil || !strings.Contains(err.Error(), c.want) || !errors.As(err, &usage) && !errors.As(err, &data) {
