@@ -114,6 +114,10 @@ func (c *Train) Check(at *pipeline.Fields) {
 		at.Errorf("dtype", "Block Zero cannot hash BF16, so that the update could not be submitted; use F32 or F16")
 	}
 	c.checkTrainable(at)
+	if c.LearningRate == 0 {
+		at.Errorf("learning_rate", "0 trains nothing; write a number above 0, such as 3e-5")
+		return
+	}
 	if err := c.config(0).Validate(); err != nil {
 		at.Errorf("max_steps", "%v", err)
 	}
@@ -362,10 +366,7 @@ func (c Train) report(t *pipeline.Task, res train.Result, data train.Data, group
 		curves.Series = append(curves.Series, held)
 	}
 	t.Panel(pipeline.Panel{Title: "Loss", Curves: curves})
-	first, last := 0.0, 0.0
-	if n := len(res.Metrics); n > 0 {
-		first, last = windowMean(res.Metrics[:min(n, lossWindow)]), windowMean(res.Metrics[max(0, n-lossWindow):])
-	}
+	first, last := lossEnds(res.Metrics)
 	t.Figure("trained", "%d steps, %d tokens, %.2f passes over %d sequences; %d experts; training loss %.4f → %.4f",
 		res.Steps, tokens, float64(res.Steps*c.BatchSize*c.Accumulation)/float64(data.Sequences()), data.Sequences(),
 		group.Experts(), first, last)
@@ -377,8 +378,18 @@ func (c Train) report(t *pipeline.Task, res train.Result, data train.Data, group
 	}
 }
 
-// lossWindow is how many steps the first and last training loss are the mean of.
+// lossWindow is how many steps the first and last training loss are the mean of, at most.
 const lossWindow = 10
+
+// lossEnds are the training losses that are told as first and last: of short trainings those of both halves.
+func lossEnds(ms []train.Metrics) (first, last float64) {
+	n := len(ms)
+	if n == 0 {
+		return 0, 0
+	}
+	of := min((n+1)/2, lossWindow)
+	return windowMean(ms[:of]), windowMean(ms[n-of:])
+}
 
 func windowMean(ms []train.Metrics) float64 {
 	sum := 0.0
