@@ -91,12 +91,13 @@ func (p *progress) at(e pipeline.Event, now time.Time) {
 }
 
 // pace is how far a stage is, and since when it is at it: each time that its tasks begin
-// to count anew, as behind a barrier, the rate is that of the new count.
+// to count anew, as behind a barrier, the rate is that of the new count. What comes before the first
+// of a number of things, such as loading a model before the first step, is no part of their rate.
 type pace struct {
 	began       time.Time
 	from        float64
 	done, total float64
-	unit        string
+	what, unit  string // what is counted, and with a figure beside it
 }
 
 // follow notes an event of a stage and returns its pace; known says that there was one.
@@ -107,10 +108,11 @@ func (p *progress) follow(e pipeline.Event, now time.Time) (s *pace, known bool)
 		p.paces[e.Stage] = s
 	}
 	if e.Total > 0 {
-		if e.Done < s.done || s.unit != "" && e.Unit != s.unit {
+		what, _, _ := strings.Cut(e.Unit, ",") // a unit such as "steps, loss 2.5" has a figure of the moment
+		if e.Done < s.done || what != s.what && (s.what != "" || what != "bytes") {
 			s.began, s.from = now, e.Done
 		}
-		s.done, s.total, s.unit = e.Done, e.Total, e.Unit
+		s.done, s.total, s.what, s.unit = e.Done, e.Total, what, e.Unit
 	}
 	return s, known
 }

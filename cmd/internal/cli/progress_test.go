@@ -29,12 +29,12 @@ func TestProgressLines(t *testing.T) {
 	}
 	for mode, want := range map[string]string{
 		"plain": "reused 1 of 3 stages\ntrain: started\n" +
-			"train: 500 of 2 000 steps, 25/s, 1 min 00 s left, loss 2.5\n",
+			"train: 500 of 2 000 steps, 26.3/s, 57.1 s left, loss 2.5\n",
 		"live": "reused 1 of 3 stages\n" +
 			"\r\x1b[Ktrain: train" +
 			"\r\x1b[Ktrain: 1 of 2 000 steps" +
-			"\r\x1b[Ktrain: 500 of 2 000 steps, 25/s, 1 min 00 s left, loss 2.5" +
-			"\r\x1b[Ktrain: 525 of 2 000 steps, 25/s, 59.0 s left" +
+			"\r\x1b[Ktrain: 500 of 2 000 steps, 26.3/s, 57.1 s left, loss 2.5" +
+			"\r\x1b[Ktrain: 525 of 2 000 steps, 26.2/s, 56.3 s left" +
 			"\r\x1b[K",
 		"json": `{"time":"2026-01-01T00:00:00Z","kind":"plan","stage":"","note":"reused 1 of 3 stages"}` + "\n",
 		"none": "",
@@ -53,6 +53,27 @@ func TestProgressLines(t *testing.T) {
 		if err != nil || bytes.Count(log, []byte("\n")) != len(events) {
 			t.Errorf("%s: the log has %q, %v", mode, log, err)
 		}
+	}
+}
+
+// TestPaceOfSteps has a loss that changes from step to step in the unit, and much to load before the first.
+func TestPaceOfSteps(t *testing.T) {
+	at := func(seconds int) time.Time { return time.Date(2026, 1, 1, 0, 0, seconds, 0, time.UTC) }
+	var out bytes.Buffer
+	p := newProgress("plain", &out, pipeline.Options{Workdir: t.TempDir()})
+	p.at(pipeline.Event{Kind: "start", Stage: "train", Task: "train"}, at(0))
+	for _, e := range []struct {
+		second int
+		done   float64
+		unit   string
+	}{{30, 1, "steps, loss 7"}, {40, 6, "steps, loss 6"}, {50, 11, "steps, loss 5"}} {
+		p.at(pipeline.Event{Kind: "progress", Stage: "train", Done: e.done, Total: 31, Unit: e.unit}, at(e.second))
+	}
+	p.close()
+	want := "train: started\ntrain: 1 of 31 steps, loss 7\ntrain: 6 of 31 steps, loss 6, 0.5/s, 50.0 s left\n" +
+		"train: 11 of 31 steps, loss 5, 0.5/s, 40.0 s left\n"
+	if out.String() != want {
+		t.Errorf("got  %s\nwant %s", out.String(), want)
 	}
 }
 
