@@ -20,16 +20,30 @@ var pageSource string
 func WriteHTML(w io.Writer, r *pipeline.Result, m Meta) error {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"panel": drawPanel, "count": group, "percent": percent, "size": Size,
-		"value":  func(v any) string { return Value(v, 300) },
-		"number": func(v float64) string { return fmt.Sprintf("%.6g", v) },
-		"edits":  edits,
-		"why":    func(l *pipeline.Ledger) string { return whyDropped(l, narrowSpace) },
+		"value":   func(v any) string { return Value(v, 300) },
+		"number":  func(v float64) string { return fmt.Sprintf("%.6g", v) },
+		"edits":   edits,
+		"implied": WhyImplied,
+		"why":     func(l *pipeline.Ledger) string { return whyDropped(l, narrowSpace) },
 	}).Parse(pageSource)
 	if err != nil {
 		return fmt.Errorf("report page: %w", err)
 	}
 	return t.Execute(w, pageData{Result: r, Meta: m, Took: m.head(), Figures: figures(r), Flow: flow(r, narrowSpace),
 		Failed: failed(r, m), Verdict: verdict(r)})
+}
+
+// WhyImplied says why the plan got a stage that is not in its file.
+func WhyImplied(label string) string {
+	switch {
+	case strings.HasPrefix(label, "publish"):
+		return "the export goes to an object store"
+	case strings.HasPrefix(label, "validator_rows"):
+		return "the plan has evaluate"
+	case strings.HasPrefix(label, "tokens"):
+		return "the plan's input is tokens"
+	}
+	return "the plan has held-out text"
 }
 
 // pageData is what the page's template sees.

@@ -216,6 +216,18 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// TestPageImplied says why a stage is there that the plan does not name.
+func TestPageImplied(t *testing.T) {
+	for label, why := range map[string]string{"tokens": "the plan&#39;s input is tokens", "validator_rows": "the plan has evaluate",
+		"publish": "the export goes to an object store", "decontaminate": "the plan has held-out text"} {
+		r := example("clean")
+		r.Stages[1].Label, r.Stages[1].Implied = label, true
+		if p := page(t, r, meta()); strings.Count(p, "Added because") != 1 || !strings.Contains(p, "Added because "+why+".") {
+			t.Errorf("%s: the page does not say %q", label, why)
+		}
+	}
+}
+
 // TestPageEscapes puts hostile text wherever a text can stand.
 func TestPageEscapes(t *testing.T) {
 	for _, hostile := range []string{

@@ -127,26 +127,13 @@ func writeStageWork(w io.Writer, s pipeline.StageWork, key, value int) {
 		state = "done"
 	}
 	if s.Implied {
-		state += ", added because " + whyImplied(s.Label)
+		state += ", added because " + report.WhyImplied(s.Label)
 	}
 	fmt.Fprintf(w, "\n%s: %s\n", s.Label, state)
 	writeSettings(w, s.Settings, key, value)
 	if s.Note != "" {
 		fmt.Fprintf(w, "  %s\n", s.Note)
 	}
-}
-
-// whyImplied says why the plan got a stage that is not in its file.
-func whyImplied(label string) string {
-	switch {
-	case strings.HasPrefix(label, "publish"):
-		return "the export goes to an object store"
-	case strings.HasPrefix(label, "validator_rows"):
-		return "the plan has evaluate"
-	case strings.HasPrefix(label, "tokens"):
-		return "the plan's input is tokens"
-	}
-	return "the plan has held-out text"
 }
 
 // valueWidth is how much of a setting's value check shows.
