@@ -39,16 +39,16 @@ func leak(r *Run) Answer {
 	const check = "held-out text in training"
 	if v, ok := r.values("proof_of_loss", "exam_rows_trained", "documents"); ok && v["exam_rows_trained"] > 0 {
 		return Answer{Check: check, State: Change, Figures: v,
-			Says: fmt.Sprintf("%.0f of the %.0f rows of the validators' exam begin like a training document",
+			Says: fmt.Sprintf("%.0f of the %.0f rows of the validators' exam have text that was trained on",
 				v["exam_rows_trained"], v["documents"]),
 			Do: "hold the mirror's files out (held_out: [{path: …}]), so that decontaminate drops what overlaps with them"}
 	}
-	if r.stage("held_out_set") == nil && !r.planned("held_out_set") {
+	if r.stage("held_out_set") == nil && !r.planned("held_out_set") && !r.planned("tokens") {
 		return Answer{Check: check, State: Unknown, Says: "the plan holds no documents out",
 			Do: "add held_out; decontaminate then keeps training text apart from it"}
 	}
 	a := r.dropped(check, "decontaminate", "overlapping with held-out text", "add decontaminate before tokenize")
-	if a.State == Unknown && !r.planned("decontaminate") {
+	if a.State == Unknown && !r.planned("decontaminate") && !r.planned("tokens") {
 		a.State = Change
 	}
 	return a
@@ -62,6 +62,9 @@ func malformed(r *Run) Answer {
 	records, rejected := int64(0), int64(0)
 	for _, in := range r.Inputs {
 		records, rejected = records+in.Records, rejected+in.Rejected
+	}
+	if records == 0 && r.planned("tokens") {
+		return r.earlier(a.Check)
 	}
 	if records == 0 {
 		a.State, a.Says, a.Do = Unknown, "the report does not say how many records were read", "run the plan again"

@@ -88,7 +88,19 @@ func (r *Run) missing(check, kind, add string) Answer {
 		return Answer{Check: check, State: Unknown, Says: "the run did not get to the end of " + kind,
 			Do: "run the plan again; it goes on where it was"}
 	}
+	if r.planned("tokens") && slices.Contains(ofDocuments, kind) {
+		return r.earlier(check)
+	}
 	return Answer{Check: check, State: Unknown, Says: "the plan has no " + kind + " stage", Do: add}
+}
+
+// ofDocuments are the kinds of stages that a plan cannot have whose input is tokens.
+var ofDocuments = []string{"minhash", "exact_dedup", "domain", "decontaminate", "route", "tokenize"}
+
+// earlier is the answer to a line about documents, of a run that trained on tokens which another has made.
+func (r *Run) earlier(check string) Answer {
+	return Answer{Check: check, State: Unknown, Says: "the plan's input is tokens, which another run has made",
+		Do: "ask bzdata doctor about that run, too"}
 }
 
 // unrecorded is the answer to a line whose figures the report lacks.

@@ -87,6 +87,28 @@ func TestValidatorsExam(t *testing.T) {
 	}
 }
 
+// TestTokensOfAnotherRun is about a cycle's plan, which can have no stage of documents: no line asks for one.
+func TestTokensOfAnotherRun(t *testing.T) {
+	r := healthy()
+	r.Inputs = nil
+	r.Stages = slices.DeleteFunc(r.Stages, func(s pipeline.StageResult) bool {
+		return !slices.Contains([]string{"train", "proof_of_loss", "bundle"}, s.Kind)
+	})
+	r.Stages = append(r.Stages, pipeline.StageResult{Label: "tokens", Kind: "tokens", Finished: true})
+	earlier := 0
+	for _, a := range Examine(r) {
+		if a.State == Change || strings.HasPrefix(a.Do, "add ") || strings.Contains(a.Do, "run the plan again") {
+			t.Errorf("%+v", a)
+		}
+		if strings.Contains(a.Do, "bzdata doctor") {
+			earlier++
+		}
+	}
+	if earlier != 8 {
+		t.Errorf("%d lines are left to the run that made the tokens, want 8", earlier)
+	}
+}
+
 // TestFaults plants one fault at a time: its line, and no other, asks for a change, and comes first.
 func TestFaults(t *testing.T) {
 	for check, plant := range map[string]func(r *Run){
