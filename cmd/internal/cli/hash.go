@@ -175,6 +175,10 @@ func (f *hashFlags) overlay(w io.Writer, rules *checkpoint.Rules) (io.Closer, er
 
 // file prints a file's hash and faults, and returns the number of faults.
 func (f *hashFlags) file(w io.Writer, name string, rules *checkpoint.Rules) (n int, err error) {
+	if info, err := store.OS().Stat(name); err == nil && info.IsDir() {
+		return 0, &pipeline.UsageError{Msg: name + " is a folder; name its files of weights, or hash it whole with --folder, " +
+			"as Subnet 9 does"}
+	}
 	file, err := checkpoint.OpenAny(store.OS(), name)
 	if rules != nil && err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f := checkpoint.Finding{Reason: checkpoint.StateDictParseFailed, Detail: strings.TrimPrefix(err.Error(), name+": ")}
