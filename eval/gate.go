@@ -44,8 +44,8 @@ func Gate(c Comparison, minDelta float64) Verdict {
 	case !finite(c.Difference.Difference) || math.IsNaN(low) || math.IsNaN(high):
 		return Verdict{Refused, "the difference of the losses is not finite"}
 	case !(c.EffectiveDocuments >= c.DocumentsMin):
-		return Verdict{Undecided, fmt.Sprintf("%.1f effective documents are fewer than %g: hold more documents out",
-			c.EffectiveDocuments, c.DocumentsMin)}
+		return Verdict{Undecided, fmt.Sprintf("%.1f effective documents are fewer than %g: hold more documents out, or judge by "+
+			"more rows", c.EffectiveDocuments, c.DocumentsMin)}
 	}
 	percent := c.Confidence * 100
 	switch {
@@ -59,5 +59,5 @@ func Gate(c Comparison, minDelta float64) Verdict {
 			minDelta, percent, low)}
 	}
 	return Verdict{Undecided, minus("the %g %% interval from %+.3g to %+.3g reaches beyond %+g: "+
-		"hold more documents out, or train more", percent, low, high, -minDelta)}
+		"hold more documents out, judge by more rows, or train more", percent, low, high, -minDelta)}
 }

@@ -169,7 +169,7 @@ func (b *bundling) compare(naming checkpoint.Naming) (copies []string, err error
 	}
 	n := len(b.manifest.Compared)
 	if n == 0 && len(b.CompareWith) > 0 {
-		b.t.Note("compare_with names no file that is there: the update was held against no other")
+		b.t.Figure("compared", "with no other update: compare_with names no file that is there")
 	}
 	if n > 0 {
 		most := slices.MaxFunc(b.manifest.Compared, func(x, y network.Compared) int {

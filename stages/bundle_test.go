@@ -273,8 +273,8 @@ func TestBundleRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	res, err := run("dtype: F32, weight_decay: 0", "compare_with: none/*.pt")
-	if err != nil || !strings.Contains(allNotes(res, "bundle"), "held against no other") {
-		t.Errorf("%v: %s", err, allNotes(res, "bundle"))
+	if got := figures(res)["compared"]; err != nil || !strings.Contains(got, "names no file that is there") {
+		t.Errorf("%v: %s", err, got)
 	}
 	write(t, filepath.Join(dir, "others", "mine.pt"), "PK")
 	p, err := parseProfiled(dir, bundlePlanOf("connito", "dtype: F32", "compare_with: others"))

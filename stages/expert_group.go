@@ -149,15 +149,37 @@ func groupExperts(t *pipeline.Task, id int, why string) (experts, error) {
 	if err != nil {
 		return experts{}, err
 	}
+	g, err := groupOf(groups, id, t.Plan)
+	if err != nil {
+		return experts{}, err
+	}
+	return experts{g.Assignment, &id, why}, nil
+}
+
+// groupOf is the group of a number.
+func groupOf(groups []*checkpoint.Group, id int, p *pipeline.Plan) (*checkpoint.Group, error) {
 	var known []string
 	for _, g := range groups {
 		if g.Config.GroupID == id {
-			return experts{g.Assignment, &id, why}, nil
+			return g, nil
 		}
 		known = append(known, fmt.Sprint(g.Config.GroupID))
 	}
-	return experts{}, &pipeline.UsageError{Msg: fmt.Sprintf("network.expert_group: there is no group %d in %s; there are %s",
-		id, t.Plan.Network.ExpertGroups, strings.Join(known, ", "))}
+	return nil, &pipeline.UsageError{Msg: fmt.Sprintf("network.expert_group: there is no group %d in %s; there are %s",
+		id, p.Network.ExpertGroups, strings.Join(known, ", "))}
+}
+
+// checkGroup asks for the plan's group before anything runs.
+func checkGroup(fsys store.FS, p *pipeline.Plan) error {
+	choice := p.Network.ExpertGroup
+	if choice == nil || choice.Auto {
+		return nil
+	}
+	groups, err := checkpoint.LoadGroups(fsys, p.Path(string(p.Network.ExpertGroups)))
+	if err == nil {
+		_, err = groupOf(groups, choice.ID, p)
+	}
+	return err
 }
 
 // loadGroups reads the plan's expert groups, if it names any.

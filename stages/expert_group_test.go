@@ -397,3 +397,15 @@ func TestWriteGroup(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestGroupIsChecked asks for a group that is not there before anything is written.
+func TestGroupIsChecked(t *testing.T) {
+	dir := overlayCorpus(t)
+	plan := profiled(t, dir, overlayPlan)
+	plan.Network.ExpertGroup = &pipeline.GroupChoice{ID: 7}
+	_, err := pipeline.Outlook(plan, options(dir))
+	var usage *pipeline.UsageError
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "there is no group 7 in ") {
+		t.Errorf("%v", err)
+	}
+}

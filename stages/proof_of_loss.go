@@ -228,7 +228,7 @@ func (c ProofOfLoss) report(t *pipeline.Task, s score) error {
 		t.Figure("network score", "%.6g ± %.2g by %s over %d seeds, %.6g to %.6g; the loss falls in %d", s.Draws.Mean,
 			s.Draws.Std, s.Network.Profile, len(s.Draws.PerSeed), s.Draws.Min, s.Draws.Max, s.Draws.Improved)
 	case s.Network != nil:
-		t.Figure("network score", "%.6g by %s", s.Network.Score, s.Network.Profile)
+		t.Figure("network score", "%.6g by %s, on %s", s.Network.Score, s.Network.Profile, s.MeasuredOn)
 	}
 	t.Figure("verdict", "%s", s.Verdict)
 	for name, v := range map[string]float64{"base_nats": s.Base, "update_nats": s.Candidate,

@@ -7,6 +7,7 @@ import (
 
 	"bzdata/eval/routing"
 	"bzdata/pipeline"
+	"bzdata/pipeline/store"
 	"bzdata/tokenize"
 )
 
@@ -122,6 +123,7 @@ func readGroups(p *pipeline.Plan) pipeline.Read {
 	r := pipeline.Read{Name: "expert_groups"}
 	if p.Network.ExpertGroups != "" {
 		r.Paths = []string{string(p.Network.ExpertGroups)}
+		r.Check = func(fsys store.FS, _ []string) error { return checkGroup(fsys, p) }
 	}
 	return r
 }

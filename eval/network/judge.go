@@ -242,7 +242,7 @@ func (p *Profile) Simulate(score float64, block int64, rivals []Rival) Paid {
 
 // RewardUnit says what [Scorer.Reward] counts.
 func (p *Profile) RewardUnit() string {
-	return map[string]string{"connito": "points of a round", "blockzero": "of being merged",
+	return map[string]string{"connito": "points of a round", "blockzero": "place among the merged",
 		"blockzero-docs": "share of the weights", "sn9": "share of the competition"}[p.Evaluate.Rule]
 }
 

@@ -121,7 +121,7 @@ func TestSimulate(t *testing.T) {
 		{"connito", 0.3, "nothing: exactly the score of rival 2"},
 		{"connito", 0, "nothing: rank 4 of 4"},
 		{"docs", 0.1, "0.1 share of the weights, rank 3 of 4"},
-		{"blockzero", 0.2, "1 of being merged, rank 1 of 4"},
+		{"blockzero", 0.2, "1 place among the merged, rank 1 of 4"},
 		{"blockzero", 0.05, "nothing: rank 4 of 4"},
 	} {
 		if got := load(t, c.profile).Simulate(c.score, 0, rivals).String(); got != c.want {

@@ -40,7 +40,7 @@ func exits() []exit {
 		{exitData, "3", "a data check failed: too many bad records, a damaged file, an alarm, or no document left"},
 		{exitGate, "4", "the gate refused the update"},
 		{exitInUse, "5", "the work directory is in use"},
-		{exitLate, "6", "too late for the deadline; there is no bundle"},
+		{exitLate, "6", "too late for the deadline; no bundle was made"},
 		{exitInterrupted, "130, 143", "interrupted or terminated; the same command goes on"},
 	}
 }

@@ -319,11 +319,16 @@ func (c *cycle) absoluteOut(name string) string {
 	return absolute(filepath.Join(c.opt.Workdir, "out", strings.TrimPrefix(name, "out/")))
 }
 
-// removeBundle takes away the link to an earlier cycle's bundle, which must not be taken for this one's.
-func removeBundle(fsys store.FS, workdir string) error {
-	name := filepath.Join(workdir, "out", "bundle")
-	if _, err := fsys.Readlink(name); err != nil {
-		return nil
+// removeResults takes away the links to an earlier cycle's bundle and verdict, which must not be taken for this one's.
+func removeResults(fsys store.FS, workdir string) error {
+	for _, result := range []string{"bundle", "score.json"} {
+		name := filepath.Join(workdir, "out", result)
+		if _, err := fsys.Readlink(name); err != nil {
+			continue
+		}
+		if err := fsys.Remove(name); err != nil {
+			return err
+		}
 	}
-	return fsys.Remove(name)
+	return nil
 }

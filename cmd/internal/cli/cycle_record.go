@@ -74,8 +74,8 @@ func newestUsed(past []cycleRecord) *cycleRecord {
 	return newest
 }
 
-// window names the cycle: as the one that was interrupted, if it is the same, or anew, and then what
-// an earlier one left under out/bundle goes.
+// window names the cycle: as the one that was interrupted, if it is the same, or anew, and then bundle
+// and verdict of an earlier one go.
 func (c *cycle) window() (id string, err error) {
 	fsys, dir := c.opt.FS, c.opt.Workdir
 	version := -1
@@ -100,7 +100,7 @@ func (c *cycle) window() (id string, err error) {
 	if err := pipeline.CheckWorkdir(fsys, dir, c.plan.File); err != nil {
 		return "", err
 	}
-	if err := errors.Join(fsys.MkdirAll(dir), removeBundle(fsys, dir)); err != nil {
+	if err := errors.Join(fsys.MkdirAll(dir), removeResults(fsys, dir)); err != nil {
 		return "", err
 	}
 	data, err = json.Marshal(c.record)
@@ -113,7 +113,7 @@ func (c *cycle) window() (id string, err error) {
 // finish puts the cycle on record.
 func (c *cycle) finish(runErr error) error {
 	fsys, dir := c.opt.FS, c.opt.Workdir
-	c.record.Ended = c.clock.now().UTC().Truncate(time.Second)
+	c.record.Ended, c.record.Deadline = c.clock.now().UTC().Truncate(time.Second), c.clock.deadline().UTC()
 	var late *pipeline.LateError
 	if c.record.Missed = errors.As(runErr, &late); runErr != nil {
 		c.record.Error = runErr.Error()

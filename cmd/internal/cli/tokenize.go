@@ -14,6 +14,7 @@ import (
 // tokenizeFlags are the flags of bzdata tokenize and its parts.
 type tokenizeFlags struct {
 	field, json, text string
+	fieldFlags        string // those by which a field is named
 
 	vocabSize    int
 	minFrequency int64
@@ -65,7 +66,7 @@ bzdata tokenize PART --help explains a part.
 }
 
 func newTokenizeTrain(env *environment) *cobra.Command {
-	f := &tokenizeFlags{}
+	f := &tokenizeFlags{fieldFlags: "--field"}
 	cmd := &cobra.Command{
 		Use:   "train FILE…",
 		Short: "Learn a byte-level BPE vocabulary and write a tokenizer.json",
@@ -97,7 +98,7 @@ func patternNames() string {
 }
 
 func newTokenizeEncode(env *environment) *cobra.Command {
-	f := &tokenizeFlags{}
+	f := &tokenizeFlags{fieldFlags: "--field or --messages"}
 	cmd := &cobra.Command{
 		Use:   "encode TOKENIZER [FILE…]",
 		Short: "Print the tokens of texts, or count them",

@@ -74,7 +74,7 @@ func (f *tokenizeFlags) eachTextOf(ctx context.Context, name string, visit func(
 func (f *tokenizeFlags) textOf(row store.Row, field string) (string, error) {
 	i := slices.IndexFunc(row.Fields, func(x store.Field) bool { return x.Key == field })
 	if i < 0 {
-		return "", fmt.Errorf("there is no field %q; name another by --field or --messages", field)
+		return "", fmt.Errorf("there is no field %q; name another by %s", field, f.fieldFlags)
 	}
 	if f.chat != nil {
 		chat, err := tokenize.ReadChat(row.Fields[i].Value)
@@ -85,7 +85,7 @@ func (f *tokenizeFlags) textOf(row store.Row, field string) (string, error) {
 	}
 	text, err := store.Unquote(nil, row.Fields[i].Value)
 	if err != nil {
-		return "", fmt.Errorf("field %q is no text; name another by --field or --messages", field)
+		return "", fmt.Errorf("field %q is no text; name another by %s", field, f.fieldFlags)
 	}
 	return string(text), nil
 }
