@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
-	"time"
 
 	"bzdata/pipeline/store"
 
@@ -81,18 +80,25 @@ func startServer(t *testing.T, program string) map[string]string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		<-ended
 	})
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
+	for {
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
 			break
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server does not answer: %v", err)
+		select {
+		case end := <-ended:
+			t.Fatalf("the server has ended, %v, before it answered: %v", end, err)
+		default: // it begins
 		}
 	}
 	return map[string]string{"AWS_ENDPOINT_URL": "http://" + address, "AWS_ACCESS_KEY_ID": "AKIATEST",
