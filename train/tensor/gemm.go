@@ -40,83 +40,94 @@ func (d *host) Gemm(m, n, k int, a, b matrix, c []float32, ldc int, add bool) {
 		}
 		return
 	}
-	nr := d.kernels.nr
-	strips := d.Borrow(min(k, KBlock) * min(roundUp(n, nr), nBlock+nr))
-	defer d.Return(strips)
-	for j := 0; j < n; j += nBlock {
-		for p := 0; p < k; p += KBlock {
-			g := gemmBlock{
-				dev: d, a: a, b: b, c: c, ldc: ldc, m: m, j: j, n: min(nBlock, n-j),
-				p: p, k: min(KBlock, k-p), strips: strips, add: add || p > 0,
-			}
-			g.packB()
-			g.multiply()
-		}
+	g := gemm{dev: d, a: a, b: b, c: c, ldc: ldc, m: m, n: n, k: k, add: add}
+	if d.workers == 1 {
+		g.serial()
+	} else {
+		g.parallel()
 	}
 }
 
-// gemmBlock is the product's part for columns [j, j+n) of C and [p, p+k) of the sum.
-type gemmBlock struct {
+// gemm is one product: the blocks of B in the order in which they are added, and for each block ranges of C's rows.
+type gemm struct {
 	dev     *host
 	a, b    matrix
 	c       []float32
 	ldc     int
-	m, j, n int
-	p, k    int
-	strips  []float32 // B's block as strips of nr columns
+	m, n, k int
 	add     bool
 }
 
-func (g *gemmBlock) packB() {
+// gemmBlock is the product's part for columns [j, j+n) of C and [p, p+k) of the sum.
+type gemmBlock struct {
+	j, n   int
+	p, k   int
+	strips []float32 // B's block as strips of nr columns
+}
+
+// eachBlock visits the blocks, those of one column after each other.
+func (g *gemm) eachBlock(visit func(x gemmBlock)) {
+	for j := 0; j < g.n; j += nBlock {
+		for p := 0; p < g.k; p += KBlock {
+			visit(gemmBlock{j: j, n: min(nBlock, g.n-j), p: p, k: min(KBlock, g.k-p)})
+		}
+	}
+}
+
+// stripsRoom is the size of a block's strips.
+func (g *gemm) stripsRoom() int {
 	nr := g.dev.kernels.nr
-	row, col := g.b.strides()
-	g.dev.ForBlocks(g.n, 4*nr, func(first, last int) {
-		for s := first; s < last; s += nr {
-			from := g.b.Data[(g.j+s)*col+g.p*row:]
-			g.dev.kernels.pack(g.strips[s*g.k:], from, col, row, min(nr, g.n-s), g.k, nr)
+	return min(g.k, KBlock) * min(roundUp(g.n, nr), nBlock+nr)
+}
+
+// serial computes the product on the calling goroutine.
+func (g *gemm) serial() {
+	strips := g.dev.Borrow(g.stripsRoom())
+	defer g.dev.Return(strips)
+	g.eachBlock(func(x gemmBlock) {
+		x.strips = strips
+		g.pack(&x, 0, x.n)
+		for from := 0; from < g.m; from += mBlock {
+			g.rows(&x, from, min(g.m, from+mBlock))
 		}
 	})
 }
 
-// multiply shares C's rows out in blocks, smaller if there would be too few of them
-// for the workers; their height does not change any element's arithmetic.
-func (g *gemmBlock) multiply() {
-	mr, rows := g.dev.kernels.mr, mBlock
-	for rows > 2*mr && (g.m+rows-1)/rows < 2*g.dev.workers && g.dev.workers > 1 {
-		rows = roundUp(rows/2, mr)
+// pack fills the strips of the block's columns [from, to).
+func (g *gemm) pack(x *gemmBlock, from, to int) {
+	nr := g.dev.kernels.nr
+	row, col := g.b.strides()
+	for s := from; s < to; s += nr {
+		src := g.b.Data[(x.j+s)*col+x.p*row:]
+		g.dev.kernels.pack(x.strips[s*x.k:], src, col, row, min(nr, x.n-s), x.k, nr)
 	}
-	rows = min(rows, roundUp(g.m, mr))
-	g.dev.ForBlocks(g.m, rows, func(from, to int) {
-		panels := g.dev.Borrow(rows * g.k)
-		edge := g.dev.Borrow(mr * g.dev.kernels.nr)
-		g.rows(from, to, panels, edge)
-		g.dev.Return(edge)
-		g.dev.Return(panels)
-	})
 }
 
 // rows computes rows [from, to) of the block.
-func (g *gemmBlock) rows(from, to int, panels, edge []float32) {
+func (g *gemm) rows(x *gemmBlock, from, to int) {
 	mr, nr, tile := g.dev.kernels.mr, g.dev.kernels.nr, g.dev.kernels.tile
+	panels, edge := g.dev.Borrow(roundUp(to-from, mr)*x.k), g.dev.Borrow(mr*nr)
+	defer g.dev.Return(panels)
+	defer g.dev.Return(edge)
 	row, col := g.a.strides()
 	for i := from; i < to; i += mr {
-		src := g.a.Data[i*row+g.p*col:]
-		g.dev.kernels.pack(panels[(i-from)*g.k:], src, row, col, min(mr, to-i), g.k, mr)
+		src := g.a.Data[i*row+x.p*col:]
+		g.dev.kernels.pack(panels[(i-from)*x.k:], src, row, col, min(mr, to-i), x.k, mr)
 	}
-	add := 0
-	if g.add {
+	sum, add := g.add || x.p > 0, 0
+	if sum {
 		add = 1
 	}
-	for s := 0; s < g.n; s += nr {
+	for s := 0; s < x.n; s += nr {
 		for i := from; i < to; i += mr {
-			a, b := &panels[(i-from)*g.k], &g.strips[s*g.k]
-			c := g.c[i*g.ldc+g.j+s:]
-			if to-i >= mr && g.n-s >= nr {
-				tile(g.k, a, b, &c[0], g.ldc, add)
+			a, b := &panels[(i-from)*x.k], &x.strips[s*x.k]
+			c := g.c[i*g.ldc+x.j+s:]
+			if to-i >= mr && x.n-s >= nr {
+				tile(x.k, a, b, &c[0], g.ldc, add)
 				continue
 			}
-			tile(g.k, a, b, &edge[0], nr, 0)
-			addEdge(c, g.ldc, edge, nr, min(mr, to-i), min(nr, g.n-s), g.add)
+			tile(x.k, a, b, &edge[0], nr, 0)
+			addEdge(c, g.ldc, edge, nr, min(mr, to-i), min(nr, x.n-s), sum)
 		}
 	}
 }

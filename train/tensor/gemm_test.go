@@ -140,6 +140,31 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// TestSharedProduct holds the list of tasks against the loop over the same blocks: several blocks both ways, from one
+// range of rows to more than there are workers.
+func TestSharedProduct(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 1))
+	for _, set := range sets(t) {
+		for _, m := range []int{1, set.mr + 1, 5 * set.mr, 131} {
+			n, k := nBlock+33, 2*KBlock+5
+			a := matrix{randomRows(rng, 1, m*k, 1)[0], m, true}
+			b := matrix{randomRows(rng, 1, n*k, 1)[0], n, false}
+			before := randomRows(rng, 1, m*n, 1)[0]
+			for _, add := range []bool{false, true} {
+				want := slices.Clone(before)
+				newHost(set, 1).Gemm(m, n, k, a, b, want, n, add)
+				for _, workers := range []int{2, 3, 9} {
+					got := slices.Clone(before)
+					newHost(set, workers).Gemm(m, n, k, a, b, got, n, add)
+					if !slices.Equal(got, want) {
+						t.Errorf("%s, %d rows, %d workers: other bits than with one", set.name, m, workers)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestGemmAllocates checks that buffers are used again.
 func TestGemmAllocates(t *testing.T) {
 	d := newHost(sets(t)[0], 1)

@@ -43,8 +43,8 @@ func (d *host) Serial() *host { return d.serial }
 // String describes the device for people.
 func (d *host) String() string { return fmt.Sprintf("%s, %d workers", d.Name(), d.workers) }
 
-// For calls do(i) once for each i in [0, n), from several goroutines, in any order.
-// The calls must be independent: what they compute must not depend on the order.
+// For calls do(i) once for each i in [0, n), from several goroutines. What the calls compute must not depend on
+// their order. They begin in the order of i, so that one may wait for earlier ones.
 func (d *host) For(n int, do func(i int)) {
 	if d.workers == 1 || n <= 1 {
 		for i := range n {
