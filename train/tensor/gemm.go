@@ -170,6 +170,12 @@ const packColumns = 64
 
 // packRows is pack for a source whose rows are contiguous: a transposition.
 func (kr *Kernels) packRows(dst, src []float32, row, m, k, width int) {
+	if kr.transposeA != nil && m == width && width == kr.mr && k >= 8 {
+		done := k &^ 7
+		kr.transposeA(&dst[:k*width][0], &src[:(m-1)*row+k][0], row, done)
+		scatterRows(dst, src, row, m, done, k, width)
+		return
+	}
 	quads, done := 0, 0
 	if kr.transpose4 != nil && k >= 8 {
 		quads, done = m&^3, k&^7

@@ -142,6 +142,17 @@ TEXT ·tileAVX2(SB), NOSPLIT, $0-48
 	MOVQ   ldc+32(FP), R8
 	MOVQ   add+40(FP), R9
 	SHLQ   $2, R8
+	LEAQ   (R8)(R8*2), R10
+
+	// C's rows come from memory, and are needed only at the end.
+	PREFETCHT0 (DX)
+	PREFETCHT0 (DX)(R8*1)
+	PREFETCHT0 (DX)(R8*2)
+	PREFETCHT0 (DX)(R10*1)
+	LEAQ       (DX)(R10*1), R11
+	PREFETCHT0 (R11)(R8*1)
+	PREFETCHT0 (R11)(R8*2)
+
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -252,6 +263,77 @@ transposeStep:
 	ADDQ         $32, R12
 	SUBQ         $8, CX
 	JNZ          transposeStep
+	VZEROUPPER
+	RET
+
+// func transpose6AVX2(dst, src *float32, lds, k int)
+//
+// As transpose4AVX2, for the six rows of a panel, whose columns lie close: of the last two rows half a register is
+// two columns.
+TEXT ·transpose6AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R9
+	MOVQ k+24(FP), CX
+	SHLQ $2, R9
+	LEAQ (SI)(R9*1), R10
+	LEAQ (SI)(R9*2), R11
+	LEAQ (R10)(R9*2), R12
+	LEAQ (SI)(R9*4), R13
+	LEAQ (R10)(R9*4), BX
+	LEAQ (R9)(R9*2), DX
+
+transpose6Step:
+	VMOVUPS      (SI), Y0
+	VMOVUPS      (R10), Y1
+	VMOVUPS      (R11), Y2
+	VMOVUPS      (R12), Y3
+	VMOVUPS      (R13), Y8
+	VMOVUPS      (BX), Y9
+	PREFETCHT0   (SI)(DX*2)
+	PREFETCHT0   (R10)(DX*2)
+	PREFETCHT0   (R11)(DX*2)
+	PREFETCHT0   (R12)(DX*2)
+	PREFETCHT0   (R13)(DX*2)
+	PREFETCHT0   (BX)(DX*2)
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y5
+	VUNPCKLPS    Y3, Y2, Y6
+	VUNPCKHPS    Y3, Y2, Y7
+	VUNPCKLPD    Y6, Y4, Y0
+	VUNPCKHPD    Y6, Y4, Y1
+	VUNPCKLPD    Y7, Y5, Y2
+	VUNPCKHPD    Y7, Y5, Y3
+	VMOVAPS      Y8, Y4
+	VUNPCKLPS    Y9, Y4, Y8
+	VUNPCKHPS    Y9, Y4, Y9
+	VMOVUPS      X0, 0(DI)
+	VMOVLPS      X8, 16(DI)
+	VMOVUPS      X1, 24(DI)
+	VMOVHPS      X8, 40(DI)
+	VMOVUPS      X2, 48(DI)
+	VMOVLPS      X9, 64(DI)
+	VMOVUPS      X3, 72(DI)
+	VMOVHPS      X9, 88(DI)
+	VEXTRACTF128 $1, Y8, X8
+	VEXTRACTF128 $1, Y9, X9
+	VEXTRACTF128 $1, Y0, 96(DI)
+	VMOVLPS      X8, 112(DI)
+	VEXTRACTF128 $1, Y1, 120(DI)
+	VMOVHPS      X8, 136(DI)
+	VEXTRACTF128 $1, Y2, 144(DI)
+	VMOVLPS      X9, 160(DI)
+	VEXTRACTF128 $1, Y3, 168(DI)
+	VMOVHPS      X9, 184(DI)
+	ADDQ         $192, DI
+	ADDQ         $32, SI
+	ADDQ         $32, R10
+	ADDQ         $32, R11
+	ADDQ         $32, R12
+	ADDQ         $32, R13
+	ADDQ         $32, BX
+	SUBQ         $8, CX
+	JNZ          transpose6Step
 	VZEROUPPER
 	RET
 

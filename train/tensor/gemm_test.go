@@ -165,6 +165,42 @@ func TestSharedProduct(t *testing.T) {
 	}
 }
 
+// TestPack takes every small panel and strip of rows that are contiguous and of columns that are.
+func TestPack(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 1))
+	for _, set := range sets(t) {
+		for _, width := range []int{set.mr, set.nr} {
+			for m := 1; m <= width; m++ {
+				for k := 1; k < 30; k++ {
+					checkPack(t, set, randomRows(rng, 1, (m+k)*(m+k), 1)[0], m, k, width)
+				}
+				checkPack(t, set, randomRows(rng, 1, (m+packColumns+9)*(m+packColumns+9), 1)[0], m, packColumns+9, width)
+			}
+		}
+	}
+}
+
+func checkPack(t *testing.T, set Kernels, src []float32, m, k, width int) {
+	t.Helper()
+	for _, by := range [][2]int{{k + 1, 1}, {1, m + 1}} {
+		got := randomRows(rand.New(rand.NewPCG(1, 2)), 1, k*width+1, 1)[0]
+		last := got[k*width]
+		set.pack(got, src, by[0], by[1], m, k, width)
+		for i, v := range got[:k*width] {
+			p, r, want := i/width, i%width, float32(0)
+			if r < m {
+				want = src[r*by[0]+p*by[1]]
+			}
+			if v != want {
+				t.Fatalf("%s: %d by %d of width %d, strides %v: (%d, %d) is %v, want %v", set.name, m, k, width, by, r, p, v, want)
+			}
+		}
+		if got[k*width] != last {
+			t.Fatalf("%s: %d by %d of width %d, strides %v: wrote behind the end", set.name, m, k, width, by)
+		}
+	}
+}
+
 // TestGemmAllocates checks that buffers are used again.
 func TestGemmAllocates(t *testing.T) {
 	d := newHost(sets(t)[0], 1)

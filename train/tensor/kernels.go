@@ -17,6 +17,8 @@ type Kernels struct {
 	// transpose4 writes dst[p*ldd+r] = src[r*lds+p] for r < 4 and p < k, k a multiple of 8.
 	// It may be nil.
 	transpose4 func(dst, src *float32, ldd, lds, k int)
+	// transposeA writes dst[p*mr+r] = src[r*lds+p] for r < mr and p < k, k a multiple of 8. It may be nil.
+	transposeA func(dst, src *float32, lds, k int)
 	// copyA writes dst[p*mr+r] = src[p*lds+r] for r < mr and p < k, k > 0; copyB does so for nr. They
 	// may be nil.
 	copyA, copyB func(dst, src *float32, lds, k int)

@@ -9,7 +9,8 @@ func available() []Kernels {
 		return sets
 	}
 	avx2 := Kernels{
-		name: "avx2", mr: 6, nr: 16, tile: tileAVX2, transpose4: transpose4AVX2, copyA: copy6AVX2, copyB: copy16AVX2,
+		name: "avx2", mr: 6, nr: 16, tile: tileAVX2, transpose4: transpose4AVX2,
+		transposeA: transpose6AVX2, copyA: copy6AVX2, copyB: copy16AVX2,
 		expSum: expSumAVX2, maxOf: maxAVX2, dot: dotAVX2, axpy: axpyAVX2, scale: scaleAVX2,
 		mul: mulAVX2, mulAdd: mulAddAVX2, softmaxBack: softmaxBackAVX2, rotate: rotateAVX2,
 		swiglu: swigluAVX2, swigluBack: swigluBackAVX2, adamw: adamwAVX2, sumSquares: sumSquaresAVX2,
@@ -21,6 +22,7 @@ func available() []Kernels {
 	// The row operations are bound by memory: wider registers would not make them faster.
 	avx512 := avx2
 	avx512.name, avx512.mr, avx512.nr, avx512.tile = "avx512", 12, 32, tileAVX512
+	avx512.transposeA = nil // transpose4 takes twelve rows just as well
 	avx512.copyA, avx512.copyB = copy12AVX2, copy32AVX512
 	return append([]Kernels{avx512}, sets...)
 }
@@ -33,6 +35,9 @@ func tileAVX2(k int, a, b, c *float32, ldc, add int)
 
 //go:noescape
 func transpose4AVX2(dst, src *float32, ldd, lds, k int)
+
+//go:noescape
+func transpose6AVX2(dst, src *float32, lds, k int)
 
 //go:noescape
 func copy32AVX512(dst, src *float32, lds, k int)
