@@ -84,10 +84,15 @@ func (d *CPU) DownloadInts(dst []int32, src Ints) { copy(dst, src.Host) }
 func (d *CPU) DownloadDoubles(dst []float64, src Doubles) { copy(dst, src.Host) }
 
 // Clear sets zeros.
-func (d *CPU) Clear(a Array) { clear(a.Host) }
+func (d *CPU) Clear(a Array) {
+	d.host.ForBlocks(len(a.Host), elementBlock, func(from, to int) { clear(a.Host[from:to]) })
+}
 
 // Copy copies.
-func (d *CPU) Copy(dst, src Array) { copy(dst.Host, src.Host) }
+func (d *CPU) Copy(dst, src Array) {
+	n := min(len(dst.Host), len(src.Host))
+	d.host.ForBlocks(n, elementBlock, func(from, to int) { copy(dst.Host[from:to], src.Host[from:to]) })
+}
 
 // Load returns the values themselves.
 func (d *CPU) Load(values []float32) Array { return Of(values) }
