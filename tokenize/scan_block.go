@@ -3,7 +3,6 @@ package tokenize
 import (
 	"encoding/binary"
 	"math/bits"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -40,40 +39,43 @@ func (w *window) classify(r *cutRules, text string, from, to int) int {
 }
 
 // widen adds the classes of characters beyond ASCII, the first of which began in the block before.
-func (b *block) widen(r *cutRules, text string, first spill) spill {
-	b.add(first.class, first.bits, first.bits)
-	last := spill{}
-	for wide := b.wide &^ first.bits; wide != 0; {
-		p := bits.TrailingZeros64(wide)
-		c, n := utf8.DecodeRuneInString(text[p:])
-		var class scanClass
-		if c < 1<<16 {
-			class = r.plane[c]
+func (b *block) widen(r *cutRules, text string, first spill) (last spill) {
+	letter, inner := b.letter, first.bits
+	class, bytes := first.class, first.bits
+	for wide := b.wide &^ first.bits; ; {
+		if class == scanLetter {
+			letter |= bytes
 		} else {
-			class = r.beyond(c)
+			b.addClass(class, bytes)
 		}
-		all := uint64(1)<<n - 1
-		b.add(class, all<<p, (all-1)<<p)
-		wide &^= all << p
+		if wide == 0 {
+			break
+		}
+		p := bits.TrailingZeros64(wide)
+		n := 2
+		if p+1 < len(text) && text[p]-0xC2 < 0xE0-0xC2 && text[p+1]&0xC0 == 0x80 {
+			class = r.plane[rune(text[p]&0x1F)<<6|rune(text[p+1]&0x3F)]
+		} else {
+			class, n = r.classAt(text, p)
+		}
+		all := uint64(1)<<(n&7) - 1
+		bytes = all << (p & 63)
+		inner |= bytes &^ (1 << (p & 63))
+		wide &^= bytes
 		last = spill{class, all >> (64 - p)}
 	}
+	b.letter |= letter
+	b.inner = inner
 	return last
 }
 
-// add gives bytes a class.
-func (b *block) add(class scanClass, bytes, inner uint64) {
-	one := func(bit scanClass) uint64 {
-		if class&bit != 0 {
-			return bytes
-		}
-		return 0
-	}
-	b.letter |= one(scanLetter)
-	b.upper |= one(scanUpper)
-	b.both |= one(scanBoth)
-	b.mark |= one(scanMark)
-	b.hard |= one(scanHard)
-	b.inner |= inner
+// addClass gives bytes a class.
+func (b *block) addClass(class scanClass, bytes uint64) {
+	b.letter |= bytes & -uint64(class&1)
+	b.upper |= bytes & -uint64(class>>1&1)
+	b.both |= bytes & -uint64(class>>2&1)
+	b.mark |= bytes & -uint64(class>>3&1)
+	b.hard |= bytes & -uint64(class>>4)
 }
 
 const eachByte = 0x0101010101010101

@@ -1,6 +1,9 @@
 package tokenize
 
-import "sync"
+import (
+	"sync"
+	"unicode/utf8"
+)
 
 // cutRules is a pattern, as far as text is cut by words of bits.
 type cutRules struct {
@@ -25,6 +28,22 @@ const (
 	scanMark
 	scanHard
 )
+
+// classAt returns the class and length of the character beyond ASCII at text[i]. Most of three bytes are decoded here;
+// package utf8 tells of what is not UTF-8 too.
+func (r *cutRules) classAt(text string, i int) (scanClass, int) {
+	if i+2 < len(text) {
+		a, b, c := rune(text[i]), rune(text[i+1]), rune(text[i+2])
+		if uint32(a-0xE1) < 0xED-0xE1 && b&0xC0 == 0x80 && c&0xC0 == 0x80 {
+			return r.plane[a&0x0F<<12|b&0x3F<<6|c&0x3F], 3
+		}
+	}
+	c, n := utf8.DecodeRuneInString(text[i:])
+	if c < 1<<16 {
+		return r.plane[c], n
+	}
+	return r.beyond(c), n
+}
 
 // plainScan has the classes of patterns to which case does not matter.
 var plainScan = sync.OnceValue(func() *[1 << 16]scanClass {

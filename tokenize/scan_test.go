@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 )
 
 // windowEnds returns where the pieces of text end that encodePieces cuts.
@@ -141,6 +142,65 @@ func TestClassify(t *testing.T) {
 			text := []byte(strings.Repeat("\x00", 128))
 			text[i] = byte(a)
 			check(string(text))
+		}
+	}
+}
+
+// slowBlocks says of text what each 64 bytes are, character by character.
+func slowBlocks(r *cutRules, text string) []block {
+	out := make([]block, (len(text)+63)/64)
+	for k := range out {
+		out[k] = slowBlock(text[64*k : min(64*k+64, len(text))])
+	}
+	for i := 0; i < len(text); {
+		c, n := utf8.DecodeRuneInString(text[i:])
+		class := r.beyond(c)
+		for j := i; j < i+n && text[i] >= utf8.RuneSelf; j++ {
+			b, bit := &out[j/64], uint64(1)<<(j%64)
+			for flag, into := range map[scanClass]*uint64{
+				scanLetter: &b.letter, scanUpper: &b.upper, scanBoth: &b.both, scanMark: &b.mark, scanHard: &b.hard,
+			} {
+				if class&flag != 0 {
+					*into |= bit
+				}
+			}
+			if j > i {
+				b.inner |= bit
+			}
+		}
+		i += n
+	}
+	return out
+}
+
+// TestWiden puts characters beyond ASCII, and bytes that are none, at the beginning, across the edge and at the end
+// of blocks: all of two bytes, many of three and of four, and each two bytes before some others.
+func TestWiden(t *testing.T) {
+	var odd []string
+	for c := rune(0x80); c <= unicode.MaxRune; c++ {
+		if c >= 0x800 {
+			c += 12
+		}
+		if c >= 0x11000 {
+			c += 3000
+		}
+		odd = append(odd, string(c))
+	}
+	for a := 0x80; a < 256; a++ {
+		for b := range 256 {
+			odd = append(odd, string([]byte{byte(a), byte(b), "a\x80\xBF\xC3"[b%4]}))
+		}
+	}
+	w := new(window)
+	for _, r := range []*cutRules{rulesOf(PatternCL100K), rulesOf(PatternO200K)} {
+		for k, s := range odd {
+			text := s + strings.Repeat("a ", 29) + strings.Repeat("B", 2+k%4) + s + s + "é" + s
+			w.bytes, w.spill = len(text), spill{}
+			want := slowBlocks(r, text)
+			w.classify(r, text, 0, len(want))
+			if got := w.blocks[:len(want)]; !slices.Equal(got, want) {
+				t.Fatalf("%q: %+v, want %+v", text, got, want)
+			}
 		}
 	}
 }
