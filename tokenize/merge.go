@@ -9,8 +9,9 @@ import (
 const noRank = ^uint32(0)
 
 // pairTable finds the merge of two adjacent tokens: open addressing, at most half full, and for two bytes by a
-// table of all of them.
+// table of all of them. Most pairs have none: a bit for each of many hashes tells so of most, in a second-level cache.
 type pairTable struct {
+	maybe   []uint64
 	slots   []pairSlot
 	shift   uint
 	count   uint32
@@ -23,6 +24,9 @@ type pairMerge struct {
 	id   int32
 }
 
+// maybeBits is the binary logarithm of how many hashes have a bit: 128 KiB.
+const maybeBits = 20
+
 type pairSlot struct {
 	key uint64 // left+1 above, right below; 0 is an empty slot
 	pairMerge
@@ -30,7 +34,7 @@ type pairSlot struct {
 
 func newPairTable(count int) *pairTable {
 	size := bits.Len(uint(2*count + 1))
-	return &pairTable{slots: make([]pairSlot, 1<<size), shift: uint(64 - size)}
+	return &pairTable{maybe: make([]uint64, 1<<maybeBits/64), slots: make([]pairSlot, 1<<size), shift: uint(64 - size)}
 }
 
 // fillBytes makes the table of the merges of two bytes, which [Tokenizer.merge] needs; ids has the token of each byte.
@@ -45,9 +49,11 @@ func (t *pairTable) fillBytes(ids *[256]int32) {
 
 func pairKey(left, right int32) uint64 { return uint64(left+1)<<32 | uint64(uint32(right)) }
 
-func (t *pairTable) slot(key uint64) *pairSlot {
+func pairHash(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 }
+
+func (t *pairTable) slot(key, hash uint64) *pairSlot {
 	mask := uint64(len(t.slots) - 1)
-	for i := key * 0x9E3779B97F4A7C15 >> t.shift; ; i++ {
+	for i := hash >> t.shift; ; i++ {
 		s := &t.slots[i&mask]
 		if s.key == key || s.key == 0 {
 			return s
@@ -55,9 +61,20 @@ func (t *pairTable) slot(key uint64) *pairSlot {
 	}
 }
 
+// bit returns where the bit of a hash is.
+func (t *pairTable) bit(hash uint64) (word *uint64, bit uint64) {
+	hash >>= 64 - maybeBits
+	return &t.maybe[hash/64], 1 << (hash % 64)
+}
+
 // get returns the merge of left and right.
 func (t *pairTable) get(left, right int32) pairMerge {
-	s := t.slot(pairKey(left, right))
+	key := pairKey(left, right)
+	hash := pairHash(key)
+	if word, bit := t.bit(hash); *word&bit == 0 {
+		return pairMerge{rank: noRank}
+	}
+	s := t.slot(key, hash)
 	if s.key == 0 {
 		return pairMerge{rank: noRank}
 	}
@@ -66,11 +83,15 @@ func (t *pairTable) get(left, right int32) pairMerge {
 
 // add enters a merge; false means that the pair is there already.
 func (t *pairTable) add(left, right int32, m pairMerge) bool {
-	s := t.slot(pairKey(left, right))
+	key := pairKey(left, right)
+	hash := pairHash(key)
+	s := t.slot(key, hash)
 	if s.key != 0 {
 		return false
 	}
-	*s = pairSlot{pairKey(left, right), m}
+	*s = pairSlot{key, m}
+	word, bit := t.bit(hash)
+	*word |= bit
 	t.count++
 	return true
 }
