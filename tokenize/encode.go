@@ -2,6 +2,7 @@ package tokenize
 
 import (
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 )
@@ -77,50 +78,96 @@ func (t *Tokenizer) encodePieces(dst []int32, text string) []int32 {
 
 // encodeWindow encodes the pieces of text[i:i+n], which end where m.window says.
 func (t *Tokenizer) encodeWindow(dst []int32, text string, i, n int, m *memory) []int32 {
-	from, last := i, len(text)-wordBytesMax
+	from := i
 	for k, ends := range m.window.ends[:n/64+1] {
-		for ; ends != 0; ends &= ends - 1 {
-			j := from + 64*k + bits.TrailingZeros64(ends)
-			piece := text[i:j]
-			if len(piece) > wordBytesMax {
-				dst, i = t.encodePiece(dst, piece), j
-				continue
-			}
-			var key wordKey
-			if i <= last {
-				key = keyWithin(text, i, j-i)
-			} else {
-				key = keyOf(piece)
-			}
-			hash := key.hash()
-			set := m.recent.set(hash)
+		for ends != 0 {
+			dst = slices.Grow(dst, recentIDs*bits.OnesCount64(ends))
 			at := len(dst)
-			if !set[0].is(key) || at+recentIDs > cap(dst) {
-				dst, i = t.encodeRare(dst, piece, key, hash, set), j
+			if at, i, ends = m.recent.known(dst, text, i, from+64*k, ends); ends != 0 {
+				j := from + 64*k + bits.TrailingZeros64(ends)
+				dst, i = t.encodeRare(dst[:at], text, i, j, m), j
+				ends &= ends - 1
 				continue
 			}
-			// All ids are copied, of which some count: how many is not foreseen.
-			*(*[recentIDs]int32)(dst[at : at+recentIDs]) = set[0].ids
-			dst, i = dst[:at+int(set[0].count)], j
+			dst = dst[:at]
 		}
 	}
 	return dst
 }
 
-// encodeRare encodes a piece that was not the last one of its set, or for whose ids there may be no room in dst.
-func (t *Tokenizer) encodeRare(dst []int32, piece string, key wordKey, hash uint64, set *recentSet) []int32 {
+// known writes the ids of the pieces of text[i:] behind dst, which has room for recentIDs of each, up to the first piece
+// that is not the last one of its set. ends has a bit for the end of each, counted from a place in the text. It
+// returns the length of dst then, where the piece begins, and its end and those after it. It is apart, and without
+// checks, since it is where the time goes: a call would need registers, of which there are just enough.
+func (r *recentPieces) known(dst []int32, text string, i, from int, ends uint64) (length, begin int, left uint64) {
+	bytes, last := unsafe.StringData(text), len(text)-keyBytes
+	out, at := unsafe.Pointer(unsafe.SliceData(dst)), len(dst)
+	for ; ends != 0 && i <= last; ends &= ends - 1 {
+		j := from + bits.TrailingZeros64(ends)
+		if j-i > wordBytesMax {
+			break
+		}
+		key := keyWithin(unsafe.Add(unsafe.Pointer(bytes), i), j-i)
+		p := &r.set(key.hash())[0]
+		if !p.is(key) {
+			break
+		}
+		// All ids are copied, of which some count: how many is not foreseen.
+		*(*[recentIDs]int32)(unsafe.Add(out, 4*at)) = p.ids
+		at, i = at+int(p.count), j
+	}
+	return at, i, ends
+}
+
+// encodeRare encodes the piece text[i:j], which need not be the last one of its set.
+func (t *Tokenizer) encodeRare(dst []int32, text string, i, j int, m *memory) []int32 {
+	piece := text[i:j]
+	if len(piece) > wordBytesMax {
+		return t.encodeLonger(dst, text, i, j, &m.earlier)
+	}
+	key := keyOf(piece)
+	hash := key.hash()
+	set := m.recent.set(hash)
 	if set[1].is(key) {
 		set[0], set[1] = set[1], set[0]
 	}
 	if set[0].is(key) {
 		return append(dst, set[0].ids[:set[0].count]...)
 	}
-	n := len(dst)
-	dst = t.encodeKey(dst, piece, key, hash)
+	n, long := len(dst), key.long()
+	if e := m.earlier.place(hash); e.is(&long) {
+		dst = append(dst, e.ids[:e.count]...)
+	} else {
+		dst = t.encodeKey(dst, piece, key, hash)
+		e.keep(&long, dst[n:])
+	}
 	if len(dst)-n <= recentIDs {
 		set[1] = set[0]
 		set[0].keep(key, dst[n:])
 	}
+	return dst
+}
+
+// encodeLonger encodes the piece text[i:j] of more than wordBytesMax bytes.
+func (t *Tokenizer) encodeLonger(dst []int32, text string, i, j int, earlier *earlierPieces) []int32 {
+	piece := text[i:j]
+	if len(piece) > longBytesMax {
+		return t.encodeLongPiece(dst, piece)
+	}
+	var key longKey
+	if i+longKeyBytes <= len(text) {
+		key = longKeyWithin(text, i, len(piece))
+	} else {
+		key = longKeyOf(piece)
+	}
+	hash := key.hash()
+	e := earlier.place(hash)
+	if e.is(&key) {
+		return append(dst, e.ids[:e.count]...)
+	}
+	n := len(dst)
+	dst = t.encodeCached(dst, piece, hash)
+	e.keep(&key, dst[n:])
 	return dst
 }
 
