@@ -11,7 +11,14 @@ DATA scanned<>+6(SB)/1, $0x0a
 DATA scanned<>+7(SB)/1, $0x0d
 DATA scanned<>+8(SB)/1, $0x27
 DATA scanned<>+9(SB)/1, $0x2f
+DATA scanned<>+10(SB)/1, $0xd1
 GLOBL scanned<>(SB), RODATA|NOPTR, $16
+
+DATA ones<>+0(SB)/8, $0x0101010101010101
+DATA ones<>+8(SB)/8, $0x0101010101010101
+DATA ones<>+16(SB)/8, $0x0101010101010101
+DATA ones<>+24(SB)/8, $0x0101010101010101
+GLOBL ones<>(SB), RODATA|NOPTR, $32
 
 // The highest bits of the bytes of LOW and HIGH go to OUT, R9 is lost.
 #define BITS(LOW, HIGH, OUT) \
@@ -31,6 +38,7 @@ TEXT ·classifyAVX2(SB), NOSPLIT, $0-24
 	MOVQ text+0(FP), SI
 	MOVQ out+8(FP), DI
 	MOVQ n+16(FP), CX
+	VPBROADCASTB scanned<>+10(SB), Y5
 	VPBROADCASTB scanned<>+0(SB), Y6
 	VPBROADCASTB scanned<>+1(SB), Y7
 	VPBROADCASTB scanned<>+2(SB), Y8
@@ -47,6 +55,20 @@ loop:
 	VMOVDQU 32(SI), Y1
 	BITS(Y0, Y1, R8)
 	MOVQ R8, 64(DI)
+
+	// Bytes beyond ASCII without 0x40 go on with a character; 0xD0 and 0xD1 begin one of Cyrillic.
+	VPSLLW   $1, Y0, Y2
+	VPSLLW   $1, Y1, Y3
+	BITS(Y2, Y3, R10)
+	NOTQ     R10
+	ANDQ     R8, R10
+	MOVQ     R10, 72(DI)
+	VPOR     ones<>(SB), Y0, Y2
+	VPOR     ones<>(SB), Y1, Y3
+	VPCMPEQB Y2, Y5, Y2
+	VPCMPEQB Y3, Y5, Y3
+	BITS(Y2, Y3, R8)
+	MOVQ     R8, 80(DI)
 
 	// Letters: ((byte | 0x20) - 'a') <= 25; those without 0x20 are capitals.
 	VPOR   Y0, Y6, Y2
@@ -96,7 +118,7 @@ loop:
 	MOVQ     R8, 56(DI)
 
 	ADDQ $64, SI
-	ADDQ $104, DI
+	ADDQ $120, DI
 	DECQ CX
 	JNZ  loop
 	VZEROUPPER

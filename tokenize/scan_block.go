@@ -9,9 +9,10 @@ import (
 // block says of 64 bytes what they are; bit i stands for byte i. A character of several bytes has the same
 // bits in each of them.
 type block struct {
-	// What a kernel finds: letters, capitals among them, digits, spaces, \r and \n among them, ' ', "'", "/", and
-	// bytes beyond ASCII, whose class is added later.
-	letter, upper, number, space, newline, blank, quote, slash, wide uint64
+	// What a kernel finds: letters, capitals among them, digits, spaces, \r and \n among them, ' ', "'", "/",
+	// bytes beyond ASCII, whose class is added later, those that go on with a character, and those that begin
+	// one of U+0400 to U+047F, 0xD0 and 0xD1.
+	letter, upper, number, space, newline, blank, quote, slash, wide, follow, cyrillic uint64
 	// Of characters beyond ASCII: their bytes but the first, letters without case and marks, marks alone, and what
 	// the rules do not foresee.
 	inner, both, mark, hard uint64
@@ -42,7 +43,13 @@ func (w *window) classify(r *cutRules, text string, from, to int) int {
 func (b *block) widen(r *cutRules, text string, first spill) (last spill) {
 	letter, inner := b.letter, first.bits
 	class, bytes := first.class, first.bits
-	for wide := b.wide &^ first.bits; ; {
+	wide := b.wide &^ first.bits
+	if !r.cased {
+		// U+0400 to U+047F are all letters: of two bytes each, however many there are.
+		begin := b.cyrillic & (b.follow >> 1)
+		letter, inner, wide = letter|begin|begin<<1, inner|begin<<1, wide&^(begin|begin<<1)
+	}
+	for {
 		if class == scanLetter {
 			letter |= bytes
 		} else {
@@ -111,6 +118,10 @@ func (b *block) addEight(w uint64, at uint) {
 	b.quote |= in(ascii, '\'', '\'')
 	b.slash |= in(ascii, '/', '/')
 	b.wide |= gather(wide) << at
+	b.follow |= gather(wide&^(w<<1)) << at
+	// Zero in a byte of 0xD0 or 0xD1; adding 127 to the lower bits of any other gives the highest, unless that is set.
+	lead := w&(0xFE*eachByte) ^ 0xD0*eachByte
+	b.cyrillic |= gather(^(lead&(0x7F*eachByte) + 0x7F*eachByte | lead)) << at
 }
 
 // gather brings the highest bits of eight bytes together.

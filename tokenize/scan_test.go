@@ -118,6 +118,8 @@ func slowBlock(text string) (b block) {
 		mark(&b.quote, i, c == '\'')
 		mark(&b.slash, i, c == '/')
 		mark(&b.wide, i, c >= 0x80)
+		mark(&b.follow, i, 0x80 <= c && c < 0xC0)
+		mark(&b.cyrillic, i, c == 0xD0 || c == 0xD1)
 	}
 	return b
 }
