@@ -10,8 +10,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"bzdata/pipeline/cputime"
 
 	"github.com/zeebo/xxh3"
 )
@@ -56,15 +57,6 @@ func runWorker(args []string) error {
 	return json.NewEncoder(os.Stdout).Encode(s)
 }
 
-// processorTime returns the processor time of this process so far, in seconds.
-func processorTime() float64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return seconds(u.Utime) + seconds(u.Stime)
-}
-
 // phase measures the processor and wall time of a part of the work.
 func (s *said) phase(name string, work func() error) error {
 	return s.phaseFrom(name, func(func()) error { return work() })
@@ -72,9 +64,9 @@ func (s *said) phase(name string, work func() error) error {
 
 // phaseFrom is phase for work that may say when what is measured begins.
 func (s *said) phaseFrom(name string, work func(now func()) error) error {
-	begin, started := processorTime(), time.Now()
-	err := work(func() { begin, started = processorTime(), time.Now() })
-	s.Phases[name] += processorTime() - begin
+	begin, started := cputime.Used().Seconds(), time.Now()
+	err := work(func() { begin, started = cputime.Used().Seconds(), time.Now() })
+	s.Phases[name] += cputime.Used().Seconds() - begin
 	s.Walls[name] += time.Since(started).Seconds()
 	return err
 }

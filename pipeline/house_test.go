@@ -16,7 +16,8 @@ import (
 // statement of policy: a new edge is a change of design, argued for in the commit
 // that adds it. The last word "any" admits every package but cmd/bzdata.
 var rooms = map[string]string{
-	"pipeline/store": "",
+	"pipeline/store":   "",
+	"pipeline/cputime": "",
 
 	// Network access is a room of its own, so that formats do not come to depend on it.
 	"pipeline/store/remote":            "pipeline/store",

@@ -2,11 +2,11 @@ package pipeline_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"bzdata/pipeline"
+	"bzdata/pipeline/cputime"
 )
 
 // checkAnswer holds for every text: there is a plan or there are mistakes, each mistake
@@ -63,16 +63,6 @@ func seedPlans(f *testing.F, suffix string) [][]byte {
 	return out
 }
 
-// processorTime is what this process has computed for, which is the same on a busy machine, or about.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // TestHostilePlans reads texts that are built to take long or go deep. Each is held against a plan of a hundred kilobytes: far
 // above what any takes, below what an unbounded one does.
 func TestHostilePlans(t *testing.T) {
@@ -86,9 +76,9 @@ func TestHostilePlans(t *testing.T) {
 	}
 	line := func(s string, lines int) string { return strings.Repeat(strings.Repeat(s, 8000/len(s))+"\n", lines) }
 	parse := func(src string) (time.Duration, error) {
-		start := processorTime(t)
+		start := cputime.Used()
 		_, err := pipeline.ParsePlan("p.yaml", []byte(src), toyRegistry(), toyOptions())
-		return processorTime(t) - start, err
+		return cputime.Used() - start, err
 	}
 	plan := "input:\n" + strings.Repeat("  - path: a\n", 8_000) + "stages: [{normalize: {}}]\n"
 	unit, err := parse(plan)

@@ -6,11 +6,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"bzdata/pipeline/cputime"
 )
 
 func splitOf(t testing.TB, p Pattern, text string) (out []string) {
@@ -81,28 +82,18 @@ func TestSplitRandom(t *testing.T) {
 	}
 }
 
-// processorTime is what this process has computed for, which is the same on a busy machine, or about.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // TestSplitLinear cuts a long text that has no place to cut, or every place, in a time that is not far from that of English words:
 // one that grew with the square of the length would be thousands of times theirs.
 func TestSplitLinear(t *testing.T) {
 	const bytes, timesMax = 1 << 18, 200
 	took := func(p Pattern, unit string) (cut, windows time.Duration) {
-		text, start := strings.Repeat(unit, bytes/len(unit)), processorTime(t)
+		text, start := strings.Repeat(unit, bytes/len(unit)), cputime.Used()
 		if got := len(strings.Join(splitOf(t, p, text), "")); got != len(text) {
 			t.Errorf("%s: %q: %d bytes of %d", p, unit, got, len(text))
 		}
-		middle := processorTime(t)
+		middle := cputime.Used()
 		sameWindows(t, p, new(window), text)
-		return middle - start, processorTime(t) - middle
+		return middle - start, cputime.Used() - middle
 	}
 	worst := 0.0
 	for _, p := range Patterns() {

@@ -9,8 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
-	"syscall"
 	"testing"
+
+	"bzdata/pipeline/cputime"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -62,20 +63,12 @@ type benchRecordStd struct {
 func perCPU(b *testing.B, bytes int, work func()) {
 	b.SetBytes(int64(bytes))
 	b.ReportAllocs()
-	n, before := 0, cpuTime(b)
+	n, before := 0, cputime.Used()
 	for b.Loop() {
 		work()
 		n++
 	}
-	b.ReportMetric(float64(n)*float64(bytes)/(cpuTime(b)-before)/1e6, "MB/cpu-s")
-}
-
-func cpuTime(b *testing.B) float64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+	b.ReportMetric(float64(n)*float64(bytes)/(cputime.Used()-before).Seconds()/1e6, "MB/cpu-s")
 }
 
 // eachLine is a benchmark over the lines of the corpus.

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"bzdata/pipeline/cputime"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -70,11 +72,5 @@ func (l *led) Write(p []byte) (int, error) {
 // busy machine as on an idle one.
 func processorClock() func() time.Time {
 	start := time.Now()
-	return func() time.Time {
-		var use syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-			panic(err)
-		}
-		return start.Add(time.Duration(use.Utime.Nano() + use.Stime.Nano()))
-	}
+	return func() time.Time { return start.Add(cputime.Used()) }
 }

@@ -3,8 +3,8 @@ package cli
 import (
 	"runtime"
 	"syscall"
-	"time"
 
+	"bzdata/pipeline/cputime"
 	"bzdata/pipeline/report"
 )
 
@@ -18,6 +18,5 @@ func usage() report.Usage {
 	if runtime.GOOS != "darwin" { // there it is in bytes, elsewhere in KiB
 		peak *= 1024
 	}
-	cpu := time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	return report.Usage{CPUSeconds: cpu.Seconds(), MemoryPeakBytes: peak}
+	return report.Usage{CPUSeconds: cputime.Used().Seconds(), MemoryPeakBytes: peak}
 }
