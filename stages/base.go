@@ -128,7 +128,7 @@ func (b *baseModel) overlay(t *pipeline.Task, files []string) error {
 	if profile != nil {
 		naming = profile.Naming()
 	}
-	groups, err := loadGroups(t)
+	groups, err := groupsOf(t.Inputs, t.Plan)
 	if err != nil {
 		return err
 	}

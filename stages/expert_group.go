@@ -145,19 +145,19 @@ func chosenExperts(t *pipeline.Task) (experts, error) {
 }
 
 func groupExperts(t *pipeline.Task, id int, why string) (experts, error) {
-	groups, err := loadGroups(t)
-	if err != nil {
-		return experts{}, err
-	}
-	g, err := groupOf(groups, id, t.Plan)
+	g, err := groupOf(t.Inputs, t.Plan, id)
 	if err != nil {
 		return experts{}, err
 	}
 	return experts{g.Assignment, &id, why}, nil
 }
 
-// groupOf is the group of a number.
-func groupOf(groups []*checkpoint.Group, id int, p *pipeline.Plan) (*checkpoint.Group, error) {
+// groupOf reads the plan's group of a number.
+func groupOf(fsys store.FS, p *pipeline.Plan, id int) (*checkpoint.Group, error) {
+	groups, err := groupsOf(fsys, p)
+	if err != nil {
+		return nil, err
+	}
 	var known []string
 	for _, g := range groups {
 		if g.Config.GroupID == id {
@@ -175,19 +175,16 @@ func checkGroup(fsys store.FS, p *pipeline.Plan) error {
 	if choice == nil || choice.Auto {
 		return nil
 	}
-	groups, err := checkpoint.LoadGroups(fsys, p.Path(string(p.Network.ExpertGroups)))
-	if err == nil {
-		_, err = groupOf(groups, choice.ID, p)
-	}
+	_, err := groupOf(fsys, p, choice.ID)
 	return err
 }
 
-// loadGroups reads the plan's expert groups, if it names any.
-func loadGroups(t *pipeline.Task) ([]*checkpoint.Group, error) {
-	if t.Plan.Network.ExpertGroups == "" {
+// groupsOf reads the plan's expert groups, if it names any.
+func groupsOf(fsys store.FS, p *pipeline.Plan) ([]*checkpoint.Group, error) {
+	if p.Network.ExpertGroups == "" {
 		return nil, nil
 	}
-	return checkpoint.LoadGroups(t.Inputs, t.Plan.Path(string(t.Plan.Network.ExpertGroups)))
+	return checkpoint.LoadGroups(fsys, p.Path(string(p.Network.ExpertGroups)))
 }
 
 // completeExperts refuses stages that need experts which nothing before them chooses.

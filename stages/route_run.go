@@ -31,7 +31,7 @@ func newRouted(t *pipeline.Task, score string, cfg model.Config) (*routed, error
 	if r.acc, err = routing.NewAccumulator(cfg.NRoutedExperts, cfg.NumExpertsPerTok); err != nil {
 		return nil, err
 	}
-	if r.groups, err = loadGroups(t); err != nil {
+	if r.groups, err = groupsOf(t.Inputs, t.Plan); err != nil {
 		return nil, err
 	}
 	if len(r.groups) > 0 {

@@ -54,8 +54,7 @@ func (c Tokens) program() pipeline.Program {
 					if err := hasTokens(files); err != nil {
 						return err
 					}
-					_, err := c.open(fsys, p)
-					return err
+					return c.check(fsys, p)
 				}}
 			return []pipeline.Read{readTokenizer(p), shards}
 		},
@@ -74,35 +73,36 @@ func hasTokens(files []string) error {
 		filepath.Dir(files[0]), tokensName)}
 }
 
-// open reads tokens.json, and asks for the base model's tokenizer and for every shard.
-func (c Tokens) open(fsys store.FS, p *pipeline.Plan) (tokensMeta, error) {
+// check asks for the base model's tokenizer and for every shard before anything is written.
+func (c Tokens) check(fsys store.FS, p *pipeline.Plan) error {
 	dir, base := p.Path(string(c.Path)), string(p.Network.Base.Model)
 	meta, err := readTokensMeta(fsys, dir)
 	if err != nil {
-		return meta, err
+		return err
 	}
 	tok, err := tokenize.Load(fsys, filepath.Join(p.Path(base), "tokenizer.json"))
 	if err != nil {
-		return meta, err
+		return err
 	}
 	if tok.Hash() != meta.Tokenizer {
-		return meta, &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s was made with another tokenizer than that of %s; "+
+		return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s was made with another tokenizer than that of %s; "+
 			"tokenize the text for this base model", dir, base)}
 	}
 	for _, name := range slices.Sorted(maps.Keys(meta.Parts)) {
 		for _, f := range meta.Parts[name].Files {
 			if !store.Exists(fsys, filepath.Join(dir, f)) {
-				return meta, &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s lacks %s, which its %s names; copy the "+
+				return &pipeline.UsageError{Msg: fmt.Sprintf("input.tokens: %s lacks %s, which its %s names; copy the "+
 					"whole folder", dir, f, tokensName)}
 			}
 		}
 	}
-	return meta, nil
+	return nil
 }
 
 // run writes a tokens.json that says where the shards are.
 func (c Tokens) run(_ context.Context, t *pipeline.Task) error {
-	meta, err := c.open(t.Inputs, t.Plan)
+	dir := t.Plan.Path(string(c.Path))
+	meta, err := readTokensMeta(t.Inputs, dir)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (c Tokens) run(_ context.Context, t *pipeline.Task) error {
 	for name, part := range meta.Parts {
 		sequences[name] = part.Sequences
 	}
-	if meta.Dir, err = filepath.Abs(resolveLink(t.Inputs, t.Plan.Path(string(c.Path)))); err != nil {
+	if meta.Dir, err = filepath.Abs(resolveLink(t.Inputs, dir)); err != nil {
 		return err
 	}
 	t.Figure("tokens", "%d training sequences of %d tokens; %d to select by, %d to judge by", sequences["train"],
